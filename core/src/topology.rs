@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most resolutions a network may have.
 pub const MAX_LEVELS: usize = 4;
+/// Most residual blocks at a level.
+pub const MAX_BLOCKS: u8 = 4;
 /// Largest picture side in pixels.
 pub const MAX_IMAGE_SIZE: u8 = 64;
 /// Most channels of one activation; a skip concatenation has at most twice
@@ -78,7 +80,7 @@ pub enum TopologyError {
     Channels(u16),
     /// A side that should be halved is odd.
     OddSide(u8),
-    /// `blocks` is 0 or above 4.
+    /// `blocks` is 0 or above [`MAX_BLOCKS`].
     Blocks(u8),
     /// `heads` is 0 or does not divide the channels of an attention.
     Heads(u8),
@@ -103,7 +105,7 @@ impl core::fmt::Display for TopologyError {
             Self::NoLevels => f.write_str("no levels: at least one is needed"),
             Self::Channels(n) => write!(f, "{n} channels: must be 1 to {MAX_CHANNELS}"),
             Self::OddSide(n) => write!(f, "a level of side {n} cannot be halved"),
-            Self::Blocks(n) => write!(f, "{n} blocks a level: must be 1 to 4"),
+            Self::Blocks(n) => write!(f, "{n} blocks a level: must be 1 to {MAX_BLOCKS}"),
             Self::Heads(n) => write!(
                 f,
                 "{n} heads: must be at least 1 and divide the channels where attention is"
@@ -117,7 +119,10 @@ impl core::fmt::Display for TopologyError {
                 "group_channels {n}: must divide every level's channels and give groups of at most {MAX_GROUP_VALUES} values"
             ),
             Self::TimeFeatures(n) => {
-                write!(f, "time_features {n}: must be even and 2 to {MAX_EMBEDDING}")
+                write!(
+                    f,
+                    "time_features {n}: must be even and 2 to {MAX_EMBEDDING}"
+                )
             }
             Self::Embedding(n) => write!(f, "embedding {n}: must be 1 to {MAX_EMBEDDING}"),
             Self::Classes(n) => write!(f, "{n} classes: at most 256 are possible"),
@@ -140,7 +145,7 @@ impl Topology {
         if self.patch == 0 || self.patch > 8 || !self.image_size.is_multiple_of(self.patch) {
             return Err(E::Patch(self.patch));
         }
-        if self.blocks == 0 || self.blocks > 4 {
+        if self.blocks == 0 || self.blocks > MAX_BLOCKS {
             return Err(E::Blocks(self.blocks));
         }
         if self.heads == 0 {
@@ -175,7 +180,12 @@ impl Topology {
         self.validate_level(last, side, last.attention || self.mid_attention)
     }
 
-    fn validate_level(&self, level: &Level, side: u8, attention: bool) -> Result<(), TopologyError> {
+    fn validate_level(
+        &self,
+        level: &Level,
+        side: u8,
+        attention: bool,
+    ) -> Result<(), TopologyError> {
         use TopologyError as E;
         let channels = level.channels;
         if channels == 0 || channels > MAX_CHANNELS {

@@ -1,0 +1,89 @@
+//! The fixed part before the postcard body.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 0..8 | magic, `tinyddpm` |
+//! | 8..10 | format version |
+//! | 10..12 | 0 |
+//! | 12..16 | architecture hash: CRC-32 of the encoded topology |
+//! | 16..20 | length of the body |
+//! | 20..24 | CRC-32 of the body |
+//! | 24..28 | 0 |
+//! | 28..32 | CRC-32 of bytes 0..28 |
+//!
+//! All numbers are little-endian; CRC-32 is ISO-HDLC. A CRC finds accidents,
+//! not forgery.
+
+use super::BlobError;
+use crate::picture::crc32;
+
+/// Bytes of the header. A multiple of 16, so that what is aligned in the
+/// body is aligned in the blob.
+pub const HEADER_LEN: usize = 32;
+/// The format version that this build reads and writes.
+pub const VERSION: u16 = 1;
+const MAGIC: &[u8; 8] = b"tinyddpm";
+
+/// Splits a blob into its architecture hash and its body, after checking all
+/// that the header says.
+pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
+    let Some((header, body)) = blob.split_first_chunk::<HEADER_LEN>() else {
+        return Err(BlobError::TooShort {
+            needed: HEADER_LEN,
+            found: blob.len(),
+        });
+    };
+    if !header.starts_with(MAGIC) {
+        return Err(BlobError::BadMagic);
+    }
+    let found = u16::from_le_bytes([header[8], header[9]]);
+    if found != VERSION {
+        return Err(BlobError::Version {
+            found,
+            supported: VERSION,
+        });
+    }
+    let word = |at: usize| {
+        header
+            .get(at..)
+            .and_then(<[u8]>::first_chunk)
+            .map_or(0, |&bytes| u32::from_le_bytes(bytes))
+    };
+    let (computed, stored) = (crc32(header.get(..28).unwrap_or_default()), word(28));
+    if computed != stored {
+        return Err(BlobError::HeaderCrc { computed, stored });
+    }
+    let length = word(16) as usize;
+    if body.len() < length {
+        return Err(BlobError::TooShort {
+            needed: HEADER_LEN.saturating_add(length),
+            found: blob.len(),
+        });
+    }
+    if body.len() > length {
+        return Err(BlobError::TooLong {
+            expected: HEADER_LEN + length,
+            found: blob.len(),
+        });
+    }
+    let (computed, stored) = (crc32(body), word(20));
+    if computed != stored {
+        return Err(BlobError::Crc { computed, stored });
+    }
+    Ok((word(12), body))
+}
+
+/// The header of a body.
+#[must_use]
+pub fn seal(arch_hash: u32, body: &[u8]) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..16].copy_from_slice(&arch_hash.to_le_bytes());
+    // A longer body than this fits no chip, and its blob would not load.
+    header[16..20].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    header[20..24].copy_from_slice(&crc32(body).to_le_bytes());
+    let crc = crc32(&header[..28]);
+    header[28..].copy_from_slice(&crc.to_le_bytes());
+    header
+}

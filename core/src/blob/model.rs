@@ -1,0 +1,125 @@
+//! A loaded blob.
+
+use super::records::{Info, LayerInfo, Recommended, Records};
+use super::{BlobError, HEADER_LEN, header, validate};
+use crate::picture::crc32;
+use crate::unet::Plan;
+use crate::{Schedule, Topology};
+
+/// Longest encoding of a topology; generously.
+const TOPOLOGY_BYTES: usize = 64;
+
+/// A checked model, borrowed from its blob.
+#[derive(Clone, Debug)]
+pub struct Model<'b> {
+    info: Info<'b>,
+    schedule: Schedule,
+    arch_hash: u32,
+    layers: &'b [u8],
+    blob_len: usize,
+    plan: Plan,
+}
+
+impl<'b> Model<'b> {
+    /// Checks `blob` from its first to its last byte.
+    ///
+    /// The bytes may lie at any address. Where they come from a `static`, put
+    /// that at a multiple of [`WEIGHT_ALIGN`](super::records::WEIGHT_ALIGN):
+    /// fast kernels want it.
+    ///
+    /// # Errors
+    /// The first [`BlobError`] found.
+    pub fn load(blob: &'b [u8]) -> Result<Self, BlobError> {
+        let (stored, body) = header::open(blob)?;
+        let (info, layers) =
+            postcard::take_from_bytes::<Info<'b>>(body).map_err(|_| BlobError::Info)?;
+        info.topology.validate().map_err(BlobError::Topology)?;
+        let computed = arch_hash(&info.topology);
+        if computed != stored {
+            return Err(BlobError::ArchMismatch { computed, stored });
+        }
+        let schedule = Schedule::new(info.schedule, info.timesteps).map_err(BlobError::Schedule)?;
+        validate_recommended(&info.recommended, &schedule)?;
+        let plan = Plan::new(&info.topology);
+        let model = Self {
+            info,
+            schedule,
+            arch_hash: stored,
+            layers,
+            blob_len: HEADER_LEN + body.len(),
+            plan,
+        };
+        validate::layers(&model, blob, |_| ())?;
+        Ok(model)
+    }
+
+    /// What the model is.
+    #[must_use]
+    pub fn info(&self) -> &Info<'b> {
+        &self.info
+    }
+
+    /// The network's shape.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.info.topology
+    }
+
+    /// The noise schedule the network was trained on.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    /// CRC-32 of the encoded topology: models of one shape have one hash.
+    #[must_use]
+    pub fn arch_hash(&self) -> u32 {
+        self.arch_hash
+    }
+
+    /// Bytes of the blob.
+    #[must_use]
+    pub fn blob_len(&self) -> usize {
+        self.blob_len
+    }
+
+    /// What the network needs to run.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Length in words of the workspace that [`Unet`](crate::Unet) needs.
+    #[must_use]
+    pub fn workspace_words(&self) -> usize {
+        self.plan.workspace_words()
+    }
+
+    /// The layers' records, in the order in which the network runs them.
+    #[must_use]
+    pub fn records(&self) -> Records<'b> {
+        Records::new(self.layers)
+    }
+
+    /// Shows every layer to `report`, in the order in which the network runs
+    /// them.
+    pub fn for_each_layer(&self, report: impl FnMut(&LayerInfo<'b>)) {
+        // Checked when the model was loaded. The base address is only for the
+        // alignment check, and any part of the blob has one.
+        let _ = validate::layers_unaligned(self, report);
+    }
+}
+
+/// CRC-32 of a topology's postcard encoding.
+pub(super) fn arch_hash(topology: &Topology) -> u32 {
+    let mut buffer = [0; TOPOLOGY_BYTES];
+    postcard::to_slice(topology, &mut buffer).map_or(0, |bytes| crc32(bytes))
+}
+
+fn validate_recommended(recommended: &Recommended, schedule: &Schedule) -> Result<(), BlobError> {
+    let steps = 1..=schedule.timesteps();
+    let in_range = steps.contains(&recommended.steps)
+        && (0.0..=100.0).contains(&recommended.guidance)
+        && (0.0..=1.0).contains(&recommended.eta);
+    in_range.then_some(()).ok_or(BlobError::Recommended)
+}

@@ -1,0 +1,208 @@
+//! What the body is made of: an [`Info`], then one record for each layer in
+//! the order in which [`walk`](crate::unet::walk) meets them.
+//!
+//! Arrays of numbers are little-endian bytes, borrowed from the blob.
+
+use crate::unet::Site;
+use crate::{Prediction, ScheduleKind, Topology};
+use serde::{Deserialize, Serialize};
+
+/// Bytes that weights are aligned to, counted from the blob's first byte.
+pub const WEIGHT_ALIGN: usize = 16;
+
+/// How the weights of a convolution are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Packing {
+    /// \[output channel\]\[tap\]\[input channel\]: every device runs it.
+    Portable,
+}
+
+/// Sampling settings that the model's makers found good.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recommended {
+    /// DDIM steps, 1 to T.
+    pub steps: u16,
+    /// Classifier-free guidance, 0 to 100.
+    pub guidance: f32,
+    /// DDIM's η, 0 to 1.
+    pub eta: f32,
+}
+
+/// What a model is, apart from its numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Info<'b> {
+    /// What its makers call it.
+    pub name: &'b str,
+    /// The network's shape.
+    pub topology: Topology,
+    /// The noise schedule it was trained on.
+    pub schedule: ScheduleKind,
+    /// T of that schedule.
+    pub timesteps: u16,
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// Layout of the weights.
+    pub packing: Packing,
+    /// Good settings.
+    pub recommended: Recommended,
+}
+
+/// How integers stand for the values of an activation:
+/// scale * (q - zero_point).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quant {
+    /// One step; positive.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero_point: i8,
+}
+
+/// The network's input.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputRecord {
+    /// Of x_t.
+    pub output: Quant,
+}
+
+/// A layer of the time embedding, or the projection of the embedding into a
+/// residual block; then outputs are in units of the convolution's accumulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinearRecord<'b> {
+    /// `i16`, a row for each output.
+    pub weights: &'b [u8],
+    /// `f32` for each output: what a weight of 1 stands for.
+    pub scales: &'b [u8],
+    /// `f32` for each output.
+    pub bias: &'b [u8],
+}
+
+/// The class embeddings, and behind them that of no class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableRecord<'b> {
+    /// `i16`, a row for each class and one more.
+    pub values: &'b [u8],
+    /// What a value of 1 stands for.
+    pub scale: f32,
+}
+
+/// A normalisation; see [`kernels::norm`](crate::kernels::norm).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NormRecord<'b> {
+    /// `i32` for each channel, 15 fraction bits.
+    pub gains: &'b [u8],
+    /// `i32` for each channel, 7 fraction bits.
+    pub offsets: &'b [u8],
+    /// Output steps in 1, times 2^8.
+    pub multiplier: i32,
+    /// Of the output.
+    pub output: Quant,
+}
+
+/// A convolution whose output is an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConvRecord<'b> {
+    /// Zeros that align the weights.
+    pub padding: &'b [u8],
+    /// `i8`, in the blob's [`Packing`].
+    pub weights: &'b [u8],
+    /// `i32` for each output channel, in units of its accumulator, with the
+    /// input's zero point folded in.
+    pub bias: &'b [u8],
+    /// `i32` for each output channel: accumulator unit / output scale, times
+    /// 2^32.
+    pub multipliers: &'b [u8],
+    /// Scale of the residual / output scale, times 2^24; 0 where there is no
+    /// residual.
+    pub residual: i32,
+    /// Of the output.
+    pub output: Quant,
+}
+
+/// The last convolution, whose output stays `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRecord<'b> {
+    /// Zeros that align the weights.
+    pub padding: &'b [u8],
+    /// `i8`, in the blob's [`Packing`].
+    pub weights: &'b [u8],
+    /// `i32` for each output channel, as in [`ConvRecord`].
+    pub bias: &'b [u8],
+    /// `f32` for each output channel: the accumulator's unit.
+    pub scales: &'b [u8],
+}
+
+/// The softmax and the weighting of an attention; see
+/// [`kernels::attention`](crate::kernels::attention).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MixRecord {
+    /// [`Factors::logit`](crate::kernels::attention::Factors::logit).
+    pub logit: i32,
+    /// [`Factors::value`](crate::kernels::attention::Factors::value).
+    pub value: i32,
+    /// Of the output.
+    pub output: Quant,
+}
+
+/// Reads records one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Records<'b> {
+    pub(super) fn new(rest: &'b [u8]) -> Self {
+        Self { rest }
+    }
+
+    /// The next record, if the bytes there are one of this type. After a
+    /// `None` the reader stays where it was.
+    pub fn next_record<R: Deserialize<'b>>(&mut self) -> Option<R> {
+        let (record, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(record)
+    }
+
+    /// Bytes that were not read yet.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+/// A layer's record with its name, as
+/// [`Model::for_each_layer`](super::Model::for_each_layer) shows them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Record<'b> {
+    /// A layer of the embedding.
+    Linear(LinearRecord<'b>),
+    /// The class embeddings.
+    Table(TableRecord<'b>),
+    /// The network's input.
+    Input(InputRecord),
+    /// A normalisation.
+    Norm(NormRecord<'b>),
+    /// A convolution.
+    Conv(ConvRecord<'b>),
+    /// A softmax.
+    Mix(MixRecord),
+    /// The last convolution.
+    Output(OutputRecord<'b>),
+}
+
+/// What is known of a layer from the blob and the topology together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerInfo<'b> {
+    /// Its name.
+    pub site: Site,
+    /// Shape of its output.
+    pub output: crate::unet::Shape,
+    /// Weights of one output channel; 0 where it has none.
+    pub fan_in: usize,
+    /// Multiply-accumulates of one run.
+    pub macs: usize,
+    /// Its numbers.
+    pub record: Record<'b>,
+}

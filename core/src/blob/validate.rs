@@ -1,0 +1,269 @@
+//! Checks every record of a model, in the order of the network.
+//!
+//! What is accepted here can be run: array lengths are those the kernels
+//! index by, and numbers are within the limits from which each kernel derives
+//! that nothing overflows.
+
+use super::model::Model;
+use super::records::{
+    ConvRecord, InputRecord, LayerInfo, LinearRecord, MixRecord, NormRecord, OutputRecord, Record,
+    Records, TableRecord, WEIGHT_ALIGN,
+};
+use super::{BlobError, ParamError};
+use crate::Topology;
+use crate::kernels::{floats, words};
+use crate::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk};
+use serde::Deserialize;
+
+/// Largest magnitude of a bias, and of what an embedding may add to it.
+pub(crate) const MAX_BIAS: i32 = 1 << 29;
+const MAX_GAIN: i32 = 1 << 22;
+const MAX_OFFSET: i32 = 1 << 16;
+const MAX_NORM_MULTIPLIER: i32 = 32_767;
+const MAX_VALUE_FACTOR: i32 = 1 << 23;
+
+/// Checks all layers and shows each to `report`.
+pub(super) fn layers<'b>(
+    model: &Model<'b>,
+    blob: &'b [u8],
+    report: impl FnMut(&LayerInfo<'b>),
+) -> Result<(), BlobError> {
+    run(model, Some(blob), report)
+}
+
+/// The same, where the blob's own address is no longer known.
+pub(super) fn layers_unaligned<'b>(
+    model: &Model<'b>,
+    report: impl FnMut(&LayerInfo<'b>),
+) -> Result<(), BlobError> {
+    run(model, None, report)
+}
+
+fn run<'b>(
+    model: &Model<'b>,
+    blob: Option<&'b [u8]>,
+    report: impl FnMut(&LayerInfo<'b>),
+) -> Result<(), BlobError> {
+    let topology = model.topology();
+    let mut validator = Validator {
+        topology,
+        records: model.records(),
+        blob,
+        report,
+    };
+    walk(&mut validator, topology)?;
+    match validator.records.remaining() {
+        0 => Ok(()),
+        count => Err(BlobError::TrailingBytes { count }),
+    }
+}
+
+struct Validator<'m, 'b, F> {
+    topology: &'m Topology,
+    records: Records<'b>,
+    blob: Option<&'b [u8]>,
+    report: F,
+}
+
+/// A check that a layer's numbers did or did not pass.
+type Check = Result<(), ParamError>;
+
+fn ensure(condition: bool, error: ParamError) -> Check {
+    condition.then_some(()).ok_or(error)
+}
+
+fn length(bytes: &[u8], expected: usize) -> Check {
+    let found = bytes.len();
+    ensure(found == expected, ParamError::Length { expected, found })
+}
+
+fn scale(scale: f32) -> Check {
+    ensure(scale > 0.0 && scale.is_normal(), ParamError::Scale)
+}
+
+fn all_finite(bytes: &[u8]) -> Check {
+    ensure(floats(bytes).all(f32::is_finite), ParamError::NotFinite)
+}
+
+fn magnitudes(bytes: &[u8], limit: i32, error: ParamError) -> Check {
+    ensure(words(bytes).all(|w| (-limit..=limit).contains(&w)), error)
+}
+
+fn linear(record: &LinearRecord<'_>, inputs: usize, outputs: usize) -> Check {
+    length(record.weights, 2 * inputs * outputs)?;
+    length(record.scales, 4 * outputs)?;
+    length(record.bias, 4 * outputs)?;
+    all_finite(record.scales)?;
+    all_finite(record.bias)
+}
+
+impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
+    fn next<R: Deserialize<'b>>(&mut self, layer: Site) -> Result<R, BlobError> {
+        let record = self.records.next_record();
+        record.ok_or(BlobError::Record { layer })
+    }
+
+    fn report(
+        &mut self,
+        site: Site,
+        check: Check,
+        output: Shape,
+        fan_in: usize,
+        macs: usize,
+        record: Record<'b>,
+    ) -> Result<(), BlobError> {
+        check.map_err(|what| BlobError::Param { layer: site, what })?;
+        (self.report)(&LayerInfo {
+            site,
+            output,
+            fan_in,
+            macs,
+            record,
+        });
+        Ok(())
+    }
+
+    fn linear(&mut self, site: Site, inputs: usize, outputs: usize) -> Result<(), BlobError> {
+        let record: LinearRecord<'b> = self.next(site)?;
+        self.report(
+            site,
+            linear(&record, inputs, outputs),
+            vector(outputs),
+            inputs,
+            inputs * outputs,
+            Record::Linear(record),
+        )
+    }
+
+    fn weights(&self, padding: &[u8], weights: &[u8], expected: usize) -> Check {
+        length(weights, expected)?;
+        let aligned = self.blob.is_none_or(|blob| {
+            let offset = weights.as_ptr().addr().wrapping_sub(blob.as_ptr().addr());
+            offset.is_multiple_of(WEIGHT_ALIGN)
+        });
+        let padded = padding.len() < WEIGHT_ALIGN && padding.iter().all(|&byte| byte == 0);
+        ensure(aligned && padded, ParamError::Alignment)?;
+        ensure(weights.iter().all(|&w| w != 0x80), ParamError::Weight)
+    }
+
+    fn conv_record(&self, record: &ConvRecord<'_>, conv: &Conv<()>) -> Check {
+        let outputs = conv.channels;
+        self.weights(record.padding, record.weights, conv.fan_in() * outputs)?;
+        length(record.bias, 4 * outputs)?;
+        length(record.multipliers, 4 * outputs)?;
+        magnitudes(record.bias, MAX_BIAS, ParamError::Bias)?;
+        let residual = matches!(conv.extra, Extra::Residual(_));
+        ensure(
+            words(record.multipliers).all(|m| m >= 0)
+                && record.residual >= 0
+                && (residual || record.residual == 0),
+            ParamError::Multiplier,
+        )?;
+        // Queries, keys and values meet each other without zero points.
+        let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        ensure(
+            !symmetric || record.output.zero_point == 0,
+            ParamError::ZeroPoint,
+        )?;
+        scale(record.output.scale)
+    }
+}
+
+/// The shape of something that has no positions.
+fn vector(channels: usize) -> Shape {
+    Shape { side: 1, channels }
+}
+
+impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
+    type Data = ();
+    type Error = BlobError;
+
+    fn time(&mut self) -> Result<(), BlobError> {
+        let features = usize::from(self.topology.time_features);
+        let embedding = usize::from(self.topology.embedding);
+        self.linear(Site::new(Stage::Time, Part::Linear1), features, embedding)?;
+        self.linear(Site::new(Stage::Time, Part::Linear2), embedding, embedding)?;
+        let site = Site::new(Stage::Time, Part::Classes);
+        let record: TableRecord<'b> = self.next(site)?;
+        let rows = usize::from(self.topology.classes) + 1;
+        let check = length(record.values, 2 * rows * embedding).and_then(|()| scale(record.scale));
+        self.report(site, check, vector(embedding), 0, 0, Record::Table(record))
+    }
+
+    fn input(&mut self, shape: Shape) -> Result<(), BlobError> {
+        let site = Site::new(Stage::Input, Part::Whole);
+        let record: InputRecord = self.next(site)?;
+        let check = scale(record.output.scale);
+        self.report(site, check, shape, 0, 0, Record::Input(record))
+    }
+
+    fn norm(&mut self, norm: &Norm<()>) -> Result<(), BlobError> {
+        let record: NormRecord<'b> = self.next(norm.site)?;
+        let output = norm.output();
+        let check = || {
+            length(record.gains, 4 * output.channels)?;
+            length(record.offsets, 4 * output.channels)?;
+            magnitudes(record.gains, MAX_GAIN, ParamError::Gain)?;
+            magnitudes(record.offsets, MAX_OFFSET, ParamError::Gain)?;
+            let multipliers = 0..=MAX_NORM_MULTIPLIER;
+            ensure(
+                multipliers.contains(&record.multiplier),
+                ParamError::Multiplier,
+            )?;
+            scale(record.output.scale)
+        };
+        self.report(norm.site, check(), output, 0, 0, Record::Norm(record))
+    }
+
+    fn conv(&mut self, conv: &Conv<()>) -> Result<(), BlobError> {
+        let record: ConvRecord<'b> = self.next(conv.site)?;
+        let check = self.conv_record(&record, conv);
+        self.report(
+            conv.site,
+            check,
+            conv.output(),
+            conv.fan_in(),
+            conv.macs(),
+            Record::Conv(record),
+        )?;
+        if matches!(conv.extra, Extra::Embedding) {
+            let site = Site::new(conv.site.stage, Part::Embedding);
+            let inputs = usize::from(self.topology.embedding);
+            self.linear(site, inputs, conv.channels)?;
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self, attention: &Attention<()>) -> Result<(), BlobError> {
+        let record: MixRecord = self.next(attention.site)?;
+        let factors = record.logit >= 0 && (0..=MAX_VALUE_FACTOR).contains(&record.value);
+        let check = ensure(factors, ParamError::Multiplier);
+        let check = check.and_then(|()| scale(record.output.scale));
+        let shape = attention.query.shape;
+        let macs = 2 * shape.values() * shape.side * shape.side;
+        self.report(attention.site, check, shape, 0, macs, Record::Mix(record))
+    }
+
+    fn output(&mut self, conv: &Conv<()>) -> Result<(), BlobError> {
+        let record: OutputRecord<'b> = self.next(conv.site)?;
+        let outputs = conv.channels;
+        let check = || {
+            self.weights(record.padding, record.weights, conv.fan_in() * outputs)?;
+            length(record.bias, 4 * outputs)?;
+            length(record.scales, 4 * outputs)?;
+            magnitudes(record.bias, MAX_BIAS, ParamError::Bias)?;
+            floats(record.scales).try_for_each(scale)
+        };
+        let check = check();
+        self.report(
+            conv.site,
+            check,
+            conv.output(),
+            conv.fan_in(),
+            conv.macs(),
+            Record::Output(record),
+        )
+    }
+
+    fn release(&mut self, (): ()) {}
+}

@@ -1,0 +1,281 @@
+//! From noise to a picture, one step at a time.
+//!
+//! A [`Sampler`] owns no memory and knows nothing of networks: the caller
+//! lends it three buffers and hands it a [`Denoiser`] at every step. Between
+//! steps the caller may draw x_t, feed a watchdog or stop for good.
+//!
+//! Every method is one short file that reads like its equation.
+
+mod ddim;
+mod ddpm;
+mod spacing;
+
+pub use ddpm::Variance;
+pub use spacing::respaced;
+
+use crate::noise::Noise;
+use crate::{Denoiser, Schedule};
+
+/// How x_s is drawn from x_t and x̂_0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Method {
+    /// Ancestral sampling (Ho et al. 2020, algorithm 2).
+    Ddpm {
+        /// The choice of σ².
+        variance: Variance,
+    },
+    /// Implicit sampling (Song et al. 2021, arXiv:2010.02502, eq. 12).
+    Ddim {
+        /// 0 for the deterministic sampler, 1 for as much noise as DDPM with
+        /// the posterior variance; 0 to 1.
+        eta: f32,
+    },
+}
+
+/// Everything that, with the schedule and the network, fixes a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How x_s is drawn from x_t.
+    pub method: Method,
+    /// Timesteps visited, 1 to T.
+    pub steps: u16,
+    /// Classifier-free guidance w (Ho & Salimans 2022, arXiv:2207.12598,
+    /// eq. 6): (1 + w) times the conditional prediction less w times the
+    /// unconditional. 0 is no guidance and needs one network evaluation a
+    /// step, anything else two; 0 to 100.
+    pub guidance: f32,
+    /// Whether x̂_0 is cut to [-1, 1] at every step.
+    pub clip: bool,
+    /// Seed of all noise.
+    pub seed: u64,
+    /// Number of the picture under that seed.
+    pub picture: u64,
+    /// What the picture should show.
+    pub class: Option<u8>,
+}
+
+/// What [`Sampler::new`] did not accept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// No steps, or more than T.
+    Steps {
+        /// The number asked for.
+        found: u16,
+        /// T.
+        timesteps: u16,
+    },
+    /// η outside [0, 1].
+    Eta(f32),
+    /// Guidance outside [0, 100].
+    Guidance(f32),
+    /// Guidance without a class to guide to.
+    GuidanceWithoutClass,
+    /// The buffers' lengths differ.
+    Buffers {
+        /// Length of `x`.
+        x: usize,
+        /// The length that should have been the same.
+        other: usize,
+    },
+}
+
+impl core::fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Steps { found, timesteps } => {
+                write!(f, "{found} steps: must be 1 to the schedule's {timesteps}")
+            }
+            Self::Eta(eta) => write!(f, "eta {eta}: must be 0 to 1"),
+            Self::Guidance(w) => write!(f, "guidance {w}: must be 0 to 100"),
+            Self::GuidanceWithoutClass => f.write_str("guidance needs a class"),
+            Self::Buffers { x, other } => {
+                write!(
+                    f,
+                    "a buffer of {other} values beside x of {x}: must be equal"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for SettingsError {}
+
+/// The memory of a sampler: three slices of one length, the picture's pixels.
+///
+/// Without guidance `unconditional` may be empty.
+#[derive(Debug)]
+pub struct Buffers<'b> {
+    /// x_t; in the end the picture.
+    pub x: &'b mut [f32],
+    /// The network's output and x̂_0.
+    pub x0_hat: &'b mut [f32],
+    /// The network's output without the class.
+    pub unconditional: &'b mut [f32],
+}
+
+/// A step that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Step {
+    /// Its number, from 1.
+    pub index: u16,
+    /// Steps in all.
+    pub of: u16,
+    /// The timestep x_t had before the step.
+    pub timestep: u16,
+}
+
+/// A picture on its way from noise to x_0.
+#[derive(Debug)]
+pub struct Sampler<'b> {
+    schedule: Schedule,
+    settings: Settings,
+    buffers: Buffers<'b>,
+    noise: Noise,
+    /// Steps made so far.
+    done: u16,
+}
+
+impl<'b> Sampler<'b> {
+    /// Fills `buffers.x` with the noise x_T.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where a setting is out of range or a buffer has
+    /// another length than `x`.
+    pub fn new(
+        schedule: Schedule,
+        settings: Settings,
+        buffers: Buffers<'b>,
+    ) -> Result<Self, SettingsError> {
+        settings.validate(&schedule)?;
+        let x = buffers.x.len();
+        let unconditional = buffers.unconditional.len();
+        let spare = settings.guidance == 0.0 && unconditional == 0;
+        for other in [buffers.x0_hat.len(), if spare { x } else { unconditional }] {
+            if other != x {
+                return Err(SettingsError::Buffers { x, other });
+            }
+        }
+        let mut noise = Noise::new(settings.seed, settings.picture);
+        noise.fill(buffers.x);
+        Ok(Self {
+            schedule,
+            settings,
+            buffers,
+            noise,
+            done: 0,
+        })
+    }
+
+    /// Makes the next step; `None` when there is none left.
+    ///
+    /// # Errors
+    /// The denoiser's; x_t is then as before the step.
+    pub fn step<D: Denoiser>(&mut self, denoiser: &mut D) -> Result<Option<Step>, D::Error> {
+        let of = self.settings.steps;
+        if self.done >= of {
+            return Ok(None);
+        }
+        let t = respaced(self.schedule.timesteps(), of, self.done);
+        let s = respaced(self.schedule.timesteps(), of, self.done + 1);
+        self.predict(denoiser, t)?;
+
+        let transition = self.schedule.transition(t, s);
+        let Buffers { x, x0_hat, .. } = &mut self.buffers;
+        denoiser
+            .prediction()
+            .to_x0_hat(transition.alpha_bar, x, x0_hat);
+        if self.settings.clip {
+            for value in x0_hat.iter_mut() {
+                *value = value.clamp(-1.0, 1.0);
+            }
+        }
+        match self.settings.method {
+            Method::Ddpm { variance } => {
+                ddpm::step(&transition, variance, x, x0_hat, &mut self.noise);
+            }
+            Method::Ddim { eta } => ddim::step(&transition, eta, x, x0_hat, &mut self.noise),
+        }
+        self.done += 1;
+        Ok(Some(Step {
+            index: self.done,
+            of,
+            timestep: t,
+        }))
+    }
+
+    /// x_t as it stands; x_0 after the last step.
+    #[must_use]
+    pub fn x(&self) -> &[f32] {
+        self.buffers.x
+    }
+
+    /// x̂_0 of the last step: what the network took the picture to be.
+    #[must_use]
+    pub fn x0_hat(&self) -> &[f32] {
+        self.buffers.x0_hat
+    }
+
+    /// The guided prediction, into `x0_hat`.
+    fn predict<D: Denoiser>(&mut self, denoiser: &mut D, t: u16) -> Result<(), D::Error> {
+        let w = self.settings.guidance;
+        let Buffers {
+            x,
+            x0_hat: out,
+            unconditional,
+        } = &mut self.buffers;
+        denoiser.predict(x, t, self.settings.class, out)?;
+        if w != 0.0 {
+            denoiser.predict(x, t, None, unconditional)?;
+            for (conditional, &unconditional) in out.iter_mut().zip(unconditional.iter()) {
+                *conditional += w * (*conditional - unconditional);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Checks all that does not depend on buffers.
+    ///
+    /// # Errors
+    /// The first [`SettingsError`] found.
+    pub fn validate(&self, schedule: &Schedule) -> Result<(), SettingsError> {
+        let timesteps = schedule.timesteps();
+        if self.steps == 0 || self.steps > timesteps {
+            return Err(SettingsError::Steps {
+                found: self.steps,
+                timesteps,
+            });
+        }
+        if let Method::Ddim { eta } = self.method
+            && !(0.0..=1.0).contains(&eta)
+        {
+            return Err(SettingsError::Eta(eta));
+        }
+        if !(0.0..=100.0).contains(&self.guidance) {
+            return Err(SettingsError::Guidance(self.guidance));
+        }
+        if self.guidance != 0.0 && self.class.is_none() {
+            return Err(SettingsError::GuidanceWithoutClass);
+        }
+        Ok(())
+    }
+}
+
+/// σ z for one value; draws nothing where σ is 0, as at the last step.
+fn noise_term(sigma: f32, noise: &mut Noise) -> f32 {
+    if sigma == 0.0 {
+        0.0
+    } else {
+        sigma * noise.normal()
+    }
+}
+
+/// The root of a variance in `f32`; rounding below zero counts as zero.
+fn sqrt_f32(value: f64) -> f32 {
+    libm::sqrt(value.max(0.0)) as f32
+}

@@ -1,0 +1,615 @@
+//! Runs the network on int8 activations.
+
+use super::arena::Arena;
+use super::plan::Plan;
+use super::site::{Part, Site, Stage};
+use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
+use crate::blob::records::{
+    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Quant, Records,
+    TableRecord,
+};
+use crate::kernels::conv::{Plane, Task, conv};
+use crate::kernels::norm::{Statistics, Sums, Target};
+use crate::kernels::{attention, floats, halfwords, linear, multiply_high, norm, saturate, words};
+use crate::{Denoiser, Model, Prediction, Topology};
+use core::fmt;
+use core::ops::Range;
+
+/// What a normalisation adds to the variance.
+const NORM_EPSILON: f32 = 1e-5;
+/// Largest magnitude of what an embedding adds to an accumulator.
+const MAX_EMBEDDING_SUM: f32 = 536_870_912.0;
+
+/// Why the network could not be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum UnetError {
+    /// The workspace is too small.
+    Workspace {
+        /// Words needed.
+        needed: usize,
+        /// Words there.
+        found: usize,
+    },
+    /// A slice has not the picture's length.
+    Pixels {
+        /// Pixels of a picture.
+        expected: usize,
+        /// Values there.
+        found: usize,
+    },
+    /// A timestep outside 1 to T.
+    Timestep {
+        /// The timestep.
+        found: u16,
+        /// T.
+        timesteps: u16,
+    },
+    /// A class that the model does not know.
+    Class {
+        /// The class.
+        found: u8,
+        /// Classes of the model, counted from 0.
+        classes: u16,
+    },
+    /// The blob is no longer what was loaded.
+    Corrupt,
+}
+
+impl fmt::Display for UnetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workspace { needed, found } => {
+                write!(f, "a workspace of {found} words where {needed} are needed")
+            }
+            Self::Pixels { expected, found } => {
+                write!(f, "{found} values where the picture has {expected} pixels")
+            }
+            Self::Timestep { found, timesteps } => {
+                write!(f, "timestep {found}: must be 1 to {timesteps}")
+            }
+            Self::Class { found, classes } => {
+                write!(f, "class {found}: the model has {classes}, counted from 0")
+            }
+            Self::Corrupt => f.write_str("the model's bytes changed after it was loaded"),
+        }
+    }
+}
+
+impl core::error::Error for UnetError {}
+
+/// An activation as it was computed, for whoever compares.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The layer.
+    pub site: Site,
+    /// Its output's size.
+    pub shape: Shape,
+    /// What the integers stand for.
+    pub quant: Quant,
+    /// The integers.
+    pub values: &'a [i8],
+}
+
+/// A model with the memory to run it.
+///
+/// ```no_run
+/// use tiny_ddpm::{Denoiser, Model, Unet};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let blob: &[u8] = &[];
+/// let model = Model::load(blob)?;
+/// let mut workspace = vec![0; model.workspace_words()];
+/// let mut unet = Unet::new(&model, &mut workspace)?;
+/// let pixels = model.topology().pixels();
+/// let (x_t, mut prediction) = (vec![0.0; pixels], vec![0.0; pixels]);
+/// unet.predict(&x_t, 500, Some(7), &mut prediction)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Unet<'m, 'b, 'w> {
+    model: &'m Model<'b>,
+    workspace: &'w mut [u32],
+}
+
+impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
+    /// Joins a model with a workspace of at least
+    /// [`Model::workspace_words`] words, whose contents do not matter.
+    ///
+    /// # Errors
+    /// [`UnetError::Workspace`] if it is too small.
+    pub fn new(model: &'m Model<'b>, workspace: &'w mut [u32]) -> Result<Self, UnetError> {
+        let needed = model.workspace_words();
+        let found = workspace.len();
+        if found < needed {
+            return Err(UnetError::Workspace { needed, found });
+        }
+        Ok(Self { model, workspace })
+    }
+
+    /// [`Denoiser::predict`], showing every activation to `observe`.
+    ///
+    /// # Errors
+    /// [`UnetError`] where an argument does not fit the model.
+    pub fn predict_observed(
+        &mut self,
+        x_t: &[f32],
+        timestep: u16,
+        class: Option<u8>,
+        out: &mut [f32],
+        observe: impl FnMut(&Observation<'_>),
+    ) -> Result<(), UnetError> {
+        let topology = self.model.topology();
+        let expected = topology.pixels();
+        for found in [x_t.len(), out.len()] {
+            if found != expected {
+                return Err(UnetError::Pixels { expected, found });
+            }
+        }
+        let timesteps = self.model.schedule().timesteps();
+        if timestep == 0 || timestep > timesteps {
+            return Err(UnetError::Timestep {
+                found: timestep,
+                timesteps,
+            });
+        }
+        let classes = topology.classes;
+        if let Some(found) = class
+            && u16::from(found) >= classes
+        {
+            return Err(UnetError::Class { found, classes });
+        }
+        let memory = Memory::split(self.workspace, self.model.plan());
+        let mut forward = Forward {
+            topology,
+            records: self.model.records(),
+            timestep,
+            class: class.map_or(classes, u16::from),
+            x_t,
+            out,
+            memory: memory.ok_or(UnetError::Corrupt)?,
+            embedding_scale: 0.0,
+            arena: Arena::default(),
+            observe,
+        };
+        walk(&mut forward, topology)
+    }
+}
+
+impl Denoiser for Unet<'_, '_, '_> {
+    type Error = UnetError;
+
+    fn prediction(&self) -> Prediction {
+        self.model.info().prediction
+    }
+
+    fn predict(
+        &mut self,
+        x_t: &[f32],
+        timestep: u16,
+        class: Option<u8>,
+        out: &mut [f32],
+    ) -> Result<(), UnetError> {
+        self.predict_observed(x_t, timestep, class, out, |_| ())
+    }
+}
+
+/// The workspace, cut as the plan says.
+struct Memory<'w> {
+    embedding: &'w mut [f32],
+    quantised: &'w mut [i16],
+    params: &'w mut [i32],
+    patch: &'w mut [i8],
+    activations: &'w mut [i8],
+}
+
+impl<'w> Memory<'w> {
+    fn split(workspace: &'w mut [u32], plan: &Plan) -> Option<Self> {
+        let (embedding, rest) = workspace.split_at_mut_checked(plan.embedding)?;
+        let (quantised, rest) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
+        let (params, rest) = rest.split_at_mut_checked(plan.params)?;
+        let (patch, activations) = rest.split_at_mut_checked(plan.patch.div_ceil(4))?;
+        Some(Self {
+            embedding: bytemuck::cast_slice_mut(embedding),
+            quantised: bytemuck::cast_slice_mut(quantised),
+            params: bytemuck::cast_slice_mut(params),
+            patch: bytemuck::cast_slice_mut(patch),
+            activations: bytemuck::cast_slice_mut(activations),
+        })
+    }
+}
+
+/// An activation in the workspace.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    start: usize,
+    len: usize,
+    quant: Quant,
+}
+
+impl Stored {
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + self.len
+    }
+}
+
+/// The bytes of an operand that may be absent.
+fn optional(operand: Option<&Activation<Stored>>) -> Range<usize> {
+    operand.map_or(0..0, |operand| operand.data.range())
+}
+
+/// One run of the network.
+struct Forward<'r, 'b, 'w, F> {
+    topology: &'r Topology,
+    records: Records<'b>,
+    timestep: u16,
+    /// A row of the class table.
+    class: u16,
+    x_t: &'r [f32],
+    out: &'r mut [f32],
+    memory: Memory<'w>,
+    /// What 1 stands for in `memory.quantised`.
+    embedding_scale: f32,
+    arena: Arena,
+    observe: F,
+}
+
+impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, F> {
+    fn place(&mut self, shape: Shape, quant: Quant) -> Result<Stored, UnetError> {
+        let range = self.arena.place(shape.values()).ok_or(UnetError::Corrupt)?;
+        Ok(Stored {
+            start: range.start,
+            len: shape.values(),
+            quant,
+        })
+    }
+
+    /// Shows an activation to the observer and hands it on.
+    fn done(&mut self, site: Site, shape: Shape, data: Stored) -> Result<Stored, UnetError> {
+        let values = self.memory.activations.get(data.range());
+        (self.observe)(&Observation {
+            site,
+            shape,
+            quant: data.quant,
+            values: values.ok_or(UnetError::Corrupt)?,
+        });
+        Ok(data)
+    }
+
+    /// Puts what each output channel's sum starts from into the parameters:
+    /// the bias, and the embedding where there is one.
+    fn start_sums(&mut self, bias: &[u8], embedding: bool) -> Result<(), UnetError> {
+        let params = &mut self.memory.params;
+        for (sum, bias) in params.iter_mut().zip(words(bias)) {
+            *sum = bias;
+        }
+        if embedding {
+            let width = usize::from(self.topology.embedding);
+            let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+            let x = self
+                .memory
+                .quantised
+                .get(..width)
+                .ok_or(UnetError::Corrupt)?;
+            let added = linear::layer(
+                record.weights,
+                record.scales,
+                record.bias,
+                x,
+                self.embedding_scale,
+            );
+            for (sum, added) in params.iter_mut().zip(added) {
+                let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
+                *sum = sum.wrapping_add(libm::roundf(added) as i32);
+            }
+        }
+        Ok(())
+    }
+
+    /// `embedding` = layer(`quantised`), for the layers of the embedding.
+    fn embedding_layer(&mut self, inputs: usize) -> Result<(), UnetError> {
+        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let Memory {
+            embedding,
+            quantised,
+            ..
+        } = &mut self.memory;
+        let width = usize::from(self.topology.embedding);
+        let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
+        let y = linear::layer(
+            record.weights,
+            record.scales,
+            record.bias,
+            x,
+            self.embedding_scale,
+        );
+        for (value, y) in embedding.iter_mut().take(width).zip(y) {
+            *value = y;
+        }
+        Ok(())
+    }
+
+    /// `quantised` = `embedding`, the first `len` values.
+    fn quantise_embedding(&mut self, len: usize) -> Result<(), UnetError> {
+        let values = self.memory.embedding.get(..len);
+        self.embedding_scale =
+            linear::quantise(values.ok_or(UnetError::Corrupt)?, self.memory.quantised);
+        Ok(())
+    }
+
+    /// `embedding` = silu(`embedding`).
+    fn silu_embedding(&mut self) {
+        let width = usize::from(self.topology.embedding);
+        if let Some(values) = self.memory.embedding.get_mut(..width) {
+            linear::silu(values);
+        }
+    }
+}
+
+impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
+    type Data = Stored;
+    type Error = UnetError;
+
+    /// silu(W2 silu(W1 features + b1) + b2 + class row).
+    fn time(&mut self) -> Result<(), UnetError> {
+        let features = usize::from(self.topology.time_features);
+        let width = usize::from(self.topology.embedding);
+        if let Some(values) = self.memory.embedding.get_mut(..features) {
+            linear::time_features(self.timestep, values);
+        }
+        self.quantise_embedding(features)?;
+        self.embedding_layer(features)?;
+        self.silu_embedding();
+        self.quantise_embedding(width)?;
+        self.embedding_layer(width)?;
+
+        let classes: TableRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let row = halfwords(classes.values).skip(usize::from(self.class) * width);
+        for (value, class) in self.memory.embedding.iter_mut().take(width).zip(row) {
+            *value += f32::from(class) * classes.scale;
+        }
+        self.silu_embedding();
+        self.quantise_embedding(width)
+    }
+
+    fn input(&mut self, shape: Shape) -> Result<Stored, UnetError> {
+        let record: InputRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let quant = record.output;
+        let data = self.place(shape, quant)?;
+        let inverse = 1.0 / quant.scale;
+        let activations = self.memory.activations.get_mut(data.range());
+        let patches = activations.ok_or(UnetError::Corrupt)?;
+        for (i, value) in patches.iter_mut().enumerate() {
+            let x = self.x_t.get(pixel(self.topology, shape, i)).copied();
+            let q = libm::roundf(x.unwrap_or(0.0) * inverse) as i32;
+            *value = saturate(q.saturating_add(i32::from(quant.zero_point)));
+        }
+        self.done(Site::new(Stage::Input, Part::Whole), shape, data)
+    }
+
+    fn norm(&mut self, op: &Norm<Stored>) -> Result<Stored, UnetError> {
+        let record: NormRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let shape = op.output();
+        let data = self.place(shape, record.output)?;
+        let operands = [op.x.data.range(), optional(op.skip.as_ref()), data.range()];
+        let Memory {
+            params,
+            activations,
+            ..
+        } = &mut self.memory;
+        let [x, skip, out] = activations
+            .get_disjoint_mut(operands)
+            .map_err(|_| UnetError::Corrupt)?;
+        let target = Target {
+            multiplier: record.multiplier,
+            zero_point: record.output.zero_point,
+            silu: op.silu,
+        };
+
+        let mut affine = words(record.gains).zip(words(record.offsets));
+        let group = usize::from(self.topology.group_channels).max(1);
+        let mut first_output = 0;
+        let halves = [(Some(op.x), x), (op.skip, skip)];
+        for (operand, values) in halves.into_iter().filter_map(|(o, v)| o.zip(Some(v))) {
+            let channels = operand.shape.channels;
+            let (slopes, rest) = params
+                .split_at_mut_checked(channels)
+                .ok_or(UnetError::Corrupt)?;
+            let intercepts = rest.get_mut(..channels).ok_or(UnetError::Corrupt)?;
+            let epsilon = norm_epsilon(operand.data.quant.scale);
+            let lines = slopes
+                .chunks_mut(group)
+                .zip(intercepts.chunks_mut(group))
+                .enumerate();
+            for (index, (slopes, intercepts)) in lines {
+                let sums = Sums::of(values, channels, index * group, group);
+                let statistics = Statistics::new(sums, epsilon);
+                let lines = slopes.iter_mut().zip(intercepts);
+                for ((slope, intercept), (gain, offset)) in lines.zip(affine.by_ref()) {
+                    (*slope, *intercept) = statistics.line(gain, offset);
+                }
+            }
+            norm::apply(
+                values,
+                slopes,
+                intercepts,
+                target,
+                out,
+                shape.channels,
+                first_output,
+            );
+            first_output += channels;
+        }
+        self.done(op.site, shape, data)
+    }
+
+    fn conv(&mut self, op: &Conv<Stored>) -> Result<Stored, UnetError> {
+        let record: ConvRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        self.start_sums(record.bias, matches!(op.extra, Extra::Embedding))?;
+        let shape = op.output();
+        let data = self.place(shape, record.output)?;
+        let residual = match &op.extra {
+            Extra::Residual(residual) => Some(residual),
+            Extra::None | Extra::Embedding => None,
+        };
+        let operands = [
+            op.x.data.range(),
+            optional(op.skip.as_ref()),
+            optional(residual),
+            data.range(),
+        ];
+        let Memory {
+            params,
+            patch,
+            activations,
+            ..
+        } = &mut self.memory;
+        let [x, skip, residual_values, out] = activations
+            .get_disjoint_mut(operands)
+            .map_err(|_| UnetError::Corrupt)?;
+        let (initial, multipliers) = params
+            .split_at_mut_checked(op.channels)
+            .ok_or(UnetError::Corrupt)?;
+        for (multiplier, word) in multipliers.iter_mut().zip(words(record.multipliers)) {
+            *multiplier = word;
+        }
+
+        let zero_point = i32::from(record.output.zero_point);
+        let residual_zero = residual.map_or(0, |r| i32::from(r.data.quant.zero_point));
+        let task = Task {
+            geometry: op.geometry,
+            side: op.x.shape.side,
+            x: plane(Some(&op.x), x),
+            skip: plane(op.skip.as_ref(), skip),
+            weights: bytemuck::cast_slice(record.weights),
+            initial,
+        };
+        conv(&task, patch, |position, channel, sum| {
+            let index = position * op.channels + channel;
+            let multiplier = multipliers.get(channel).copied().unwrap_or(0);
+            let scaled = match residual_values.get(index) {
+                Some(&r) => {
+                    let r = (i32::from(r) - residual_zero) << 8;
+                    add_residual(sum, multiplier, r, record.residual)
+                }
+                None => multiply_high(sum, multiplier),
+            };
+            if let Some(out) = out.get_mut(index) {
+                *out = saturate(scaled + zero_point);
+            }
+        });
+        self.done(op.site, shape, data)
+    }
+
+    fn attention(&mut self, op: &Attention<Stored>) -> Result<Stored, UnetError> {
+        let record: MixRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let shape = op.query.shape;
+        let data = self.place(shape, record.output)?;
+        let operands = [
+            op.query.data.range(),
+            op.key.data.range(),
+            op.value.data.range(),
+            data.range(),
+        ];
+        let Memory {
+            params,
+            activations,
+            ..
+        } = &mut self.memory;
+        let [queries, keys, values, out] = activations
+            .get_disjoint_mut(operands)
+            .map_err(|_| UnetError::Corrupt)?;
+        let weights = params.get_mut(..shape.side * shape.side);
+        let weights = weights.ok_or(UnetError::Corrupt)?;
+        let heads = usize::from(self.topology.heads).max(1);
+        let width = shape.channels / heads;
+        let factors = attention::Factors {
+            logit: record.logit,
+            value: record.value,
+            zero_point: record.output.zero_point,
+        };
+        for index in 0..heads {
+            let head = attention::Head {
+                channels: shape.channels,
+                first: index * width,
+                width,
+            };
+            attention::head(head, queries, keys, values, factors, weights, out);
+        }
+        self.done(op.site, shape, data)
+    }
+
+    fn output(&mut self, op: &Conv<Stored>) -> Result<(), UnetError> {
+        let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        self.start_sums(record.bias, false)?;
+        let shape = op.output();
+        let Memory {
+            params,
+            patch,
+            activations,
+            ..
+        } = &mut self.memory;
+        let (initial, scales) = params
+            .split_at_mut_checked(op.channels)
+            .ok_or(UnetError::Corrupt)?;
+        let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
+        for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
+            *scale = value;
+        }
+        let x = activations
+            .get(op.x.data.range())
+            .ok_or(UnetError::Corrupt)?;
+        let (topology, out) = (self.topology, &mut *self.out);
+        let task = Task {
+            geometry: op.geometry,
+            side: op.x.shape.side,
+            x: plane(Some(&op.x), x),
+            skip: plane(None, &[]),
+            weights: bytemuck::cast_slice(record.weights),
+            initial,
+        };
+        conv(&task, patch, |position, channel, sum| {
+            let index = pixel(topology, shape, position * shape.channels + channel);
+            let scale = scales.get(channel).copied().unwrap_or(0.0);
+            if let Some(out) = out.get_mut(index) {
+                *out = sum as f32 * scale;
+            }
+        });
+        Ok(())
+    }
+
+    fn release(&mut self, data: Stored) {
+        self.arena.release(data.start);
+    }
+}
+
+fn plane<'a>(operand: Option<&Activation<Stored>>, values: &'a [i8]) -> Plane<'a> {
+    Plane {
+        values,
+        channels: operand.map_or(0, |operand| operand.shape.channels),
+        zero_point: operand.map_or(0, |operand| operand.data.quant.zero_point),
+    }
+}
+
+/// round((sum * multiplier + residual * factor) / 2^32): both are rounded
+/// once, together. `residual` is below 2^16, so nothing overflows.
+fn add_residual(sum: i32, multiplier: i32, residual: i32, factor: i32) -> i32 {
+    let total = i64::from(sum) * i64::from(multiplier) + i64::from(residual) * i64::from(factor);
+    ((total + (1 << 31)) >> 32) as i32
+}
+
+/// A normalisation's epsilon in units of q², 16 fraction bits.
+fn norm_epsilon(scale: f32) -> u32 {
+    (NORM_EPSILON * 65536.0 / (scale * scale)) as u32
+}
+
+/// The pixel that lies at index `i` of the picture cut into patches.
+fn pixel(topology: &Topology, shape: Shape, i: usize) -> usize {
+    let patch = usize::from(topology.patch).max(1);
+    let (position, within) = (i / shape.channels.max(1), i % shape.channels.max(1));
+    let (row, column) = (position / shape.side.max(1), position % shape.side.max(1));
+    let y = row * patch + within / patch;
+    let x = column * patch + within % patch;
+    y * usize::from(topology.image_size) + x
+}

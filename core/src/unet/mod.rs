@@ -1,0 +1,22 @@
+//! The int8 U-Net.
+//!
+//! [`walk`] is the network, written once; [`Plan`] says what memory it needs;
+//! [`Unet`] runs it, from a [`Model`](crate::Model) in flash and a workspace
+//! that the caller lends.
+//!
+//! The picture is cut into patches. At each level stand residual blocks of
+//! two 3x3 convolutions, each behind a group normalisation and SiLU; the
+//! embedding of timestep and class is added between them. Convolutions of
+//! stride 2 lead down, nearest-neighbour doubling and a convolution lead up,
+//! and every block on the way up sees its counterpart on the way down.
+
+mod arena;
+mod forward;
+mod plan;
+mod site;
+mod walk;
+
+pub use forward::{Observation, Unet, UnetError};
+pub use plan::Plan;
+pub use site::{Part, Site, Stage};
+pub use walk::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};

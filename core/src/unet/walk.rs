@@ -1,0 +1,466 @@
+//! The network, written once.
+//!
+//! [`walk`] is the U-Net as a sequence of operations on activations that it
+//! never looks into. Running the network, checking a blob, planning memory and
+//! counting multiplications are four [`Interpreter`]s of the same text, so they
+//! cannot disagree about what the network is.
+
+use super::site::{Part, Site, Stage};
+use crate::topology::{Level, MAX_BLOCKS, MAX_LEVELS, Topology};
+use heapless::Vec;
+
+/// Size of an activation: `side` x `side` positions with `channels` each,
+/// channels innermost in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Positions along each of the two axes.
+    pub side: usize,
+    /// Values at each position.
+    pub channels: usize,
+}
+
+impl Shape {
+    /// Values in all.
+    #[must_use]
+    pub const fn values(&self) -> usize {
+        self.side * self.side * self.channels
+    }
+}
+
+/// An activation: its shape, and whatever the interpreter keeps of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Activation<D> {
+    /// Its size.
+    pub shape: Shape,
+    /// The interpreter's part.
+    pub data: D,
+}
+
+/// Which input positions an output position of a convolution sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Geometry {
+    /// Only its own: 1x1.
+    Pointwise,
+    /// Its 3x3 neighbourhood.
+    Same,
+    /// The 3x3 neighbourhood of every second position.
+    Down,
+    /// The 3x3 neighbourhood after each position was doubled in both axes.
+    Up,
+}
+
+impl Geometry {
+    /// Positions seen: 1 or 9.
+    #[must_use]
+    pub const fn taps(self) -> usize {
+        match self {
+            Self::Pointwise => 1,
+            Self::Same | Self::Down | Self::Up => 9,
+        }
+    }
+
+    /// Output side for an input side.
+    #[must_use]
+    pub const fn output_side(self, side: usize) -> usize {
+        match self {
+            Self::Pointwise | Self::Same => side,
+            Self::Down => side.div_ceil(2),
+            Self::Up => side * 2,
+        }
+    }
+}
+
+/// What joins a convolution's sum before it is rounded.
+#[derive(Clone, Copy, Debug)]
+pub enum Extra<D> {
+    /// Nothing.
+    None,
+    /// The projected time and class embedding.
+    Embedding,
+    /// An activation of the output's shape.
+    Residual(Activation<D>),
+}
+
+/// A convolution with bias and, for 3x3, zero padding of one position.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv<D> {
+    /// Its name.
+    pub site: Site,
+    /// What it reads.
+    pub x: Activation<D>,
+    /// Further channels, concatenated behind those of `x`.
+    pub skip: Option<Activation<D>>,
+    /// What it sees.
+    pub geometry: Geometry,
+    /// Output channels.
+    pub channels: usize,
+    /// What is added.
+    pub extra: Extra<D>,
+}
+
+impl<D> Conv<D> {
+    /// Input channels, skip included.
+    #[must_use]
+    pub fn input_channels(&self) -> usize {
+        self.x.shape.channels + self.skip.as_ref().map_or(0, |skip| skip.shape.channels)
+    }
+
+    /// Weights for one output channel.
+    #[must_use]
+    pub fn fan_in(&self) -> usize {
+        self.geometry.taps() * self.input_channels()
+    }
+
+    /// The output's shape.
+    #[must_use]
+    pub fn output(&self) -> Shape {
+        Shape {
+            side: self.geometry.output_side(self.x.shape.side),
+            channels: self.channels,
+        }
+    }
+
+    /// Multiply-accumulates of one run.
+    #[must_use]
+    pub fn macs(&self) -> usize {
+        self.output().values() * self.fan_in()
+    }
+}
+
+/// Group normalisation with a gain and an offset for each channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<D> {
+    /// Its name.
+    pub site: Site,
+    /// What it reads.
+    pub x: Activation<D>,
+    /// Further channels, concatenated behind those of `x`.
+    pub skip: Option<Activation<D>>,
+    /// Whether SiLU follows.
+    pub silu: bool,
+}
+
+impl<D> Norm<D> {
+    /// The output's shape.
+    #[must_use]
+    pub fn output(&self) -> Shape {
+        Shape {
+            side: self.x.shape.side,
+            channels: self.x.shape.channels
+                + self.skip.as_ref().map_or(0, |skip| skip.shape.channels),
+        }
+    }
+}
+
+/// Multi-head attention between queries, keys and values of one shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention<D> {
+    /// Its name.
+    pub site: Site,
+    /// Queries.
+    pub query: Activation<D>,
+    /// Keys.
+    pub key: Activation<D>,
+    /// Values.
+    pub value: Activation<D>,
+}
+
+/// A meaning for the operations of the network.
+pub trait Interpreter {
+    /// What is kept of an activation.
+    type Data: Copy;
+    /// Why an operation could not be done.
+    type Error;
+
+    /// Computes the embedding of timestep and class.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn time(&mut self) -> Result<(), Self::Error>;
+
+    /// The picture cut into patches and quantised.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn input(&mut self, shape: Shape) -> Result<Self::Data, Self::Error>;
+
+    /// A normalisation.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn norm(&mut self, norm: &Norm<Self::Data>) -> Result<Self::Data, Self::Error>;
+
+    /// A convolution.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn conv(&mut self, conv: &Conv<Self::Data>) -> Result<Self::Data, Self::Error>;
+
+    /// An attention.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn attention(&mut self, attention: &Attention<Self::Data>) -> Result<Self::Data, Self::Error>;
+
+    /// The last convolution, whose sums become the prediction.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn output(&mut self, conv: &Conv<Self::Data>) -> Result<(), Self::Error>;
+
+    /// An activation that nothing reads any more.
+    fn release(&mut self, data: Self::Data);
+}
+
+/// Runs the network of `topology` in the meaning that `net` gives it.
+///
+/// # Errors
+/// The first error of an operation.
+pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::Error> {
+    let mut skips = Vec::<Activation<I::Data>, { MAX_LEVELS * MAX_BLOCKS as usize }>::new();
+    let blocks = topology.blocks.min(MAX_BLOCKS);
+    let finest = topology.levels.first().map_or(0, channels);
+    let coarsest = topology.levels.last().map_or(0, channels);
+
+    net.time()?;
+    let mut flow = Flow::start(net, topology)?;
+    flow.conv(Stage::ConvIn, Part::Whole, Geometry::Same, finest)?;
+
+    for (i, level) in topology.levels.iter().enumerate() {
+        let index = i as u8;
+        for block in 0..blocks {
+            let stage = Stage::Down {
+                level: index,
+                block,
+            };
+            flow.res_block(stage, None, channels(level))?;
+            if level.attention {
+                flow.attention(Stage::DownAttention {
+                    level: index,
+                    block,
+                })?;
+            }
+            // Never full: the capacity is that of the largest topology.
+            let _ = skips.push(flow.lend());
+        }
+        if i + 1 < topology.levels.len() {
+            let stage = Stage::Downsample { level: index };
+            flow.conv(stage, Part::Conv, Geometry::Down, channels(level))?;
+        }
+    }
+
+    flow.res_block(Stage::Mid { block: 0 }, None, coarsest)?;
+    if topology.mid_attention {
+        flow.attention(Stage::MidAttention)?;
+    }
+    flow.res_block(Stage::Mid { block: 1 }, None, coarsest)?;
+
+    for (i, level) in topology.levels.iter().enumerate().rev() {
+        let index = i as u8;
+        for block in 0..blocks {
+            let stage = Stage::Up {
+                level: index,
+                block,
+            };
+            flow.res_block(stage, skips.pop(), channels(level))?;
+            if level.attention {
+                flow.attention(Stage::UpAttention {
+                    level: index,
+                    block,
+                })?;
+            }
+        }
+        if let Some(finer) = i.checked_sub(1).and_then(|i| topology.levels.get(i)) {
+            let stage = Stage::Upsample { level: index };
+            flow.conv(stage, Part::Conv, Geometry::Up, channels(finer))?;
+        }
+    }
+    flow.output(topology.patch_pixels())
+}
+
+fn channels(level: &Level) -> usize {
+    usize::from(level.channels)
+}
+
+/// The main path through the network: an activation `h` that each layer
+/// replaces.
+struct Flow<'n, I: Interpreter> {
+    net: &'n mut I,
+    h: Activation<I::Data>,
+    /// Whether `h` is also a skip connection, and so outlives its replacement.
+    lent: bool,
+}
+
+impl<'n, I: Interpreter> Flow<'n, I> {
+    fn start(net: &'n mut I, topology: &Topology) -> Result<Self, I::Error> {
+        let shape = Shape {
+            side: topology.side(),
+            channels: topology.patch_pixels(),
+        };
+        let data = net.input(shape)?;
+        Ok(Self {
+            net,
+            h: Activation { shape, data },
+            lent: false,
+        })
+    }
+
+    /// `h` as a skip connection.
+    fn lend(&mut self) -> Activation<I::Data> {
+        self.lent = true;
+        self.h
+    }
+
+    /// Makes `h` something new; the old one is forgotten unless it is lent.
+    fn replace(&mut self, h: Activation<I::Data>) {
+        let old = core::mem::replace(&mut self.h, h);
+        if !core::mem::take(&mut self.lent) {
+            self.net.release(old.data);
+        }
+    }
+
+    fn run_conv(&mut self, conv: &Conv<I::Data>) -> Result<Activation<I::Data>, I::Error> {
+        Ok(Activation {
+            shape: conv.output(),
+            data: self.net.conv(conv)?,
+        })
+    }
+
+    fn run_norm(&mut self, norm: &Norm<I::Data>) -> Result<Activation<I::Data>, I::Error> {
+        Ok(Activation {
+            shape: norm.output(),
+            data: self.net.norm(norm)?,
+        })
+    }
+
+    fn conv(
+        &mut self,
+        stage: Stage,
+        part: Part,
+        geometry: Geometry,
+        channels: usize,
+    ) -> Result<(), I::Error> {
+        let h = self.run_conv(&Conv {
+            site: Site::new(stage, part),
+            x: self.h,
+            skip: None,
+            geometry,
+            channels,
+            extra: Extra::None,
+        })?;
+        self.replace(h);
+        Ok(())
+    }
+
+    /// y = conv2(silu(norm2(conv1(silu(norm1(x))) + emb))) + shortcut(x),
+    /// where x is `h` with the skip's channels behind its own.
+    fn res_block(
+        &mut self,
+        stage: Stage,
+        skip: Option<Activation<I::Data>>,
+        channels: usize,
+    ) -> Result<(), I::Error> {
+        let conv3x3 = |part, x, extra| Conv {
+            site: Site::new(stage, part),
+            x,
+            skip: None,
+            geometry: Geometry::Same,
+            channels,
+            extra,
+        };
+        let first = Norm {
+            site: Site::new(stage, Part::Norm1),
+            x: self.h,
+            skip,
+            silu: true,
+        };
+        let norm1 = self.run_norm(&first)?;
+        if first.output().channels != channels {
+            let shortcut = self.run_conv(&Conv {
+                skip,
+                geometry: Geometry::Pointwise,
+                ..conv3x3(Part::Shortcut, self.h, Extra::None)
+            })?;
+            self.replace(shortcut);
+            if let Some(skip) = skip {
+                self.net.release(skip.data);
+            }
+        }
+        let conv1 = self.run_conv(&conv3x3(Part::Conv1, norm1, Extra::Embedding))?;
+        self.net.release(norm1.data);
+        let norm2 = self.run_norm(&Norm {
+            site: Site::new(stage, Part::Norm2),
+            x: conv1,
+            skip: None,
+            silu: true,
+        })?;
+        self.net.release(conv1.data);
+        let residual = Extra::Residual(self.h);
+        let conv2 = self.run_conv(&conv3x3(Part::Conv2, norm2, residual))?;
+        self.net.release(norm2.data);
+        self.replace(conv2);
+        Ok(())
+    }
+
+    /// y = x + proj(softmax(q k^T / sqrt(d)) v), with q, k, v from norm(x).
+    fn attention(&mut self, stage: Stage) -> Result<(), I::Error> {
+        let channels = self.h.shape.channels;
+        let pointwise = |part, x, extra| Conv {
+            site: Site::new(stage, part),
+            x,
+            skip: None,
+            geometry: Geometry::Pointwise,
+            channels,
+            extra,
+        };
+        let norm = self.run_norm(&Norm {
+            site: Site::new(stage, Part::Norm),
+            x: self.h,
+            skip: None,
+            silu: false,
+        })?;
+        let query = self.run_conv(&pointwise(Part::Query, norm, Extra::None))?;
+        let key = self.run_conv(&pointwise(Part::Key, norm, Extra::None))?;
+        let value = self.run_conv(&pointwise(Part::Value, norm, Extra::None))?;
+        self.net.release(norm.data);
+        let attention = Attention {
+            site: Site::new(stage, Part::Mix),
+            query,
+            key,
+            value,
+        };
+        let mix = Activation {
+            shape: query.shape,
+            data: self.net.attention(&attention)?,
+        };
+        for operand in [query, key, value] {
+            self.net.release(operand.data);
+        }
+        let residual = Extra::Residual(self.h);
+        let project = self.run_conv(&pointwise(Part::Project, mix, residual))?;
+        self.net.release(mix.data);
+        self.replace(project);
+        Ok(())
+    }
+
+    /// The prediction from `h`, one channel for each pixel of a patch.
+    fn output(mut self, channels: usize) -> Result<(), I::Error> {
+        let norm = self.run_norm(&Norm {
+            site: Site::new(Stage::Output, Part::Norm),
+            x: self.h,
+            skip: None,
+            silu: true,
+        })?;
+        self.replace(norm);
+        self.net.output(&Conv {
+            site: Site::new(Stage::Output, Part::Conv),
+            x: self.h,
+            skip: None,
+            geometry: Geometry::Same,
+            channels,
+            extra: Extra::None,
+        })?;
+        self.net.release(self.h.data);
+        Ok(())
+    }
+}

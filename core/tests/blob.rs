@@ -1,0 +1,163 @@
+//! Any bytes as a blob: a typed error or a model that runs.
+
+mod common;
+
+use common::{random_blob, small_topology, smallest_topology};
+use proptest::prelude::*;
+use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, header};
+use tiny_ddpm::{Denoiser, Model, Unet};
+
+/// Runs one step, so that whatever was accepted must also run.
+fn one_step(blob: &[u8]) -> Result<Vec<f32>, BlobError> {
+    let model = Model::load(blob)?;
+    let mut workspace = vec![0; model.workspace_words()];
+    let pixels = model.topology().pixels();
+    let x: Vec<f32> = (0..pixels).map(|i| (i as f32).sin()).collect();
+    let mut out = vec![0.0; pixels];
+    let mut unet = Unet::new(&model, &mut workspace).expect("the workspace is as long as asked");
+    unet.predict(&x, 1, None, &mut out)
+        .expect("an accepted model runs");
+    Ok(out)
+}
+
+/// Puts valid checksums on a changed body.
+fn reseal(blob: &mut [u8]) {
+    let hash = u32::from_le_bytes(blob[12..16].try_into().unwrap());
+    let (header, body) = blob.split_at_mut(HEADER_LEN);
+    header.copy_from_slice(&header::seal(hash, body));
+}
+
+#[test]
+fn a_random_model_loads_and_runs() {
+    let blob = random_blob(small_topology(), 1);
+    let out = one_step(&blob).unwrap();
+    assert!(out.iter().all(|v| v.is_finite()));
+    assert!(out.iter().any(|&v| v != out[0]), "the output is constant");
+}
+
+#[test]
+fn loading_borrows_from_the_blob() {
+    let blob = random_blob(small_topology(), 1);
+    let model = Model::load(&blob).unwrap();
+    let name = model.info().name.as_ptr().addr();
+    assert!((blob.as_ptr().addr()..blob.as_ptr().addr() + blob.len()).contains(&name));
+}
+
+#[test]
+fn every_truncation_is_too_short() {
+    let blob = random_blob(smallest_topology(), 2);
+    for length in 0..blob.len() {
+        let error = Model::load(&blob[..length]).unwrap_err();
+        assert!(
+            matches!(error, BlobError::TooShort { found, .. } if found == length),
+            "{length} bytes: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_longer_blob_is_too_long() {
+    let mut blob = random_blob(small_topology(), 2);
+    blob.push(0);
+    let error = Model::load(&blob).unwrap_err();
+    assert!(matches!(error, BlobError::TooLong { .. }), "{error}");
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let mut blob = random_blob(smallest_topology(), 3);
+    for bit in 0..8 * blob.len() {
+        blob[bit / 8] ^= 1 << (bit % 8);
+        let error = Model::load(&blob).unwrap_err();
+        let expected = match bit / 8 {
+            0..8 => matches!(error, BlobError::BadMagic),
+            8..10 => matches!(error, BlobError::Version { .. }),
+            10..32 => matches!(error, BlobError::HeaderCrc { .. }),
+            _ => matches!(error, BlobError::Crc { .. }),
+        };
+        assert!(expected, "bit {bit}: {error}");
+        blob[bit / 8] ^= 1 << (bit % 8);
+    }
+    Model::load(&blob).unwrap();
+}
+
+#[test]
+fn a_wrong_architecture_hash_is_found() {
+    let mut blob = random_blob(small_topology(), 3);
+    blob[12] ^= 1;
+    reseal(&mut blob);
+    let error = Model::load(&blob).unwrap_err();
+    assert!(matches!(error, BlobError::ArchMismatch { .. }), "{error}");
+}
+
+#[test]
+fn bytes_after_the_last_layer_are_found() {
+    let mut blob = random_blob(small_topology(), 3);
+    blob.extend([0; 5]);
+    reseal(&mut blob);
+    assert_eq!(
+        Model::load(&blob).unwrap_err(),
+        BlobError::TrailingBytes { count: 5 }
+    );
+}
+
+#[test]
+fn a_weight_of_minus_128_is_named() {
+    let mut blob = random_blob(small_topology(), 4);
+    // The last record ends with weights, 16 bytes of bias and 16 of scales,
+    // each array after its length.
+    let weight = blob.len() - 17 - 17 - 1;
+    blob[weight] = 0x80;
+    reseal(&mut blob);
+    let error = Model::load(&blob).unwrap_err();
+    assert!(
+        matches!(error, BlobError::Param { what: ParamError::Weight, layer } if layer.to_string() == "out.conv"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_flipped_bit_behind_valid_checksums_is_an_error_or_a_model() {
+    let clean = random_blob(small_topology(), 5);
+    let mut accepted = 0;
+    for byte in HEADER_LEN..clean.len() {
+        // All bits where the structure is, then a sample of the weights.
+        if byte > 600 && byte % 61 != 0 {
+            continue;
+        }
+        for bit in 0..8 {
+            let mut blob = clean.clone();
+            blob[byte] ^= 1 << bit;
+            reseal(&mut blob);
+            accepted += usize::from(one_step(&blob).is_ok());
+        }
+    }
+    assert!(accepted > 0, "changed weights still make a model");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Model::load(&bytes).is_err());
+    }
+
+    #[test]
+    fn any_body_is_refused_without_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300), hash: u32) {
+        let mut blob = header::seal(hash, &body).to_vec();
+        blob.extend(body);
+        prop_assert!(Model::load(&blob).is_err());
+    }
+
+    #[test]
+    fn a_mangled_model_is_an_error_or_a_model(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+    ) {
+        let mut blob = random_blob(small_topology(), 6);
+        for (index, value) in changes {
+            let at = HEADER_LEN + index.index(blob.len() - HEADER_LEN);
+            blob[at] = value;
+        }
+        reseal(&mut blob);
+        let _ = one_step(&blob);
+    }
+}
