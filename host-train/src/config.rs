@@ -1,0 +1,268 @@
+//! What a training run is made of: a TOML file, checked before anything starts.
+//!
+//! Unknown keys and values out of range are errors that name the key, the value
+//! and what is allowed. The file in a run's folder is the one it was made with,
+//! overrides included.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
+
+/// The presets that are part of the tool, by name.
+pub const PRESETS: [(&str, &str); 3] = [
+    ("digits", include_str!("../presets/digits.toml")),
+    ("digits-small", include_str!("../presets/digits-small.toml")),
+    ("smoke", include_str!("../presets/smoke.toml")),
+];
+
+/// A whole training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The shape of the U-Net.
+    pub network: Topology,
+    /// The forward process and what the network predicts.
+    pub diffusion: DiffusionConfig,
+    /// How the weights are found.
+    pub training: TrainingConfig,
+}
+
+/// The forward process and what the network predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffusionConfig {
+    /// T.
+    pub timesteps: u16,
+    /// `"cosine"`, or `{ linear = { beta_start = .., beta_end = .. } }`.
+    pub schedule: ScheduleKind,
+    /// `"epsilon"`, `"x0"` or `"v"`.
+    pub prediction: Prediction,
+}
+
+/// How the weights are found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Optimiser steps; the learning rate reaches its end at the last one.
+    pub steps: u32,
+    /// Pictures in a step.
+    pub batch: usize,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises from 0.
+    pub warmup_steps: u32,
+    /// AdamW's decay.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient over all parameters.
+    pub grad_clip: f64,
+    /// How much of the averaged weights stays at each step.
+    pub ema_decay: f64,
+    /// Share of pictures shown without their class, which guidance needs.
+    pub class_dropout: f64,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Pieces of a batch that are worked on in parallel: use 1 on a GPU. It is
+    /// part of the configuration because it changes the order of additions,
+    /// and with it the last bits of the weights.
+    pub shards: usize,
+    /// Steps between two rows of `metrics.csv`.
+    pub log_every: u32,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u32,
+    /// Steps between two sample grids; 0 for none.
+    pub sample_every: u32,
+}
+
+impl Config {
+    /// The preset called `name`.
+    ///
+    /// # Errors
+    /// Where there is none of that name.
+    pub fn preset(name: &str) -> Result<Self> {
+        let Some((_, text)) = PRESETS.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<&str> = PRESETS.iter().map(|(known, _)| *known).collect();
+            bail!(
+                "there is no preset {name:?}; there are {}. For a file of your own use --config FILE",
+                known.join(", ")
+            );
+        };
+        Self::parse(text).with_context(|| format!("in the preset {name:?}"))
+    }
+
+    /// The configuration in a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or its content is not allowed.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// The configuration in a text.
+    ///
+    /// # Errors
+    /// Where its content is not allowed.
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The text that [`parse`](Self::parse) reads.
+    ///
+    /// # Errors
+    /// Where TOML cannot hold a value (a seed above `i64::MAX`).
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).context("cannot write the configuration as TOML")
+    }
+
+    /// The noise schedule.
+    ///
+    /// # Errors
+    /// Where its numbers are out of range.
+    pub fn schedule(&self) -> Result<Schedule> {
+        Schedule::new(self.diffusion.schedule, self.diffusion.timesteps)
+            .map_err(|error| anyhow::anyhow!("[diffusion] {error}"))
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// The first value that is not allowed, and what is.
+    pub fn validate(&self) -> Result<()> {
+        self.network
+            .validate()
+            .map_err(|error| anyhow::anyhow!("[network] {error}"))?;
+        self.schedule()?;
+        self.training.validate()
+    }
+}
+
+impl TrainingConfig {
+    fn validate(&self) -> Result<()> {
+        fn check<T: PartialOrd + std::fmt::Display>(
+            key: &str,
+            value: T,
+            allowed: std::ops::RangeInclusive<T>,
+        ) -> Result<()> {
+            ensure!(
+                allowed.contains(&value),
+                "[training] {key} = {value}: must be {} to {}",
+                allowed.start(),
+                allowed.end()
+            );
+            Ok(())
+        }
+        check("steps", self.steps, 1..=100_000_000)?;
+        check("batch", self.batch, 1..=65_536)?;
+        check("learning_rate", self.learning_rate, 1e-9..=1.0)?;
+        check("warmup_steps", self.warmup_steps, 0..=self.steps)?;
+        check("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        check("grad_clip", self.grad_clip, 1e-6..=1e6)?;
+        check("ema_decay", self.ema_decay, 0.0..=0.999_999)?;
+        check("class_dropout", self.class_dropout, 0.0..=1.0)?;
+        // TOML's integers are signed.
+        check("seed", self.seed, 0..=i64::MAX as u64)?;
+        check("shards", self.shards, 1..=self.batch.min(64))?;
+        ensure!(
+            self.batch.is_multiple_of(self.shards),
+            "[training] shards = {}: must divide batch = {}",
+            self.shards,
+            self.batch
+        );
+        check("log_every", self.log_every, 1..=u32::MAX)?;
+        check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
+    }
+
+    /// The learning rate of a step (counted from 0): a linear rise, then half a
+    /// cosine down to 0.
+    #[must_use]
+    pub fn learning_rate_at(&self, step: u32) -> f64 {
+        let warmup = f64::from(self.warmup_steps);
+        let step = f64::from(step);
+        if step < warmup {
+            return self.learning_rate * (step + 1.0) / warmup;
+        }
+        let length = (f64::from(self.steps) - warmup).max(1.0);
+        let fraction = ((step - warmup) / length).min(1.0);
+        self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * fraction).cos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_survive_writing() {
+        for (name, _) in PRESETS {
+            let config = Config::preset(name).unwrap();
+            assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn learning_rate_rises_and_falls() {
+        let training = Config::preset("digits").unwrap().training;
+        let rate = |step| training.learning_rate_at(step) / training.learning_rate;
+        assert!(rate(0) < 0.01);
+        assert_eq!(rate(training.warmup_steps), 1.0);
+        assert!(rate(training.steps - 1) < 1e-4);
+        assert!((1..training.warmup_steps).all(|step| rate(step) > rate(step - 1)));
+        assert!(
+            (training.warmup_steps + 1..training.steps).all(|step| rate(step) < rate(step - 1))
+        );
+    }
+
+    /// Each bad value and the words its message must have.
+    #[test]
+    fn bad_values_are_named() {
+        let good = PRESETS[0].1;
+        for (from, to, words) in [
+            ("steps = 4500", "steps = 0", ["steps = 0", "1 to"]),
+            ("batch = 128", "batch = 0", ["batch = 0", "1 to"]),
+            (
+                "timesteps = 1000",
+                "timesteps = 0",
+                ["0 timesteps", "1 to 1000"],
+            ),
+            (
+                "timesteps = 1000",
+                "timesteps = 1001",
+                ["1001 timesteps", "1 to 1000"],
+            ),
+            ("heads = 4", "heads = 5", ["5 heads", "divide"]),
+            ("patch = 2", "patch = 3", ["patch 3", "divide image_size"]),
+            (
+                "class_dropout = 0.1",
+                "class_dropout = 1.5",
+                ["class_dropout = 1.5", "0 to 1"],
+            ),
+            (
+                "learning_rate = 2e-3",
+                "learning_rate = nan",
+                ["learning_rate = NaN", "must be"],
+            ),
+            ("seed = 1", "sede = 1", ["sede", "unknown field"]),
+            (
+                "prediction = \"v\"",
+                "prediction = \"w\"",
+                ["unknown variant `w`", "epsilon"],
+            ),
+            (
+                "shards = 4",
+                "shards = 3",
+                ["shards = 3", "divide batch = 128"],
+            ),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let error = format!("{:#}", Config::parse(&good.replace(from, to)).unwrap_err());
+            for word in words {
+                assert!(error.contains(word), "{to}: {error}");
+            }
+        }
+    }
+}
