@@ -1,0 +1,141 @@
+//! Training pictures: grey squares with a class each.
+
+mod download;
+mod idx;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+use tiny_ddpm::Topology;
+
+pub use download::{Source, default_cache};
+pub use idx::{read_images, read_labels};
+
+/// Which half of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// What networks are trained on.
+    Train,
+    /// What is kept for evaluation.
+    Test,
+}
+
+impl Split {
+    /// The usual names of the files with the pictures and with the classes.
+    #[must_use]
+    pub fn file_names(self) -> [&'static str; 2] {
+        match self {
+            Self::Train => ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"],
+            Self::Test => ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"],
+        }
+    }
+}
+
+/// Grey pictures of one size, and their classes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// Side of a picture.
+    pub size: usize,
+    /// The pictures one after the other, row by row.
+    pub pixels: Vec<u8>,
+    /// A class for each picture.
+    pub labels: Vec<u8>,
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dataset of {} pictures", self.len())
+    }
+}
+
+impl Dataset {
+    /// Reads IDX files with the usual names, raw or gzipped, and checks them
+    /// against the network that shall learn them.
+    ///
+    /// # Errors
+    /// Where a file is missing or is not what it should be.
+    pub fn load(folder: &Path, split: Split, topology: &Topology) -> Result<Self> {
+        ensure!(
+            folder.is_dir(),
+            "there is no data folder {}; name one that holds MNIST's IDX files, or leave --data out to download them",
+            folder.display()
+        );
+        let [images, labels] = split.file_names();
+        let (images, labels) = (find(folder, images)?, find(folder, labels)?);
+        let size = usize::from(topology.image_size);
+        let pixels = read_images(&images, size)?;
+        let classes = read_labels(&labels, topology.classes)?;
+        let count = pixels.len() / (size * size);
+        ensure!(
+            count == classes.len(),
+            "{} has {count} pictures but {} has {} labels; they must belong together",
+            images.display(),
+            labels.display(),
+            classes.len()
+        );
+        Ok(Self {
+            size,
+            pixels,
+            labels: classes,
+        })
+    }
+
+    /// Number of pictures.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no picture.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The pixels of one picture.
+    #[must_use]
+    pub fn picture(&self, index: usize) -> &[u8] {
+        let pixels = self.size * self.size;
+        &self.pixels[index * pixels..(index + 1) * pixels]
+    }
+
+    /// SHA-256 over pixels and labels, in hexadecimal: tells one data set from
+    /// another.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(&self.pixels);
+        hash.update(&self.labels);
+        hex(&hash.finalize())
+    }
+}
+
+/// A byte (0 to 255) as the network sees it: -1 to 1.
+#[must_use]
+pub fn to_unit(pixel: u8) -> f32 {
+    f32::from(pixel) / 127.5 - 1.0
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn find(folder: &Path, name: &str) -> Result<PathBuf> {
+    let raw = folder.join(name);
+    let gz = folder.join(format!("{name}.gz"));
+    if raw.is_file() {
+        Ok(raw)
+    } else if gz.is_file() {
+        Ok(gz)
+    } else {
+        bail!(
+            "{} holds neither {name} nor {name}.gz, which IDX data sets like MNIST have",
+            folder.display()
+        )
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
