@@ -1,0 +1,180 @@
+//! What the network is shown at each step.
+//!
+//! A batch follows from the seed and the number of its step alone, so a run
+//! that was stopped and resumed sees exactly what it would have seen.
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use tiny_ddpm::prediction::signal_and_noise;
+
+use crate::config::Config;
+use crate::data::{Dataset, to_unit};
+
+/// The inputs and targets of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// x_t, picture after picture.
+    pub x_t: Vec<f32>,
+    /// What the network should predict, in the same order.
+    pub target: Vec<f32>,
+    /// t of each picture.
+    pub timesteps: Vec<u16>,
+    /// The class of each picture, where it is shown.
+    pub classes: Vec<Option<u8>>,
+}
+
+/// Draws batches from a data set.
+#[derive(Debug)]
+pub struct Batches<'a> {
+    data: &'a Dataset,
+    config: &'a Config,
+    /// ᾱ_t for t in 0..=T.
+    alpha_bar: Vec<f64>,
+    /// The order of the pictures in the epoch numbered first.
+    order: (u64, Vec<u32>),
+}
+
+/// Keeps the generators for different purposes apart.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Order = 1,
+    Step = 2,
+}
+
+fn generator(seed: u64, purpose: Purpose, number: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
+    key[16..24].copy_from_slice(&number.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
+
+impl<'a> Batches<'a> {
+    /// Batches of `data`, which must hold a picture.
+    ///
+    /// # Errors
+    /// Where the configuration's schedule is not valid.
+    pub fn new(data: &'a Dataset, config: &'a Config) -> anyhow::Result<Self> {
+        let schedule = config.schedule()?;
+        let seed = config.training.seed;
+        Ok(Self {
+            data,
+            config,
+            alpha_bar: (0..=schedule.timesteps())
+                .map(|t| schedule.alpha_bar(t))
+                .collect(),
+            order: (0, shuffled(seed, 0, data.len())),
+        })
+    }
+
+    /// The batch of a step, counted from 0.
+    pub fn batch(&mut self, step: u32) -> Batch {
+        let training = &self.config.training;
+        let prediction = self.config.diffusion.prediction;
+        let n = training.batch;
+        let mut rng = generator(training.seed, Purpose::Step, step.into());
+        let mut batch = Batch {
+            x_t: Vec::with_capacity(n * self.data.size * self.data.size),
+            target: Vec::with_capacity(n * self.data.size * self.data.size),
+            timesteps: stratified(&mut rng, n, self.config.diffusion.timesteps),
+            classes: Vec::with_capacity(n),
+        };
+        for i in 0..n {
+            let index = self.picture_index(u64::from(step) * n as u64 + i as u64);
+            let alpha_bar = self.alpha_bar[usize::from(batch.timesteps[i])];
+            let (signal, noise) = signal_and_noise(alpha_bar);
+            for &pixel in self.data.picture(index) {
+                let x_0 = to_unit(pixel);
+                let epsilon: f32 = StandardNormal.sample(&mut rng);
+                batch.x_t.push(signal * x_0 + noise * epsilon);
+                batch
+                    .target
+                    .push(prediction.target(alpha_bar, x_0, epsilon));
+            }
+            let shown = self.config.network.classes > 0 && !rng.random_bool(training.class_dropout);
+            batch.classes.push(shown.then(|| self.data.labels[index]));
+        }
+        batch
+    }
+
+    /// The picture at a place in the endless sequence of epochs.
+    fn picture_index(&mut self, place: u64) -> usize {
+        let count = self.data.len() as u64;
+        let epoch = place / count;
+        if self.order.0 != epoch {
+            let seed = self.config.training.seed;
+            self.order = (epoch, shuffled(seed, epoch, self.data.len()));
+        }
+        self.order.1[(place % count) as usize] as usize
+    }
+}
+
+fn shuffled(seed: u64, epoch: u64, count: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    order.shuffle(&mut generator(seed, Purpose::Order, epoch));
+    order
+}
+
+/// `n` timesteps, each uniform in 1..=T but one in each n-th of the range,
+/// which makes the loss of a batch less noisy (Kingma et al. 2021,
+/// arXiv:2107.00630, appendix I.1).
+fn stratified(rng: &mut ChaCha8Rng, n: usize, timesteps: u16) -> Vec<u16> {
+    let offset: f64 = rng.random();
+    let mut drawn: Vec<u16> = (0..n)
+        .map(|i| {
+            let fraction = (i as f64 + offset) / n as f64;
+            ((fraction * f64::from(timesteps)) as u16 + 1).min(timesteps)
+        })
+        .collect();
+    // A shard of the batch must not see one end of the range only.
+    drawn.shuffle(rng);
+    drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(count: usize) -> Dataset {
+        Dataset {
+            size: 28,
+            pixels: (0..count * 784).map(|i| (i / 784) as u8).collect(),
+            labels: (0..count).map(|i| (i % 10) as u8).collect(),
+        }
+    }
+
+    #[test]
+    fn an_epoch_shows_every_picture_once() {
+        let (data, config) = (data(100), Config::preset("smoke").unwrap());
+        let mut batches = Batches::new(&data, &config).unwrap();
+        for epoch in 0..3 {
+            let mut seen: Vec<usize> = (0..100)
+                .map(|place| batches.picture_index(epoch * 100 + place))
+                .collect();
+            assert!(!seen.is_sorted());
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..100));
+        }
+    }
+
+    #[test]
+    fn a_batch_depends_on_seed_and_step_alone() {
+        let (data, config) = (data(50), Config::preset("smoke").unwrap());
+        let mut batches = Batches::new(&data, &config).unwrap();
+        let first: Vec<Batch> = (0..5).map(|step| batches.batch(step)).collect();
+        let mut fresh = Batches::new(&data, &config).unwrap();
+        assert_eq!(fresh.batch(3), first[3]);
+        assert_ne!(first[3], first[4]);
+    }
+
+    #[test]
+    fn timesteps_cover_the_range() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut drawn = stratified(&mut rng, 1000, 1000);
+        drawn.sort_unstable();
+        assert!(drawn.into_iter().eq(1..=1000));
+        assert_eq!(stratified(&mut rng, 3, 1), [1, 1, 1]);
+    }
+}

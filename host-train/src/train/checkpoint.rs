@@ -1,0 +1,220 @@
+//! Run folders and the checkpoints in them.
+//!
+//! A run folder holds `config.toml`, `metrics.csv`, sample grids and one or two
+//! folders `checkpoint-STEP`. A checkpoint is written under another name and
+//! renamed when all of it is on the disk, and only then is the one before it
+//! removed: whatever has the name is whole, whenever the run was killed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, Device};
+use serde::{Deserialize, Serialize};
+
+use super::{Ema, UNet};
+use crate::config::Config;
+
+const PREFIX: &str = "checkpoint-";
+/// Raised when an old checkpoint can no longer be read.
+const FORMAT: u32 = 1;
+
+/// What a checkpoint knows beside the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    format: u32,
+    /// Finished steps.
+    pub step: u32,
+    /// [`Dataset::fingerprint`](crate::data::Dataset::fingerprint) of the data.
+    pub data_sha256: String,
+}
+
+impl State {
+    /// The state after `step` steps on the data with this fingerprint.
+    #[must_use]
+    pub fn new(step: u32, data_sha256: String) -> Self {
+        Self {
+            format: FORMAT,
+            step,
+            data_sha256,
+        }
+    }
+}
+
+/// A finished checkpoint on the disk.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    /// What it knows beside the weights.
+    pub state: State,
+}
+
+impl Checkpoint {
+    /// Whether a run has got as far as its first checkpoint.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn any(run: &Path) -> Result<bool> {
+        Ok(!finished(run)?.is_empty())
+    }
+
+    /// The newest checkpoint of a run.
+    ///
+    /// # Errors
+    /// Where the folder is no run, or has no checkpoint yet.
+    pub fn newest(run: &Path) -> Result<Self> {
+        ensure!(
+            run.is_dir(),
+            "there is no run folder {}; `tiny-ddpm train --out DIR` makes one",
+            run.display()
+        );
+        let Some((_, folder)) = finished(run)?.into_iter().max() else {
+            bail!("{} holds no checkpoint", run.display());
+        };
+        let path = folder.join("state.json");
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let state: State =
+            serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        ensure!(
+            state.format == FORMAT,
+            "{}: checkpoint format {}, but this tool reads {FORMAT}",
+            path.display(),
+            state.format
+        );
+        Ok(Self { folder, state })
+    }
+
+    /// Writes a checkpoint and removes those before it.
+    ///
+    /// # Errors
+    /// Where something cannot be written; what was there before stays.
+    pub fn save(
+        run: &Path,
+        state: State,
+        model: &UNet,
+        ema: &Ema,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<Self> {
+        let folder = run.join(format!("{PREFIX}{:08}", state.step));
+        if folder.exists() {
+            return Ok(Self { folder, state });
+        }
+        let write = || -> Result<()> {
+            let unfinished = tempfile::Builder::new()
+                .prefix(".unfinished-")
+                .tempdir_in(run)?;
+            let at = |name| unfinished.path().join(name);
+            write_synced(&at("model.bpk"), &record(model.clone())?)?;
+            write_synced(&at("ema.bpk"), &record(ema.model.clone())?)?;
+            write_synced(&at("optimizer.bpk"), &optimizer.into_bytes()?)?;
+            write_synced(&at("state.json"), &serde_json::to_vec_pretty(&state)?)?;
+            sync_folder(unfinished.path())?;
+            fs::rename(unfinished.keep(), &folder)?;
+            sync_folder(run)
+        };
+        write().with_context(|| {
+            format!(
+                "cannot write the checkpoint {} (is the disk full?); the one before it is kept",
+                folder.display()
+            )
+        })?;
+        for (step, old) in finished(run)? {
+            if step < state.step {
+                fs::remove_dir_all(&old)
+                    .with_context(|| format!("cannot remove the old {}", old.display()))?;
+            }
+        }
+        Ok(Self { folder, state })
+    }
+
+    /// The weights being trained, put into `model`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is for another network.
+    pub fn load_model(&self, model: UNet) -> Result<UNet> {
+        self.load_into(model, "model.bpk")
+    }
+
+    /// The averaged weights, put into `model`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is for another network.
+    pub fn load_ema(&self, model: UNet) -> Result<UNet> {
+        self.load_into(model, "ema.bpk")
+    }
+
+    /// The optimiser's state, put into `optimizer`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn load_optimizer(&self, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer> {
+        let path = self.folder.join("optimizer.bpk");
+        optimizer
+            .from_bytes(read(&path)?)
+            .map_err(|error| anyhow!("{}: {error}", path.display()))
+    }
+
+    fn load_into(&self, model: UNet, name: &str) -> Result<UNet> {
+        let path = self.folder.join(name);
+        ModuleRecord::from_bytes(read(&path)?)
+            .and_then(|record| model.try_load_record(record))
+            .map_err(|error| anyhow!("{}: {error}", path.display()))
+    }
+}
+
+/// The configuration of a run and its averaged weights, newest checkpoint.
+///
+/// # Errors
+/// Where the folder is no run, or something in it cannot be read.
+pub fn load_ema(run: &Path, device: &Device) -> Result<(Config, UNet)> {
+    let checkpoint = Checkpoint::newest(run)?;
+    let config = Config::load(&run.join("config.toml"))?;
+    let model = UNet::new(&config.network, config.training.seed, device);
+    let model = checkpoint.load_ema(model)?;
+    Ok((config, model))
+}
+
+/// The finished checkpoints in a run folder, by step.
+fn finished(run: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(run).with_context(|| format!("cannot read {}", run.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if let Some(step) = step.and_then(|step| step.parse().ok()) {
+            found.push((step, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn record(model: UNet) -> Result<Bytes> {
+    Ok(model.into_record().into_bytes()?)
+}
+
+fn read(path: &Path) -> Result<Bytes> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Bytes::from_bytes_vec(bytes))
+}
+
+/// Writes a new file and waits until the disk has it.
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Makes the names in a folder durable, where the system knows how to.
+fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}

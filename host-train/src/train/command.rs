@@ -1,0 +1,158 @@
+//! `tiny-ddpm train`: from the command line to a run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::backend::Backend;
+use super::run::{Outcome, Run};
+use crate::config::Config;
+use crate::data::{Dataset, Source, Split, default_cache};
+
+/// Train a network.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// One of the configurations that are part of the tool: digits, digits-small, smoke
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub preset: Option<String>,
+    /// A configuration of your own (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The folder for the run: configuration, metrics, sample grids, checkpoints
+    #[arg(long, value_name = "DIR", default_value = "runs/digits")]
+    pub out: PathBuf,
+    /// Go on with the run in this folder, as if it had never stopped
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate"]
+    )]
+    pub resume: Option<PathBuf>,
+    /// A folder with IDX files (raw or .gz); without it they are downloaded
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// What to download: mnist or fashion-mnist
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "mnist",
+        conflicts_with = "data"
+    )]
+    pub dataset: String,
+    /// Where downloads are kept
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    pub cache: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value = "flex")]
+    pub backend: Backend,
+    /// Instead of the configuration's steps
+    #[arg(long)]
+    pub steps: Option<u32>,
+    /// Instead of the configuration's batch
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Instead of the configuration's seed
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Instead of the configuration's learning_rate
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+}
+
+impl TrainArgs {
+    fn config(&self) -> Result<Config> {
+        let mut config = match (&self.config, &self.preset) {
+            (Some(path), _) => Config::load(path)?,
+            (None, Some(name)) => Config::preset(name)?,
+            (None, None) => Config::preset("digits")?,
+        };
+        let training = &mut config.training;
+        if let Some(steps) = self.steps {
+            training.steps = steps;
+            training.warmup_steps = training.warmup_steps.min(steps);
+        }
+        if let Some(batch) = self.batch {
+            training.batch = batch;
+        }
+        if let Some(seed) = self.seed {
+            training.seed = seed;
+        }
+        if let Some(learning_rate) = self.learning_rate {
+            training.learning_rate = learning_rate;
+        }
+        config
+            .validate()
+            .context("with the values from the command line")?;
+        Ok(config)
+    }
+
+    fn data(&self, config: &Config) -> Result<Dataset> {
+        let folder = match (&self.data, &self.cache) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(cache)) => Source::named(&self.dataset)?.fetch(cache)?,
+            (None, None) => Source::named(&self.dataset)?.fetch(&default_cache()?)?,
+        };
+        Dataset::load(&folder, Split::Train, &config.network)
+    }
+
+    /// What a user types to go on with the run.
+    fn resume_command(&self, run: &Path) -> String {
+        let mut command = format!("tiny-ddpm train --resume {}", run.display());
+        if let Some(data) = &self.data {
+            command += &format!(" --data {}", data.display());
+        } else if self.dataset != "mnist" {
+            command += &format!(" --dataset {}", self.dataset);
+        }
+        if let Some(cache) = &self.cache {
+            command += &format!(" --cache {}", cache.display());
+        }
+        if self.backend != Backend::Flex {
+            command += &format!(" --backend {}", self.backend.name());
+        }
+        command
+    }
+}
+
+/// Exit code of a run that Ctrl-C stopped: that of a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// Trains, and gives the program's exit code.
+///
+/// # Errors
+/// Where something in the configuration, the data or the run folder is not as
+/// it should be, or the loss is no longer a number.
+pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
+    // The backend first: it is the cheapest thing to be wrong.
+    let device = args.backend.device()?;
+    let (folder, config) = match &args.resume {
+        Some(run) => {
+            let path = run.join("config.toml");
+            ensure!(
+                path.is_file(),
+                "{} is no run folder: it has no config.toml",
+                run.display()
+            );
+            (run, Config::load(&path)?)
+        }
+        None => (&args.out, args.config()?),
+    };
+    if args.resume.is_none() {
+        Run::refuse_existing(folder)?;
+    }
+    let data = args.data(&config)?;
+    let run = match args.resume {
+        Some(_) => Run::resume(folder, config, &data, device)?,
+        None => Run::create(folder, config, &data, device)?,
+    };
+    match run.train()? {
+        Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),
+        Outcome::Interrupted { step } => {
+            eprintln!(
+                "stopped after step {step}, which is saved; go on with\n  {}",
+                args.resume_command(folder)
+            );
+            Ok(std::process::ExitCode::from(INTERRUPTED))
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! An exponential moving average of the weights: what is exported and sampled
+//! from. It matters more for the pictures than twice the number of steps.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use burn::tensor::container::TensorContainer;
+
+use super::UNet;
+
+/// The averaged weights, outside of any gradient graph.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    /// A network with the averaged weights.
+    pub model: UNet,
+    decay: f64,
+}
+
+impl Ema {
+    /// An average that starts at `model`.
+    #[must_use]
+    pub fn new(model: &UNet, decay: f64) -> Self {
+        Self {
+            model: model.valid(),
+            decay,
+        }
+    }
+
+    /// Moves the average towards `model` after update number `updates`, counted
+    /// from 0. The first updates move it further, so that the random start is
+    /// forgotten early.
+    #[must_use]
+    pub fn update(self, model: &UNet, updates: u32) -> Self {
+        let n = f64::from(updates);
+        let decay = self.decay.min((1.0 + n) / (10.0 + n));
+        let mut current = Collect(TensorContainer::new());
+        model.valid().visit(&mut current);
+        Self {
+            model: self.model.map(&mut Blend {
+                current: current.0,
+                decay,
+            }),
+            ..self
+        }
+    }
+}
+
+struct Collect(TensorContainer<ParamId>);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val());
+    }
+}
+
+struct Blend {
+    current: TensorContainer<ParamId>,
+    decay: f64,
+}
+
+impl ModuleMapper for Blend {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let current = self
+            .current
+            .remove::<Tensor<D>>(&param.id)
+            .expect("the average and the model have the same parameters");
+        let decay = self.decay;
+        param.map(|average| average * decay + current * (1.0 - decay))
+    }
+}

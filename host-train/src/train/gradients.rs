@@ -1,0 +1,138 @@
+//! Gradients of a batch: found in pieces, in parallel, then added and clipped.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::UNet;
+use super::batch::Batch;
+
+/// The mean squared error over a batch and its gradients.
+///
+/// The batch is cut into `shards` equal pieces, each worked on by a thread: a
+/// CPU backend runs many of its operations on one core. The pieces are added
+/// in order, so the result does not depend on which thread is first.
+pub fn loss_and_gradients(
+    model: &UNet,
+    batch: &Batch,
+    shards: usize,
+    device: &Device,
+) -> (f32, GradientsParams) {
+    let size = batch.timesteps.len() / shards;
+    let mut parts: Vec<(f32, GradientsParams)> = if shards == 1 {
+        vec![piece(model, batch, 0, size, device)]
+    } else {
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..shards)
+                .map(|shard| scope.spawn(move || piece(model, batch, shard * size, size, device)))
+                .collect();
+            handles
+                .into_iter()
+                .map(|handle| handle.join().expect("a shard panicked"))
+                .collect()
+        })
+    };
+    let loss = parts.iter().map(|(loss, _)| loss).sum::<f32>() / shards as f32;
+    let mut mean = Mean {
+        parts: parts.iter_mut().map(|(_, gradients)| gradients).collect(),
+        result: GradientsParams::new(),
+    };
+    model.visit(&mut mean);
+    (loss, mean.result)
+}
+
+/// The same for `count` pictures from `first` on.
+fn piece(
+    model: &UNet,
+    batch: &Batch,
+    first: usize,
+    count: usize,
+    device: &Device,
+) -> (f32, GradientsParams) {
+    // Parameters that are leaves of a graph of their own, so that no thread
+    // waits for another.
+    let model = model.clone().no_grad().set_require_grad(true);
+    let pixels = batch.x_t.len() / batch.timesteps.len();
+    let tensor = |values: &[f32]| {
+        let values = values[first * pixels..(first + count) * pixels].to_vec();
+        Tensor::<2>::from_data(TensorData::new(values, [count, pixels]), device)
+    };
+    let pieces = first..first + count;
+    let output = model.forward(
+        tensor(&batch.x_t),
+        &batch.timesteps[pieces.clone()],
+        &batch.classes[pieces],
+    );
+    let loss = (output - tensor(&batch.target)).square().mean();
+    let value = loss.clone().into_scalar::<f32>();
+    (value, GradientsParams::from_grads(loss.backward(), &model))
+}
+
+struct Mean<'a> {
+    parts: Vec<&'a mut GradientsParams>,
+    result: GradientsParams,
+}
+
+impl ModuleVisitor for Mean<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let count = self.parts.len();
+        let sum = self
+            .parts
+            .iter_mut()
+            .filter_map(|part| part.remove::<D>(param.id))
+            .reduce(|sum, gradient| sum + gradient);
+        if let Some(sum) = sum {
+            let mean = if count == 1 { sum } else { sum / count as f64 };
+            self.result.register(param.id, mean);
+        }
+    }
+}
+
+/// Scales all gradients down together where their common norm is above `limit`;
+/// gives the norm before.
+pub fn clip(model: &UNet, gradients: &mut GradientsParams, limit: f64) -> f64 {
+    let mut squares = Squares {
+        gradients,
+        sum: None,
+    };
+    model.visit(&mut squares);
+    let sum = squares.sum.map_or(0.0, |sum| sum.into_scalar::<f32>());
+    let norm = f64::from(sum).sqrt();
+    if norm > limit {
+        model.visit(&mut Scale {
+            gradients,
+            factor: limit / norm,
+        });
+    }
+    norm
+}
+
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let square = gradient.square().sum();
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + square,
+                None => square,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register(param.id, gradient * self.factor);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! One training run: the loop, its files and how it stops.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::batch::Batches;
+use super::checkpoint::{Checkpoint, State};
+use super::gradients::{clip, loss_and_gradients};
+use super::preview::write_grid;
+use super::{Ema, UNet};
+use crate::config::Config;
+use crate::data::Dataset;
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// Ctrl-C; the last finished step is saved.
+    Interrupted {
+        /// Number of finished steps.
+        step: u32,
+    },
+}
+
+/// A run that can go on training.
+pub struct Run<'a> {
+    folder: PathBuf,
+    config: Config,
+    data: &'a Dataset,
+    data_sha256: String,
+    device: Device,
+    model: UNet,
+    ema: Ema,
+    optimizer: ModuleOptimizer,
+    /// Finished steps.
+    step: u32,
+}
+
+impl std::fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Run in {} after step {}",
+            self.folder.display(),
+            self.step
+        )
+    }
+}
+
+const METRICS_HEADER: &str = "step,loss,gradient_norm,learning_rate,seconds\n";
+
+impl<'a> Run<'a> {
+    /// Makes sure that a new run would overwrite nothing.
+    ///
+    /// # Errors
+    /// Where the folder exists and is not empty.
+    pub fn refuse_existing(folder: &Path) -> Result<()> {
+        let taken = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        ensure!(
+            !taken,
+            "{0} is not empty; go on with its run by --resume {0}, or name another folder with --out",
+            folder.display()
+        );
+        Ok(())
+    }
+
+    /// A new run in a new folder.
+    ///
+    /// # Errors
+    /// Where the folder is in use or cannot be written.
+    pub fn create(
+        folder: &Path,
+        config: Config,
+        data: &'a Dataset,
+        device: Device,
+    ) -> Result<Self> {
+        Self::refuse_existing(folder)?;
+        let write = || -> Result<()> {
+            fs::create_dir_all(folder)?;
+            fs::write(folder.join("config.toml"), config.to_toml()?)?;
+            fs::write(folder.join("metrics.csv"), METRICS_HEADER)?;
+            Ok(())
+        };
+        write().with_context(|| format!("cannot start a run in {}", folder.display()))?;
+        Ok(Self::fresh(folder, config, data, device))
+    }
+
+    /// A run as its newest checkpoint left it; from its start where it was
+    /// stopped before the first.
+    ///
+    /// # Errors
+    /// Where something cannot be read, or the data is not what the run began
+    /// with.
+    pub fn resume(
+        folder: &Path,
+        config: Config,
+        data: &'a Dataset,
+        device: Device,
+    ) -> Result<Self> {
+        let mut run = Self::fresh(folder, config, data, device);
+        if Checkpoint::any(folder)? {
+            let checkpoint = Checkpoint::newest(folder)?;
+            ensure!(
+                checkpoint.state.data_sha256 == run.data_sha256,
+                "{} was trained on other data; name the same folder with --data",
+                folder.display()
+            );
+            run.model = checkpoint.load_model(run.model)?;
+            run.ema.model = checkpoint.load_ema(run.ema.model)?;
+            run.optimizer = checkpoint.load_optimizer(run.optimizer)?;
+            run.step = checkpoint.state.step;
+        }
+        run.forget_later_metrics()?;
+        Ok(run)
+    }
+
+    fn fresh(folder: &Path, config: Config, data: &'a Dataset, device: Device) -> Self {
+        let training = &config.training;
+        let device = device.autodiff();
+        let model = UNet::new(&config.network, training.seed, &device);
+        Self {
+            folder: folder.to_owned(),
+            data,
+            data_sha256: data.fingerprint(),
+            ema: Ema::new(&model, training.ema_decay),
+            optimizer: AdamWConfig::new()
+                .with_epsilon(1e-8)
+                .with_weight_decay(training.weight_decay as f32)
+                .init(),
+            step: 0,
+            device,
+            model,
+            config,
+        }
+    }
+
+    /// Number of finished steps.
+    #[must_use]
+    pub fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// The weights being trained.
+    #[must_use]
+    pub fn model(&self) -> &UNet {
+        &self.model
+    }
+
+    /// Rows of steps that will be done again.
+    fn forget_later_metrics(&self) -> Result<()> {
+        let path = self.folder.join("metrics.csv");
+        let rewrite = || -> Result<()> {
+            let text = fs::read_to_string(&path)?;
+            let mut kept = String::from(METRICS_HEADER);
+            for line in text.lines().skip(1) {
+                let step = line.split(',').next().and_then(|step| step.parse().ok());
+                if step.is_some_and(|step: u32| step <= self.step) {
+                    kept += line;
+                    kept.push('\n');
+                }
+            }
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(kept.as_bytes())?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        rewrite().with_context(|| format!("cannot rewrite {}", path.display()))
+    }
+
+    fn save(&self) -> Result<()> {
+        let state = State::new(self.step, self.data_sha256.clone());
+        Checkpoint::save(&self.folder, state, &self.model, &self.ema, &self.optimizer)?;
+        Ok(())
+    }
+
+    /// Trains until all steps are done or Ctrl-C is pressed.
+    ///
+    /// # Errors
+    /// Where a file cannot be written, or the loss is no longer a number; the
+    /// newest checkpoint is then the last good one.
+    pub fn train(mut self) -> Result<Outcome> {
+        let stop = stop_on_ctrl_c()?;
+        let config = self.config.clone();
+        let training = &config.training;
+        let mut batches = Batches::new(self.data, &config)?;
+        let mut progress = Progress::new(&self.folder, self.step, training.steps)?;
+        while self.step < training.steps {
+            let batch = batches.batch(self.step);
+            let (loss, mut gradients) =
+                loss_and_gradients(&self.model, &batch, training.shards, &self.device);
+            let norm = clip(&self.model, &mut gradients, training.grad_clip);
+            if !loss.is_finite() || !norm.is_finite() {
+                progress.finish();
+                bail!(
+                    "step {}: the loss is {loss} and the gradient's norm {norm}; the last checkpoint is kept. Try a lower learning_rate (it is {})",
+                    self.step + 1,
+                    training.learning_rate
+                );
+            }
+            let rate = training.learning_rate_at(self.step);
+            self.model = self.optimizer.step(rate, self.model, gradients);
+            self.ema = self.ema.update(&self.model, self.step);
+            self.step += 1;
+
+            let last = self.step == training.steps;
+            let stopping = stop.load(Ordering::SeqCst);
+            let at = |every: u32| every > 0 && (last || self.step.is_multiple_of(every));
+            progress.step(loss);
+            if at(training.log_every) {
+                progress.log(self.step, norm, rate)?;
+            }
+            if at(training.checkpoint_every) || stopping {
+                self.save()?;
+            }
+            if at(training.sample_every) {
+                let path = self.folder.join(format!("samples-{:08}.png", self.step));
+                write_grid(
+                    &self.ema.model,
+                    &config,
+                    &self.device.clone().inner(),
+                    &path,
+                )?;
+            }
+            if stopping && !last {
+                progress.finish();
+                return Ok(Outcome::Interrupted { step: self.step });
+            }
+        }
+        progress.finish();
+        Ok(Outcome::Finished)
+    }
+}
+
+/// A flag that Ctrl-C sets; pressed a second time it ends the program at once.
+fn stop_on_ctrl_c() -> Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if !INSTALLED.swap(true, Ordering::SeqCst) {
+        ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            eprintln!("\nstopping after this step; press Ctrl-C again to stop without saving");
+        })
+        .context("cannot listen for Ctrl-C")?;
+    }
+    Ok(&STOP)
+}
+
+/// What a user sees, and `metrics.csv`.
+struct Progress {
+    bar: ProgressBar,
+    /// Lines instead of a bar, where nobody watches.
+    lines: bool,
+    metrics: File,
+    started: Instant,
+    /// Steps done by this process.
+    steps: u32,
+    /// Since the last row.
+    losses: Vec<f32>,
+    smooth: f32,
+}
+
+impl Progress {
+    fn new(folder: &Path, step: u32, steps: u32) -> Result<Self> {
+        let path = folder.join("metrics.csv");
+        let metrics = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        let bar = ProgressBar::new(steps.into()).with_position(step.into());
+        bar.set_style(
+            ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {per_sec}  {eta} left")
+                .expect("a valid template"),
+        );
+        bar.reset_eta();
+        Ok(Self {
+            bar,
+            lines: !std::io::stderr().is_terminal(),
+            metrics,
+            started: Instant::now(),
+            steps: 0,
+            losses: Vec::new(),
+            smooth: f32::NAN,
+        })
+    }
+
+    fn step(&mut self, loss: f32) {
+        self.losses.push(loss);
+        self.steps += 1;
+        self.smooth = if self.smooth.is_nan() {
+            loss
+        } else {
+            0.95 * self.smooth + 0.05 * loss
+        };
+        self.bar.set_message(format!("loss {:.4}", self.smooth));
+        self.bar.inc(1);
+    }
+
+    fn log(&mut self, step: u32, norm: f64, rate: f64) -> Result<()> {
+        let loss = self.losses.iter().sum::<f32>() / self.losses.len() as f32;
+        self.losses.clear();
+        let seconds = self.started.elapsed().as_secs_f64();
+        writeln!(
+            self.metrics,
+            "{step},{loss:.6},{norm:.6},{rate:.8},{seconds:.2}"
+        )
+        .context("cannot write metrics.csv (is the disk full?)")?;
+        if self.lines {
+            let speed = f64::from(self.steps) / seconds;
+            let left = (self.bar.length().unwrap_or(0) as f64 - f64::from(step)) / speed;
+            eprintln!(
+                "step {step}: loss {loss:.4}, {speed:.2} steps/s, {:.0} min left",
+                left / 60.0
+            );
+        }
+        Ok(())
+    }
+
+    fn finish(&self) {
+        self.bar.abandon();
+    }
+}
