@@ -92,7 +92,7 @@ pub struct TableRecord<'b> {
 pub struct NormRecord<'b> {
     /// `i32` for each channel, 15 fraction bits.
     pub gains: &'b [u8],
-    /// `i32` for each channel, 7 fraction bits.
+    /// `i32` for each channel, 15 fraction bits.
     pub offsets: &'b [u8],
     /// Output steps in 1, times 2^8.
     pub multiplier: i32,

@@ -18,7 +18,6 @@ use serde::Deserialize;
 /// Largest magnitude of a bias, and of what an embedding may add to it.
 pub(crate) const MAX_BIAS: i32 = 1 << 29;
 const MAX_GAIN: i32 = 1 << 22;
-const MAX_OFFSET: i32 = 1 << 16;
 const MAX_NORM_MULTIPLIER: i32 = 32_767;
 const MAX_VALUE_FACTOR: i32 = 1 << 23;
 
@@ -204,7 +203,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
             length(record.gains, 4 * output.channels)?;
             length(record.offsets, 4 * output.channels)?;
             magnitudes(record.gains, MAX_GAIN, ParamError::Gain)?;
-            magnitudes(record.offsets, MAX_OFFSET, ParamError::Gain)?;
+            magnitudes(record.offsets, MAX_GAIN, ParamError::Gain)?;
             let multipliers = 0..=MAX_NORM_MULTIPLIER;
             ensure(
                 multipliers.contains(&record.multiplier),

@@ -13,7 +13,7 @@ use super::tables::{SILU, SILU_BITS, SILU_REACH};
 
 /// Fraction bits of u.
 pub const U_BITS: u32 = 7;
-/// Fraction bits of a gain beyond those of u.
+/// Fraction bits of gains and offsets beyond those of u.
 pub const GAIN_BITS: u32 = 8;
 /// Fraction bits of slope and intercept beyond those of u.
 const SLOPE_BITS: u32 = 12;
@@ -79,14 +79,14 @@ impl Statistics {
 
     /// Slope and intercept with which u = (slope q + intercept) / 2^12.
     ///
-    /// `gain` is at most 2^22 in magnitude, `offset` at most 2^16.
+    /// `gain` and `offset` are at most 2^22 in magnitude.
     #[must_use]
     pub fn line(self, gain: i32, offset: i32) -> (i32, i32) {
         // Fraction bits: gain 7 + 8, inverse 24; the slope keeps 7 + 12.
         let shift = GAIN_BITS + 24 - SLOPE_BITS;
         let slope = (i64::from(gain) * self.inverse + (1 << (shift - 1))) >> shift;
         let slope = slope.clamp(-MAX_SLOPE, MAX_SLOPE);
-        let intercept = (i64::from(offset) << SLOPE_BITS) - ((slope * self.mean) >> SLOPE_BITS);
+        let intercept = (i64::from(offset) << (SLOPE_BITS - GAIN_BITS)) - ((slope * self.mean) >> SLOPE_BITS);
         let intercept = intercept.clamp(-MAX_INTERCEPT, MAX_INTERCEPT);
         (slope as i32, intercept as i32)
     }

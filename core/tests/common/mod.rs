@@ -157,7 +157,7 @@ impl Interpreter for Random<'_, '_> {
     fn norm(&mut self, norm: &Norm<()>) -> Result<(), Self::Error> {
         let channels = norm.output().channels;
         let gains = self.words(channels, 1 << 14, 1 << 15);
-        let offsets = self.words(channels, -64, 64);
+        let offsets = self.words(channels, -1 << 14, 1 << 14);
         let record = NormRecord {
             gains: &gains,
             offsets: &offsets,
