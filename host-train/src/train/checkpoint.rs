@@ -11,20 +11,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
+use super::optimizer::Optimizer;
 use super::{Ema, UNet};
 use crate::config::Config;
 
 const PREFIX: &str = "checkpoint-";
+const UNFINISHED: &str = ".unfinished-";
+const MOMENTS: [&str; 2] = ["moment1.bpk", "moment2.bpk"];
 /// Raised when an old checkpoint can no longer be read.
 const FORMAT: u32 = 1;
 
 /// What a checkpoint knows beside the weights.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     format: u32,
@@ -32,16 +34,20 @@ pub struct State {
     pub step: u32,
     /// [`Dataset::fingerprint`](crate::data::Dataset::fingerprint) of the data.
     pub data_sha256: String,
+    /// Losses that no row of the metrics has yet.
+    #[serde(default)]
+    pub unlogged: Vec<f32>,
 }
 
 impl State {
     /// The state after `step` steps on the data with this fingerprint.
     #[must_use]
-    pub fn new(step: u32, data_sha256: String) -> Self {
+    pub fn new(step: u32, data_sha256: String, unlogged: Vec<f32>) -> Self {
         Self {
             format: FORMAT,
             step,
             data_sha256,
+            unlogged,
         }
     }
 }
@@ -99,7 +105,7 @@ impl Checkpoint {
         state: State,
         model: &UNet,
         ema: &Ema,
-        optimizer: &ModuleOptimizer,
+        optimizer: &Optimizer,
     ) -> Result<Self> {
         let folder = run.join(format!("{PREFIX}{:08}", state.step));
         if folder.exists() {
@@ -107,12 +113,14 @@ impl Checkpoint {
         }
         let write = || -> Result<()> {
             let unfinished = tempfile::Builder::new()
-                .prefix(".unfinished-")
+                .prefix(UNFINISHED)
                 .tempdir_in(run)?;
             let at = |name| unfinished.path().join(name);
             write_synced(&at("model.bpk"), &record(model.clone())?)?;
             write_synced(&at("ema.bpk"), &record(ema.model.clone())?)?;
-            write_synced(&at("optimizer.bpk"), &optimizer.into_bytes()?)?;
+            for (name, moment) in MOMENTS.iter().zip(optimizer.moments(model)) {
+                write_synced(&at(name), &record(moment)?)?;
+            }
             write_synced(&at("state.json"), &serde_json::to_vec_pretty(&state)?)?;
             sync_folder(unfinished.path())?;
             fs::rename(unfinished.keep(), &folder)?;
@@ -149,15 +157,14 @@ impl Checkpoint {
         self.load_into(model, "ema.bpk")
     }
 
-    /// The optimiser's state, put into `optimizer`.
+    /// The optimiser's state, put into `optimizer`. `shape` is any network of
+    /// the run's shape, without gradients.
     ///
     /// # Errors
-    /// Where the file cannot be read.
-    pub fn load_optimizer(&self, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer> {
-        let path = self.folder.join("optimizer.bpk");
-        optimizer
-            .from_bytes(read(&path)?)
-            .map_err(|error| anyhow!("{}: {error}", path.display()))
+    /// Where a file cannot be read or is for another network.
+    pub fn load_optimizer(&self, optimizer: Optimizer, shape: &UNet) -> Result<Optimizer> {
+        let [first, second] = MOMENTS.map(|name| self.load_into(shape.clone(), name));
+        Ok(optimizer.with_moments(&[first?, second?], self.state.step))
     }
 
     fn load_into(&self, model: UNet, name: &str) -> Result<UNet> {
@@ -166,6 +173,27 @@ impl Checkpoint {
             .and_then(|record| model.try_load_record(record))
             .map_err(|error| anyhow!("{}: {error}", path.display()))
     }
+}
+
+/// Removes what a killed run was writing.
+///
+/// # Errors
+/// Where the folder cannot be read or changed.
+pub fn remove_unfinished(run: &Path) -> Result<()> {
+    let remove = || -> Result<()> {
+        for entry in fs::read_dir(run)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with(UNFINISHED))
+            {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().with_context(|| format!("cannot clean up {}", run.display()))
 }
 
 /// The configuration of a run and its averaged weights, newest checkpoint.

@@ -10,6 +10,8 @@ use super::run::{Outcome, Run};
 use crate::config::Config;
 use crate::data::{Dataset, Source, Split, default_cache};
 
+const DEFAULT_PRESET: &str = "digits";
+
 /// Train a network.
 #[derive(Args, Clone, Debug)]
 pub struct TrainArgs {
@@ -20,8 +22,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The folder for the run: configuration, metrics, sample grids, checkpoints
-    #[arg(long, value_name = "DIR", default_value = "runs/digits")]
-    pub out: PathBuf,
+    /// [default: runs/ and the name of the preset or configuration]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Go on with the run in this folder, as if it had never stopped
     #[arg(
         long,
@@ -65,7 +68,7 @@ impl TrainArgs {
         let mut config = match (&self.config, &self.preset) {
             (Some(path), _) => Config::load(path)?,
             (None, Some(name)) => Config::preset(name)?,
-            (None, None) => Config::preset("digits")?,
+            (None, None) => Config::preset(DEFAULT_PRESET)?,
         };
         let training = &mut config.training;
         if let Some(steps) = self.steps {
@@ -85,6 +88,18 @@ impl TrainArgs {
             .validate()
             .context("with the values from the command line")?;
         Ok(config)
+    }
+
+    fn out(&self) -> PathBuf {
+        if let Some(out) = &self.out {
+            return out.clone();
+        }
+        let name = match (&self.config, &self.preset) {
+            (Some(path), _) => path.file_stem().unwrap_or_default(),
+            (None, Some(name)) => name.as_ref(),
+            (None, None) => DEFAULT_PRESET.as_ref(),
+        };
+        Path::new("runs").join(name)
     }
 
     fn data(&self, config: &Config) -> Result<Dataset> {
@@ -133,24 +148,24 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
                 "{} is no run folder: it has no config.toml",
                 run.display()
             );
-            (run, Config::load(&path)?)
+            (run.clone(), Config::load(&path)?)
         }
-        None => (&args.out, args.config()?),
+        None => (args.out(), args.config()?),
     };
     if args.resume.is_none() {
-        Run::refuse_existing(folder)?;
+        Run::refuse_existing(&folder)?;
     }
     let data = args.data(&config)?;
     let run = match args.resume {
-        Some(_) => Run::resume(folder, config, &data, device)?,
-        None => Run::create(folder, config, &data, device)?,
+        Some(_) => Run::resume(&folder, config, &data, device)?,
+        None => Run::create(&folder, config, &data, device)?,
     };
     match run.train()? {
         Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),
         Outcome::Interrupted { step } => {
             eprintln!(
                 "stopped after step {step}, which is saved; go on with\n  {}",
-                args.resume_command(folder)
+                args.resume_command(&folder)
             );
             Ok(std::process::ExitCode::from(INTERRUPTED))
         }

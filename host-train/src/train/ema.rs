@@ -44,7 +44,8 @@ impl Ema {
     }
 }
 
-struct Collect(TensorContainer<ParamId>);
+/// The parameters of a network by their identity.
+pub(super) struct Collect(pub TensorContainer<ParamId>);
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -65,5 +66,35 @@ impl ModuleMapper for Blend {
             .expect("the average and the model have the same parameters");
         let decay = self.decay;
         param.map(|average| average * decay + current * (1.0 - decay))
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn the_average_moves_by_the_warmed_up_decay() {
+        let config = crate::config::Config::preset("smoke").unwrap();
+        let device = Device::flex().autodiff();
+        struct Triple;
+        impl ModuleMapper for Triple {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|value| value * 3.0)
+            }
+        }
+        let start = UNet::new(&config.network, 1, &device);
+        let moved = start.clone().map(&mut Triple);
+        let weight = |model: &UNet| model.parameters()[0].values[0];
+        let w = weight(&start);
+        for (updates, decay) in [(0, 0.1), (90, 0.91), (1_000_000, 0.99)] {
+            let average = weight(&Ema::new(&start, 0.99).update(&moved, updates).model);
+            let expected = decay * w + (1.0 - decay) * 3.0 * w;
+            assert!(
+                (average - expected).abs() < 1e-6,
+                "{updates}: {average}, {expected}"
+            );
+        }
     }
 }

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::batch::Batches;
-use super::checkpoint::{Checkpoint, State};
+use super::checkpoint::{Checkpoint, State, remove_unfinished};
 use super::gradients::{clip, loss_and_gradients};
+use super::optimizer::Optimizer;
 use super::preview::write_grid;
 use super::{Ema, UNet};
 use crate::config::Config;
@@ -40,9 +40,11 @@ pub struct Run<'a> {
     device: Device,
     model: UNet,
     ema: Ema,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     /// Finished steps.
     step: u32,
+    /// Losses since the last row of the metrics.
+    unlogged: Vec<f32>,
 }
 
 impl std::fmt::Debug for Run<'_> {
@@ -107,6 +109,7 @@ impl<'a> Run<'a> {
         device: Device,
     ) -> Result<Self> {
         let mut run = Self::fresh(folder, config, data, device);
+        remove_unfinished(folder)?;
         if Checkpoint::any(folder)? {
             let checkpoint = Checkpoint::newest(folder)?;
             ensure!(
@@ -116,8 +119,9 @@ impl<'a> Run<'a> {
             );
             run.model = checkpoint.load_model(run.model)?;
             run.ema.model = checkpoint.load_ema(run.ema.model)?;
-            run.optimizer = checkpoint.load_optimizer(run.optimizer)?;
+            run.optimizer = checkpoint.load_optimizer(run.optimizer, &run.ema.model)?;
             run.step = checkpoint.state.step;
+            run.unlogged = checkpoint.state.unlogged;
         }
         run.forget_later_metrics()?;
         Ok(run)
@@ -132,11 +136,9 @@ impl<'a> Run<'a> {
             data,
             data_sha256: data.fingerprint(),
             ema: Ema::new(&model, training.ema_decay),
-            optimizer: AdamWConfig::new()
-                .with_epsilon(1e-8)
-                .with_weight_decay(training.weight_decay as f32)
-                .init(),
+            optimizer: Optimizer::new(training.weight_decay),
             step: 0,
+            unlogged: Vec::new(),
             device,
             model,
             config,
@@ -159,7 +161,8 @@ impl<'a> Run<'a> {
     fn forget_later_metrics(&self) -> Result<()> {
         let path = self.folder.join("metrics.csv");
         let rewrite = || -> Result<()> {
-            let text = fs::read_to_string(&path)?;
+            // A run killed at its very start has no metrics yet.
+            let text = fs::read_to_string(&path).unwrap_or_default();
             let mut kept = String::from(METRICS_HEADER);
             for line in text.lines().skip(1) {
                 let step = line.split(',').next().and_then(|step| step.parse().ok());
@@ -177,7 +180,7 @@ impl<'a> Run<'a> {
     }
 
     fn save(&self) -> Result<()> {
-        let state = State::new(self.step, self.data_sha256.clone());
+        let state = State::new(self.step, self.data_sha256.clone(), self.unlogged.clone());
         Checkpoint::save(&self.folder, state, &self.model, &self.ema, &self.optimizer)?;
         Ok(())
     }
@@ -215,8 +218,11 @@ impl<'a> Run<'a> {
             let stopping = stop.load(Ordering::SeqCst);
             let at = |every: u32| every > 0 && (last || self.step.is_multiple_of(every));
             progress.step(loss);
+            self.unlogged.push(loss);
             if at(training.log_every) {
-                progress.log(self.step, norm, rate)?;
+                let losses = std::mem::take(&mut self.unlogged);
+                let mean = losses.iter().sum::<f32>() / losses.len() as f32;
+                progress.log(self.step, mean, norm, rate)?;
             }
             if at(training.checkpoint_every) || stopping {
                 self.save()?;
@@ -265,8 +271,6 @@ struct Progress {
     started: Instant,
     /// Steps done by this process.
     steps: u32,
-    /// Since the last row.
-    losses: Vec<f32>,
     smooth: f32,
 }
 
@@ -289,13 +293,11 @@ impl Progress {
             metrics,
             started: Instant::now(),
             steps: 0,
-            losses: Vec::new(),
             smooth: f32::NAN,
         })
     }
 
     fn step(&mut self, loss: f32) {
-        self.losses.push(loss);
         self.steps += 1;
         self.smooth = if self.smooth.is_nan() {
             loss
@@ -306,9 +308,7 @@ impl Progress {
         self.bar.inc(1);
     }
 
-    fn log(&mut self, step: u32, norm: f64, rate: f64) -> Result<()> {
-        let loss = self.losses.iter().sum::<f32>() / self.losses.len() as f32;
-        self.losses.clear();
+    fn log(&mut self, step: u32, loss: f32, norm: f64, rate: f64) -> Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
         writeln!(
             self.metrics,
@@ -328,5 +328,42 @@ impl Progress {
 
     fn finish(&self) {
         self.bar.abandon();
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Tensor;
+
+    struct Poison;
+    impl ModuleMapper for Poison {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|value| value * f32::NAN)
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let mut config = Config::preset("smoke").unwrap();
+        config.training.steps = 2;
+        config.training.sample_every = 0;
+        let data = Dataset {
+            size: 28,
+            pixels: vec![0; 8 * 784],
+            labels: vec![3; 8],
+        };
+        let run = Run::create(&path, config.clone(), &data, Device::flex()).unwrap();
+        run.train().unwrap();
+
+        config.training.steps = 4;
+        let mut run = Run::resume(&path, config, &data, Device::flex()).unwrap();
+        run.model = run.model.map(&mut Poison);
+        let error = run.train().unwrap_err().to_string();
+        assert!(error.contains("step 3") && error.contains("NaN"), "{error}");
+        assert_eq!(Checkpoint::newest(&path).unwrap().state.step, 2);
     }
 }

@@ -273,8 +273,6 @@ impl UNet {
 
         let time = TimeEmbedding::new(init, topology);
         let conv_in = Conv::new(init, patch_pixels, channels(0), 3, 1);
-        // The channels of everything pushed on the way down, which is what the
-        // way up concatenates.
         let down = (0..=last)
             .map(|level| {
                 let to = channels(level);
@@ -404,4 +402,107 @@ fn upsample(x: Tensor<4>) -> Tensor<4> {
     x.reshape([n, c, h, 1, w, 1])
         .expand([n, c, h, 2, w, 2])
         .reshape([n, c, 2 * h, 2 * w])
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_become_channels_and_come_back() {
+        let values: Vec<f32> = (0..2 * 36).map(|i| i as f32).collect();
+        let x = Tensor::<2>::from_data(TensorData::new(values.clone(), [2, 36]), &Device::flex());
+        for patch in [1, 2, 3, 6] {
+            let patches = patchify(x.clone(), 6, patch);
+            let side = 6 / patch;
+            assert_eq!(patches.dims(), [2, patch * patch, side, side]);
+            let flat: Vec<f32> = patches.clone().into_data().try_to_vec().unwrap();
+            for (index, value) in flat.into_iter().enumerate() {
+                let (n, c) = (index / 36, index / (side * side) % (patch * patch));
+                let (i, j) = (index / side % side, index % side);
+                let (row, column) = (i * patch + c / patch, j * patch + c % patch);
+                assert_eq!(value, values[n * 36 + row * 6 + column]);
+            }
+            let back: Vec<f32> = unpatchify(patches, 6, patch)
+                .into_data()
+                .try_to_vec()
+                .unwrap();
+            assert_eq!(back, values);
+        }
+    }
+
+    #[test]
+    fn upsampling_repeats_each_position() {
+        let x = Tensor::<4>::from_floats([[[[1.0, 2.0], [3.0, 4.0]]]], &Device::flex());
+        let up: Vec<f32> = upsample(x).into_data().try_to_vec().unwrap();
+        let rows = [
+            [1., 1., 2., 2.],
+            [1., 1., 2., 2.],
+            [3., 3., 4., 4.],
+            [3., 3., 4., 4.],
+        ];
+        assert_eq!(up, rows.concat());
+    }
+
+    #[test]
+    fn every_activation_passes_the_taps_once() {
+        let config = crate::config::Config::preset("digits").unwrap();
+        let device = Device::flex();
+        let model = UNet::new(&config.network, 1, &device);
+        let mut seen = Vec::new();
+        let mut observe = Observe(|name: &str, x: &Tensor<4>| {
+            assert_eq!(x.dims()[0], 2, "{name}");
+            seen.push(name.to_owned());
+        });
+        let x = Tensor::zeros([2, 784], &device);
+        model.forward_with(x, &[1, 1000], &[Some(9), None], &mut observe);
+        let mut once = seen.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), seen.len(), "{seen:?}");
+        for name in [
+            "x",
+            "conv_in",
+            "down1.0.shortcut",
+            "mid.attn.mix",
+            "up0.0.conv2",
+            "out.conv",
+        ] {
+            assert!(seen.iter().any(|tap| tap == name), "no {name} in {seen:?}");
+        }
+        // x, conv_in, downsample, upsample, out.norm, out.conv; four to a
+        // residual block and a shortcut in three of six; six of attention.
+        assert_eq!(seen.len(), 6 + 6 * 4 + 3 + 6);
+    }
+
+    #[test]
+    fn parameters_are_all_named() {
+        let config = crate::config::Config::preset("digits").unwrap();
+        let model = UNet::new(&config.network, 1, &Device::flex());
+        let parameters = model.parameters();
+        let count: usize = parameters.iter().map(|p| p.values.len()).sum();
+        assert_eq!(count, model.num_params());
+        for p in &parameters {
+            assert_eq!(
+                p.shape.iter().product::<usize>(),
+                p.values.len(),
+                "{}",
+                p.name
+            );
+        }
+        let shape = |name: &str| &parameters.iter().find(|p| p.name == name).unwrap().shape;
+        assert_eq!(*shape("time.linear1.weight"), [96, 32]);
+        assert_eq!(*shape("down1.0.emb.weight"), [48, 96]);
+        assert_eq!(*shape("up0.0.conv1.weight"), [24, 48, 3, 3]);
+        assert_eq!(*shape("time.classes.weight"), [11, 96]);
+    }
+
+    #[test]
+    fn time_features_are_sines_then_cosines() {
+        let features: Vec<f32> = time_features(3, 4).collect();
+        let expected = [3f32.sin(), 0.03f32.sin(), 3f32.cos(), 0.03f32.cos()];
+        for (a, b) in features.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-6, "{features:?}");
+        }
+    }
 }
