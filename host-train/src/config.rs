@@ -220,10 +220,10 @@ mod tests {
     /// Each bad value and the words its message must have.
     #[test]
     fn bad_values_are_named() {
-        let good = PRESETS[0].1;
+        let good = PRESETS[2].1;
         for (from, to, words) in [
-            ("steps = 4500", "steps = 0", ["steps = 0", "1 to"]),
-            ("batch = 128", "batch = 0", ["batch = 0", "1 to"]),
+            ("steps = 60", "steps = 0", ["steps = 0", "1 to"]),
+            ("batch = 32", "batch = 0", ["batch = 0", "1 to"]),
             (
                 "timesteps = 1000",
                 "timesteps = 0",
@@ -234,15 +234,15 @@ mod tests {
                 "timesteps = 1001",
                 ["1001 timesteps", "1 to 1000"],
             ),
-            ("heads = 4", "heads = 5", ["5 heads", "divide"]),
-            ("patch = 2", "patch = 3", ["patch 3", "divide image_size"]),
+            ("heads = 2", "heads = 5", ["5 heads", "divide"]),
+            ("patch = 4", "patch = 3", ["patch 3", "divide image_size"]),
             (
                 "class_dropout = 0.1",
                 "class_dropout = 1.5",
                 ["class_dropout = 1.5", "0 to 1"],
             ),
             (
-                "learning_rate = 2e-3",
+                "learning_rate = 4e-3",
                 "learning_rate = nan",
                 ["learning_rate = NaN", "must be"],
             ),
@@ -253,9 +253,9 @@ mod tests {
                 ["unknown variant `w`", "epsilon"],
             ),
             (
-                "shards = 4",
+                "shards = 2",
                 "shards = 3",
-                ["shards = 3", "divide batch = 128"],
+                ["shards = 3", "divide batch = 32"],
             ),
         ] {
             assert!(good.contains(from), "{from}");

@@ -1,0 +1,20 @@
+//! The f32 network by two backends that share no code for tensors.
+
+mod common;
+
+use burn::tensor::Device;
+use common::{every_layer, lively, predict};
+use tiny_ddpm_train::config::Config;
+
+#[test]
+fn ndarray_predicts_what_flex_predicts() {
+    for config in [Config::preset("digits").unwrap(), every_layer()] {
+        let [flex, ndarray] = [Device::flex(), Device::ndarray()]
+            .map(|device| predict(&lively(&config, &device), &config, &device));
+        let largest = flex.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        assert!(largest > 0.1, "the network predicts next to nothing");
+        for (a, b) in flex.iter().zip(&ndarray) {
+            assert!((a - b).abs() <= 2e-5 * largest.max(1.0), "{a} and {b}");
+        }
+    }
+}

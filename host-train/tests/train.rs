@@ -1,0 +1,186 @@
+//! Training from end to end, through the tool: does it learn, and is nothing
+//! lost when it is stopped?
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use common::{arg, losses, stderr, subset, subset_data, tool, train};
+use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::train::run::Run;
+use tiny_ddpm_train::train::{Checkpoint, Parameter, UNet, load_ema};
+
+/// The weights of a run's newest checkpoint: those being trained and the
+/// average.
+fn weights(run: &Path) -> (Vec<Parameter>, Vec<Parameter>) {
+    let device = Device::flex();
+    let (config, ema) = load_ema(run, &device).unwrap();
+    let model = UNet::new(&config.network, 0, &device);
+    let model = Checkpoint::newest(run).unwrap().load_model(model).unwrap();
+    (model.parameters(), ema.parameters())
+}
+
+/// Starts a run and waits for a file or folder to appear in it.
+fn start_and_wait_for(run: &Path, args: &[&str], name: &str) -> Child {
+    let mut child = tool()
+        .args(["train", "--data", arg(&subset()), "--out", arg(run)])
+        .args(args)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while !run.join(name).exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        assert!(begin.elapsed() < Duration::from_secs(120), "no {name}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child
+}
+
+#[test]
+fn the_loss_falls() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = train(&[
+        "--preset",
+        "smoke",
+        "--data",
+        arg(&subset()),
+        "--out",
+        arg(&run),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let losses = losses(&run);
+    assert_eq!(losses.len(), 12);
+    assert!(losses[11] < 0.8 * losses[0], "{losses:?}");
+    assert!(run.join("samples-00000060.png").is_file());
+    // The average moves away from the start, too.
+    let (model, ema) = weights(&run);
+    assert_ne!(model, ema);
+    let start = UNet::new(
+        &Config::preset("smoke").unwrap().network,
+        1,
+        &Device::flex(),
+    );
+    assert_ne!(ema, start.parameters());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_stopped_by_ctrl_c_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
+    let args = ["--preset", "smoke", "--steps", "150"];
+    let output = tool()
+        .args(["train", "--data", arg(&subset()), "--out", arg(&whole)])
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    let child = start_and_wait_for(&stopped, &args, "checkpoint-00000020");
+    let interrupt = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupt.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));
+    let at = Checkpoint::newest(&stopped).unwrap().state.step;
+    assert!((20..150).contains(&at), "{at}");
+
+    let output = train(&["--resume", arg(&stopped), "--data", arg(&subset())]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(weights(&whole) == weights(&stopped), "the weights differ");
+    assert_eq!(losses(&whole), losses(&stopped));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_leaves_a_whole_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    // A checkpoint at every step, so that most kills fall into one.
+    let path = folder.path().join("often.toml");
+    let mut config = Config::preset("smoke").unwrap();
+    config.training.steps = 100_000;
+    config.training.checkpoint_every = 1;
+    std::fs::write(&path, config.to_toml().unwrap()).unwrap();
+    let data = subset_data(&config);
+    for attempt in 0..6 {
+        let run = folder.path().join(format!("run{attempt}"));
+        let args = ["--config", arg(&path)];
+        let mut child = start_and_wait_for(&run, &args, "checkpoint-00000001");
+        std::thread::sleep(Duration::from_millis(50 + 37 * attempt));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let step = Checkpoint::newest(&run).unwrap().state.step;
+        assert!(step >= 1);
+        let (model, ema) = weights(&run);
+        for parameter in model.iter().chain(&ema) {
+            assert!(parameter.values.iter().all(|value| value.is_finite()));
+        }
+        let resumed = Run::resume(&run, config.clone(), &data, Device::flex()).unwrap();
+        assert_eq!(resumed.step(), step);
+        // What the kill left unfinished is gone.
+        let names = std::fs::read_dir(&run)
+            .unwrap()
+            .map(|e| e.unwrap().file_name());
+        assert!(
+            !names
+                .into_iter()
+                .any(|name| name.to_str().unwrap().starts_with('.'))
+        );
+    }
+}
+
+#[test]
+fn resuming_a_finished_run_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let data = subset();
+    let output = train(&[
+        "--preset",
+        "smoke",
+        "--steps",
+        "3",
+        "--data",
+        arg(&data),
+        "--out",
+        arg(&run),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let before = weights(&run);
+    let output = train(&["--resume", arg(&run), "--data", arg(&data)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(before == weights(&run));
+}
+
+#[test]
+fn the_seed_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights_of = |name: &str, seed: &str| {
+        let run = folder.path().join(name);
+        let output = train(&[
+            "--preset",
+            "smoke",
+            "--steps",
+            "3",
+            "--seed",
+            seed,
+            "--data",
+            arg(&subset()),
+            "--out",
+            arg(&run),
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        weights(&run)
+    };
+    let first = weights_of("a", "5");
+    assert!(first == weights_of("b", "5"));
+    assert!(first != weights_of("c", "6"));
+}
