@@ -17,6 +17,10 @@ pub const MAX_TIMESTEPS: u16 = 1000;
 const COSINE_MAX_BETA: f64 = 0.999;
 /// Offset `s` of the cosine schedule (same section).
 const COSINE_OFFSET: f64 = 0.008;
+/// Smallest β: sqrt(β) is then far from `f32` rounding, and 1 - β is not 1.
+const MIN_BETA: f64 = 1e-12;
+/// Smallest ᾱ_T: its root divides, in `f32`.
+const MIN_ALPHA_BAR: f64 = 1e-30;
 
 /// The rule that gives β_t.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,9 +30,9 @@ pub enum ScheduleKind {
     /// β_t rises in equal steps from `beta_start` at t = 1 to `beta_end` at
     /// t = T (Ho et al. 2020, section 4).
     Linear {
-        /// β_1, in (0, 1).
+        /// β_1, 1e-12 to `beta_end`.
         beta_start: f64,
-        /// β_T, in (0, 1).
+        /// β_T, below 1.
         beta_end: f64,
     },
     /// ᾱ_t follows a squared cosine (Nichol & Dhariwal 2021,
@@ -54,8 +58,11 @@ pub enum ScheduleError {
         /// The T that was asked for.
         found: u16,
     },
-    /// A β of the linear schedule is outside (0, 1), or they fall.
+    /// A β of the linear schedule is below 1e-12 or not below 1, or they fall.
     Beta,
+    /// The betas are so large that nothing of the picture is left at t = T:
+    /// ᾱ_T is below 1e-30.
+    AlphaBar,
 }
 
 impl core::fmt::Display for ScheduleError {
@@ -64,7 +71,10 @@ impl core::fmt::Display for ScheduleError {
             Self::Timesteps { found } => {
                 write!(f, "{found} timesteps: must be 1 to {MAX_TIMESTEPS}")
             }
-            Self::Beta => f.write_str("betas must satisfy 0 < beta_start <= beta_end < 1"),
+            Self::Beta => f.write_str("betas must satisfy 1e-12 <= beta_start <= beta_end < 1"),
+            Self::AlphaBar => {
+                f.write_str("betas too large: alpha_bar at the last timestep is below 1e-30")
+            }
         }
     }
 }
@@ -101,12 +111,16 @@ impl Schedule {
         } = kind
         {
             // Written so that a NaN fails.
-            let in_order = beta_start > 0.0 && beta_start <= beta_end && beta_end < 1.0;
+            let in_order = beta_start >= MIN_BETA && beta_start <= beta_end && beta_end < 1.0;
             if !in_order {
                 return Err(ScheduleError::Beta);
             }
         }
-        Ok(Self { kind, timesteps })
+        let schedule = Self { kind, timesteps };
+        if schedule.alpha_bar(timesteps) < MIN_ALPHA_BAR {
+            return Err(ScheduleError::AlphaBar);
+        }
+        Ok(schedule)
     }
 
     /// The rule that gives β_t.
