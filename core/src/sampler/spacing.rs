@@ -7,8 +7,8 @@
 /// For `steps` of 1 to T the sequence falls strictly.
 #[must_use]
 pub fn respaced(timesteps: u16, steps: u16, index: u16) -> u16 {
-    let (timesteps, steps) = (u32::from(timesteps), u32::from(steps).max(1));
-    let left = steps.saturating_sub(u32::from(index));
+    let (timesteps, steps) = (u64::from(timesteps), u64::from(steps).max(1));
+    let left = steps.saturating_sub(u64::from(index));
     // Rounded to the nearest; at most T, so it fits.
     ((2 * timesteps * left + steps) / (2 * steps)) as u16
 }
