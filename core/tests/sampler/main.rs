@@ -1,0 +1,114 @@
+//! The samplers over denoisers whose answer is known: no network.
+
+mod gaussian;
+mod settings;
+mod steps;
+
+use tiny_ddpm::{
+    Buffers, Denoiser, Method, Prediction, Sampler, Schedule, ScheduleKind, Settings, Variance,
+};
+
+const METHODS: [Method; 5] = [
+    Method::Ddpm {
+        variance: Variance::Beta,
+    },
+    Method::Ddpm {
+        variance: Variance::Posterior,
+    },
+    Method::Ddim { eta: 0.0 },
+    Method::Ddim { eta: 0.5 },
+    Method::Ddim { eta: 1.0 },
+];
+
+const PREDICTIONS: [Prediction; 3] = [Prediction::Epsilon, Prediction::X0, Prediction::V];
+
+fn linear() -> Schedule {
+    Schedule::new(ScheduleKind::LINEAR, 1000).unwrap()
+}
+
+fn cosine() -> Schedule {
+    Schedule::new(ScheduleKind::Cosine, 1000).unwrap()
+}
+
+/// DDIM without noise, clipping or guidance; the first picture of seed 1.
+fn plain(steps: u16) -> Settings {
+    Settings {
+        method: Method::Ddim { eta: 0.0 },
+        steps,
+        guidance: 0.0,
+        clip: false,
+        seed: 1,
+        picture: 0,
+        class: None,
+    }
+}
+
+/// A whole run: x_0.
+fn generate<D>(schedule: Schedule, settings: Settings, denoiser: &mut D, pixels: usize) -> Vec<f32>
+where
+    D: Denoiser<Error: std::fmt::Debug>,
+{
+    let (mut x, mut x0_hat, mut unconditional) =
+        (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut unconditional,
+    };
+    let mut sampler = Sampler::new(schedule, settings, buffers).unwrap();
+    while sampler.step(denoiser).unwrap().is_some() {}
+    x
+}
+
+/// The exact predictor of pixels that are independent N(`mean`, `deviation`²):
+/// E\[x_0 | x_t\], or the ε or v that follows from it.
+#[derive(Clone, Copy)]
+struct Gaussian {
+    schedule: Schedule,
+    prediction: Prediction,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Gaussian {
+    /// x̂_0 = offset + slope x_t, by the conditional mean of two jointly normal
+    /// values.
+    fn x0_hat(&self, alpha_bar: f64) -> (f64, f64) {
+        let variance = self.deviation * self.deviation;
+        let of_x_t = alpha_bar * variance + 1.0 - alpha_bar;
+        let slope = alpha_bar.sqrt() * variance / of_x_t;
+        (self.mean - slope * alpha_bar.sqrt() * self.mean, slope)
+    }
+}
+
+impl Denoiser for Gaussian {
+    type Error = std::convert::Infallible;
+
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn predict(
+        &mut self,
+        x_t: &[f32],
+        timestep: u16,
+        _: Option<u8>,
+        out: &mut [f32],
+    ) -> Result<(), Self::Error> {
+        let alpha_bar = self.schedule.alpha_bar(timestep);
+        let (signal, noise) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
+        let (offset, slope) = self.x0_hat(alpha_bar);
+        for (out, &x) in out.iter_mut().zip(x_t) {
+            let x = f64::from(x);
+            let x0_hat = offset + slope * x;
+            let epsilon = (x - signal * x0_hat) / noise;
+            *out = match self.prediction {
+                Prediction::Epsilon => epsilon,
+                Prediction::X0 => x0_hat,
+                Prediction::V => signal * epsilon - noise * x0_hat,
+                other => unimplemented!("{other:?}"),
+            } as f32;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! How a sampler drives a denoiser, step by step.
+
+use super::{Gaussian, METHODS, PREDICTIONS, cosine, generate, linear, plain};
+use tiny_ddpm::noise::Noise;
+use tiny_ddpm::sampler::respaced;
+use tiny_ddpm::{Buffers, Denoiser, Method, Prediction, Sampler, Settings, Step, Variance};
+
+/// Predicts x_0: a constant for each class, and notes every call.
+struct Constant {
+    /// x̂_0 with a class, and without.
+    answers: (f32, f32),
+    /// Timestep and class of every call.
+    calls: Vec<(u16, Option<u8>)>,
+    /// The call that fails, counted from 0.
+    fails_at: Option<usize>,
+}
+
+impl Constant {
+    fn new(with_class: f32, without: f32) -> Self {
+        Self {
+            answers: (with_class, without),
+            calls: Vec::new(),
+            fails_at: None,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Failed;
+
+impl Denoiser for Constant {
+    type Error = Failed;
+
+    fn prediction(&self) -> Prediction {
+        Prediction::X0
+    }
+
+    fn predict(
+        &mut self,
+        _: &[f32],
+        timestep: u16,
+        class: Option<u8>,
+        out: &mut [f32],
+    ) -> Result<(), Failed> {
+        self.calls.push((timestep, class));
+        // What a failing network leaves there must not matter.
+        out.fill(f32::NAN);
+        if self.fails_at == Some(self.calls.len() - 1) {
+            return Err(Failed);
+        }
+        let answer = class.map_or(self.answers.1, |_| self.answers.0);
+        out.fill(answer);
+        Ok(())
+    }
+}
+
+fn guided(guidance: f32, steps: u16) -> Settings {
+    Settings {
+        guidance,
+        class: Some(3),
+        ..plain(steps)
+    }
+}
+
+fn gaussian() -> Gaussian {
+    Gaussian {
+        schedule: cosine(),
+        prediction: Prediction::V,
+        mean: 0.2,
+        deviation: 0.4,
+    }
+}
+
+/// Ho & Salimans 2022, eq. 6: (1 + w) with the class less w without.
+#[test]
+fn guidance_moves_away_from_the_unconditional() {
+    for (guidance, expected) in [(0.0, 0.5), (0.5, 0.7), (1.0, 0.9), (4.0, 2.1)] {
+        let mut denoiser = Constant::new(0.5, 0.1);
+        let picture = generate(linear(), guided(guidance, 1), &mut denoiser, 3);
+        for value in picture {
+            assert!((value - expected).abs() < 1e-6, "{value} at w = {guidance}");
+        }
+    }
+}
+
+#[test]
+fn no_guidance_never_asks_for_the_unconditional() {
+    let mut denoiser = Constant::new(0.5, f32::NAN);
+    generate(linear(), guided(0.0, 7), &mut denoiser, 3);
+    assert_eq!(denoiser.calls.len(), 7);
+    assert!(denoiser.calls.iter().all(|call| call.1 == Some(3)));
+}
+
+#[test]
+fn guidance_asks_twice_at_every_timestep() {
+    let mut denoiser = Constant::new(0.5, 0.1);
+    generate(linear(), guided(0.5, 3), &mut denoiser, 3);
+    let expected = [1000, 667, 333].map(|t| [(t, Some(3)), (t, None)]);
+    assert_eq!(denoiser.calls, expected.concat());
+}
+
+#[test]
+fn no_class_is_passed_on_as_none() {
+    let mut denoiser = Constant::new(f32::NAN, 0.1);
+    let picture = generate(linear(), plain(2), &mut denoiser, 3);
+    assert!(denoiser.calls.iter().all(|call| call.1.is_none()));
+    assert!(picture.iter().all(|v| (v - 0.1).abs() < 1e-6));
+}
+
+#[test]
+fn clipping_keeps_x0_hat_between_minus_1_and_1() {
+    for (answer, expected) in [(5.0, 1.0), (-7.0, -1.0), (0.25, 0.25), (f32::INFINITY, 1.0)] {
+        for method in METHODS {
+            let settings = Settings {
+                method,
+                clip: true,
+                ..plain(4)
+            };
+            let (mut x, mut x0_hat) = ([0.0; 5], [0.0; 5]);
+            let buffers = Buffers {
+                x: &mut x,
+                x0_hat: &mut x0_hat,
+                unconditional: &mut [],
+            };
+            let mut sampler = Sampler::new(cosine(), settings, buffers).unwrap();
+            let mut denoiser = Constant::new(0.0, answer);
+            while sampler.step(&mut denoiser).unwrap().is_some() {
+                assert_eq!(sampler.x0_hat(), [expected; 5]);
+            }
+            for &value in sampler.x() {
+                assert!((value - expected).abs() < 1e-6, "{method:?}: {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_clipping_x0_hat_is_the_network_s() {
+    let mut denoiser = Constant::new(0.0, 5.0);
+    let picture = generate(cosine(), plain(4), &mut denoiser, 3);
+    assert!(picture.iter().all(|v| (v - 5.0).abs() < 1e-5));
+}
+
+/// The last step adds no noise: x_0 is x̂_0.
+#[test]
+fn last_step_gives_x0_hat() {
+    for method in METHODS {
+        for prediction in PREDICTIONS {
+            let settings = Settings { method, ..plain(5) };
+            let (mut x, mut x0_hat) = ([0.0; 20], [0.0; 20]);
+            let buffers = Buffers {
+                x: &mut x,
+                x0_hat: &mut x0_hat,
+                unconditional: &mut [],
+            };
+            let mut sampler = Sampler::new(cosine(), settings, buffers).unwrap();
+            let mut denoiser = Gaussian {
+                prediction,
+                ..gaussian()
+            };
+            while sampler.step(&mut denoiser).unwrap().is_some() {}
+            for (x, x0_hat) in sampler.x().iter().zip(sampler.x0_hat()) {
+                assert!((x - x0_hat).abs() <= 1e-6 * x0_hat.abs(), "{x}, {x0_hat}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_leaves_x_and_the_step_can_be_made_again() {
+    let settings = Settings {
+        method: Method::Ddpm {
+            variance: Variance::Beta,
+        },
+        ..guided(0.5, 4)
+    };
+    let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
+    // Eight calls in all, each of which may fail once.
+    for fails_at in 0..8 {
+        let (mut x, mut x0_hat, mut spare) = ([0.0; 6], [0.0; 6], [0.0; 6]);
+        let buffers = Buffers {
+            x: &mut x,
+            x0_hat: &mut x0_hat,
+            unconditional: &mut spare,
+        };
+        let mut sampler = Sampler::new(cosine(), settings, buffers).unwrap();
+        let mut denoiser = Constant {
+            fails_at: Some(fails_at),
+            ..Constant::new(0.5, 0.1)
+        };
+        let mut failures = 0;
+        loop {
+            let before = sampler.x().to_vec();
+            match sampler.step(&mut denoiser) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(Failed) => {
+                    failures += 1;
+                    assert_eq!(sampler.x(), before);
+                }
+            }
+        }
+        assert_eq!(failures, 1);
+        assert_eq!(sampler.x(), expected, "after call {fails_at} failed");
+    }
+}
+
+#[test]
+fn steps_are_counted_and_end() {
+    let (mut x, mut x0_hat) = ([0.0; 2], [0.0; 2]);
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut [],
+    };
+    let mut sampler = Sampler::new(linear(), plain(3), buffers).unwrap();
+    let mut denoiser = Constant::new(0.0, 0.1);
+    for index in 1..=3 {
+        let step = sampler.step(&mut denoiser);
+        let expected = Step {
+            index,
+            of: 3,
+            timestep: respaced(1000, 3, index - 1),
+        };
+        assert_eq!(step, Ok(Some(expected)));
+    }
+    let done = sampler.x().to_vec();
+    for _ in 0..3 {
+        assert_eq!(sampler.step(&mut denoiser), Ok(None));
+    }
+    assert_eq!(sampler.x(), done);
+    assert_eq!(denoiser.calls.len(), 3);
+}
+
+#[test]
+fn the_first_x_is_the_noise_of_seed_and_picture() {
+    let mut expected = [0.0; 9];
+    Noise::new(77, 5).fill(&mut expected);
+    let (mut x, mut x0_hat) = ([f32::NAN; 9], [f32::NAN; 9]);
+    let settings = Settings {
+        seed: 77,
+        picture: 5,
+        ..plain(3)
+    };
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut [],
+    };
+    let sampler = Sampler::new(linear(), settings, buffers).unwrap();
+    assert_eq!(sampler.x(), expected);
+}
+
+/// What the buffers held before, and which pictures were made before, do not
+/// matter.
+#[test]
+fn a_picture_alone_is_the_picture_in_a_batch() {
+    for method in METHODS {
+        let settings = |picture| Settings {
+            method,
+            picture,
+            ..plain(10)
+        };
+        let (mut x, mut x0_hat, mut spare) = ([f32::NAN; 8], [f32::NAN; 8], [f32::NAN; 8]);
+        let mut batch = Vec::new();
+        for picture in 0..4 {
+            let buffers = Buffers {
+                x: &mut x,
+                x0_hat: &mut x0_hat,
+                unconditional: &mut spare,
+            };
+            let mut sampler = Sampler::new(cosine(), settings(picture), buffers).unwrap();
+            while sampler.step(&mut gaussian()).unwrap().is_some() {}
+            batch.push(sampler.x().to_vec());
+        }
+        for picture in [2, 0, 3, 1] {
+            let alone = generate(cosine(), settings(picture), &mut gaussian(), 8);
+            assert_eq!(alone, batch[picture as usize], "picture {picture}");
+        }
+        assert!(batch.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}
+
+/// A training target, given back as the network's answer, is undone: this is
+/// the one place where trainer and sampler must agree.
+#[test]
+fn targets_lead_back_to_x_0() {
+    let schedule = cosine();
+    for timestep in [1, 10, 500, 900, 990] {
+        let alpha_bar = schedule.alpha_bar(timestep);
+        let (signal, noise) = (alpha_bar.sqrt() as f32, (1.0 - alpha_bar).sqrt() as f32);
+        for (x_0, epsilon) in [(0.7_f32, -1.2_f32), (-1.0, 0.3), (0.0, 2.5)] {
+            let x_t = signal * x_0 + noise * epsilon;
+            for prediction in PREDICTIONS {
+                let mut out = [prediction.target(alpha_bar, x_0, epsilon)];
+                prediction.to_x0_hat(alpha_bar, &[x_t], &mut out);
+                let allowed = 1e-6 / signal;
+                assert!(
+                    (out[0] - x_0).abs() < allowed,
+                    "{prediction:?} at {timestep}: {} for {x_0}",
+                    out[0]
+                );
+            }
+        }
+    }
+}
