@@ -1,0 +1,256 @@
+//! Convolutions against the sum over a plane that is enlarged and padded
+//! first.
+
+use super::uniform;
+use proptest::prelude::*;
+use tiny_ddpm::kernels::conv::{Plane, Task, conv};
+use tiny_ddpm::unet::Geometry;
+
+const GEOMETRIES: [Geometry; 4] = [
+    Geometry::Pointwise,
+    Geometry::Same,
+    Geometry::Down,
+    Geometry::Up,
+];
+
+/// A convolution and its numbers.
+#[derive(Clone, Debug)]
+struct Case {
+    geometry: Geometry,
+    side: usize,
+    /// Channels of both halves; those of the second may be 0.
+    channels: [usize; 2],
+    zero_points: [i8; 2],
+    outputs: usize,
+    x: Vec<i8>,
+    skip: Vec<i8>,
+    weights: Vec<i8>,
+    initial: Vec<i32>,
+}
+
+impl Case {
+    fn random(
+        geometry: Geometry,
+        side: usize,
+        channels: [usize; 2],
+        zero_points: [i8; 2],
+        outputs: usize,
+        seed: u64,
+    ) -> Self {
+        let fan_in = geometry.taps() * (channels[0] + channels[1]);
+        let weights = uniform(seed, fan_in * outputs);
+        Self {
+            geometry,
+            side,
+            channels,
+            zero_points,
+            outputs,
+            x: uniform(seed + 1, side * side * channels[0]),
+            skip: uniform(seed + 2, side * side * channels[1]),
+            weights: weights.into_iter().map(|w| w.max(-127)).collect(),
+            initial: (0..outputs).map(|o| 1000 * o as i32 - 500).collect(),
+        }
+    }
+
+    fn planes(&self) -> [Plane<'_>; 2] {
+        [(&self.x, 0), (&self.skip, 1)].map(|(values, half)| Plane {
+            values,
+            channels: self.channels[half],
+            zero_point: self.zero_points[half],
+        })
+    }
+
+    /// The kernel's sums, and how often each was written.
+    fn run(&self) -> Vec<i32> {
+        let [x, skip] = self.planes();
+        let task = Task {
+            geometry: self.geometry,
+            side: self.side,
+            x,
+            skip,
+            weights: &self.weights,
+            initial: &self.initial,
+        };
+        let mut patch = vec![99; self.weights.len() / self.outputs + 3];
+        let mut sums = vec![None; self.geometry.output_side(self.side).pow(2) * self.outputs];
+        conv(&task, &mut patch, |position, channel, sum| {
+            let written = sums[position * self.outputs + channel].replace(sum);
+            assert_eq!(written, None, "position {position} written twice");
+        });
+        sums.into_iter().map(Option::unwrap).collect()
+    }
+
+    /// The definition on real values: initial' + Σ w (q - zero point), zero
+    /// outside, where initial' has the zero points' share put back.
+    fn expected(&self) -> Vec<i64> {
+        let halves = self
+            .planes()
+            .map(|plane| padded(plane, self.side, self.geometry));
+        let (stride, kernel) = match self.geometry {
+            Geometry::Pointwise => (1, 1),
+            Geometry::Same | Geometry::Up => (1, 3),
+            Geometry::Down => (2, 3),
+        };
+        let both = self.channels[0] + self.channels[1];
+        let weight = |output: usize, dy: usize, dx: usize, channel: usize| {
+            i64::from(self.weights[((output * kernel + dy) * kernel + dx) * both + channel])
+        };
+        let padded_side = halves[0].len();
+        let last = padded_side - kernel;
+        let mut sums = Vec::new();
+        for top in (0..=last).step_by(stride) {
+            for left in (0..=last).step_by(stride) {
+                for output in 0..self.outputs {
+                    let mut sum = i64::from(self.initial[output]);
+                    for dy in 0..kernel {
+                        for dx in 0..kernel {
+                            let first = &halves[0][top + dy][left + dx];
+                            let second = &halves[1][top + dy][left + dx];
+                            for (channel, value) in first.iter().chain(second).enumerate() {
+                                let half = usize::from(channel >= self.channels[0]);
+                                let zero = i64::from(self.zero_points[half]);
+                                sum += weight(output, dy, dx, channel) * (value + zero);
+                            }
+                        }
+                    }
+                    sums.push(sum);
+                }
+            }
+        }
+        sums
+    }
+
+    fn check(&self) {
+        let found: Vec<i64> = self.run().into_iter().map(i64::from).collect();
+        assert_eq!(found, self.expected(), "{self:?}");
+    }
+}
+
+/// Rows of columns of channels of q - zero point, doubled and with a border
+/// of zeros where the geometry has them.
+fn padded(plane: Plane<'_>, side: usize, geometry: Geometry) -> Vec<Vec<Vec<i64>>> {
+    let position = |row: usize, column: usize| -> Vec<i64> {
+        (0..plane.channels)
+            .map(|c| plane.values[(row * side + column) * plane.channels + c])
+            .map(|q| i64::from(q) - i64::from(plane.zero_point))
+            .collect()
+    };
+    let factor = if geometry == Geometry::Up { 2 } else { 1 };
+    let mut rows: Vec<Vec<_>> = (0..factor * side)
+        .map(|row| {
+            (0..factor * side)
+                .map(|column| position(row / factor, column / factor))
+                .collect()
+        })
+        .collect();
+    if geometry != Geometry::Pointwise {
+        let zeros = vec![0; plane.channels];
+        for row in &mut rows {
+            row.insert(0, zeros.clone());
+            row.push(zeros.clone());
+        }
+        let border = vec![zeros; rows[0].len()];
+        rows.insert(0, border.clone());
+        rows.push(border);
+    }
+    rows
+}
+
+#[test]
+fn each_geometry_is_its_definition() {
+    for geometry in GEOMETRIES {
+        for side in 1..=6 {
+            for channels in [[1, 0], [3, 0], [4, 2], [2, 5]] {
+                Case::random(geometry, side, channels, [-7, 90], 3, side as u64).check();
+            }
+        }
+    }
+}
+
+/// One tap of one: the output is the input, moved.
+#[test]
+fn each_tap_sees_its_own_neighbour() {
+    for dy in 0..3 {
+        for dx in 0..3 {
+            let mut case = Case::random(Geometry::Same, 4, [1, 0], [0, 0], 1, 8);
+            case.weights.fill(0);
+            case.weights[3 * dy + dx] = 1;
+            case.initial.fill(0);
+            let sums = case.run();
+            for row in 0..4_usize {
+                for column in 0..4_usize {
+                    let inside = (1..=4).contains(&(row + dy)) && (1..=4).contains(&(column + dx));
+                    let expected = if inside {
+                        i32::from(case.x[4 * (row + dy - 1) + column + dx - 1])
+                    } else {
+                        0
+                    };
+                    assert_eq!(sums[4 * row + column], expected);
+                }
+            }
+        }
+    }
+}
+
+/// The largest fan-in, inputs and weights, with a bias and an embedding of
+/// 2^29 each: below 2^31.
+#[test]
+fn extremes_do_not_overflow() {
+    for (input, weight, initial) in [
+        (-128, -127, 1 << 30),
+        (-128, 127, -(1 << 30)),
+        (127, 127, 1 << 30),
+        (127, -127, -(1 << 30)),
+    ] {
+        let mut case = Case::random(Geometry::Same, 3, [256, 256], [input, input], 1, 1);
+        case.x.fill(input);
+        case.skip.fill(input);
+        case.weights.fill(weight);
+        case.initial.fill(initial);
+        case.check();
+        let middle = i64::from(initial) + 9 * 512 * i64::from(input) * i64::from(weight);
+        assert_eq!(i64::from(case.run()[4]), middle);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_convolution_is_its_definition(
+        geometry in proptest::sample::select(GEOMETRIES.to_vec()),
+        side in 1_usize..=7,
+        channels in [1_usize..=5, 0_usize..=5],
+        zero_points: [i8; 2],
+        outputs in 1_usize..=4,
+        seed in 0_u64..1 << 40,
+    ) {
+        Case::random(geometry, side, channels, zero_points, outputs, seed).check();
+    }
+
+    /// Slices that do not fit each other: whatever is written, no panic.
+    #[test]
+    fn wrong_lengths_do_not_panic(
+        geometry in proptest::sample::select(GEOMETRIES.to_vec()),
+        side in 0_usize..=5,
+        channels in [0_usize..=3, 0_usize..=3],
+        lengths in [0_usize..80, 0_usize..80, 0_usize..80, 0_usize..5],
+        patch in 0_usize..60,
+    ) {
+        let values = [7_i8; 80];
+        let [x, skip] = [0, 1].map(|half| Plane {
+            values: &values[..lengths[half]],
+            channels: channels[half],
+            zero_point: 1,
+        });
+        let task = Task {
+            geometry,
+            side,
+            x,
+            skip,
+            weights: &values[..lengths[2]],
+            initial: &[0; 5][..lengths[3]],
+        };
+        conv(&task, &mut [0; 60][..patch], |_, _, _| ());
+    }
+}
