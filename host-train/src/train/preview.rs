@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use image::GrayImage;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
-use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::{Buffers, Method, Sampler, Settings};
 
-use super::UNet;
+use super::denoiser::FloatDenoiser;
+use super::{NoTaps, UNet};
 use crate::config::Config;
 
 const STEPS: u16 = 20;
@@ -52,39 +50,26 @@ fn sample(
     device: &Device,
 ) -> Result<Vec<f32>> {
     let schedule = config.schedule()?;
-    let pixels = config.network.pixels();
-    let n = classes.len();
-    let mut rng = ChaCha8Rng::seed_from_u64(config.training.seed);
-    let mut x: Vec<f32> = (0..n * pixels)
-        .map(|_| StandardNormal.sample(&mut rng))
-        .collect();
-
-    let steps = STEPS.min(schedule.timesteps());
-    let timestep =
-        |i: u16| (u32::from(i) * u32::from(schedule.timesteps()) / u32::from(steps)) as u16;
-    for i in (1..=steps).rev() {
-        let transition = schedule.transition(timestep(i), timestep(i - 1));
-        let timesteps = vec![timestep(i); n];
-        let predict = |classes: &[Option<u8>]| -> Vec<f32> {
-            let x = Tensor::from_data(TensorData::new(x.clone(), [n, pixels]), device);
-            let output = model.forward(x, &timesteps, classes);
-            output.into_data().try_to_vec().expect("outputs are f32")
-        };
-        let mut x0_hat = predict(classes);
-        if config.network.classes > 0 {
-            for (conditional, unconditional) in x0_hat.iter_mut().zip(predict(&vec![None; n])) {
-                *conditional += GUIDANCE * (*conditional - unconditional);
-            }
-        }
-        let prediction = config.diffusion.prediction;
-        prediction.to_x0_hat(transition.alpha_bar, &x, &mut x0_hat);
-        let (signal, noise) = signal_and_noise(transition.alpha_bar);
-        let (signal_prev, noise_prev) = signal_and_noise(transition.alpha_bar_prev);
-        for (x, x0_hat) in x.iter_mut().zip(x0_hat) {
-            let x0_hat = x0_hat.clamp(-1.0, 1.0);
-            let epsilon = (*x - signal * x0_hat) / noise;
-            *x = signal_prev * x0_hat + noise_prev * epsilon;
-        }
-    }
+    let values = classes.len() * config.network.pixels();
+    let (mut x, mut x0_hat, mut spare) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut spare,
+    };
+    let conditional = config.network.classes > 0;
+    let settings = Settings {
+        method: Method::Ddim { eta: 0.0 },
+        steps: STEPS.min(schedule.timesteps()),
+        guidance: if conditional { GUIDANCE } else { 0.0 },
+        clip: true,
+        seed: config.training.seed,
+        picture: 0,
+        class: conditional.then_some(0),
+    };
+    let prediction = config.diffusion.prediction;
+    let mut denoiser = FloatDenoiser::new(model, prediction, classes.to_vec(), device, NoTaps);
+    let mut sampler = Sampler::new(schedule, settings, buffers)?;
+    while sampler.step(&mut denoiser)?.is_some() {}
     Ok(x)
 }

@@ -1,0 +1,90 @@
+//! Runs the float network as it will be used, and watches.
+
+use anyhow::Result;
+use burn::tensor::{Device, Tensor};
+use tiny_ddpm::{Buffers, Method, Sampler, Settings};
+
+use crate::config::Config;
+use crate::quant::Calibration;
+use crate::train::denoiser::FloatDenoiser;
+use crate::train::{Observe, UNet};
+
+/// How the network is run while it is watched.
+#[derive(Clone, Copy, Debug)]
+pub struct CalibrationSettings {
+    /// Pictures generated, classes in turn.
+    pub pictures: usize,
+    /// Timesteps visited, spread over all T.
+    pub steps: u16,
+    /// With and without class, as guidance needs it.
+    pub guidance: f32,
+    /// Seed of the noise.
+    pub seed: u64,
+}
+
+impl Default for CalibrationSettings {
+    fn default() -> Self {
+        Self {
+            pictures: 40,
+            steps: 40,
+            guidance: 0.5,
+            seed: 0,
+        }
+    }
+}
+
+/// Whether the kernels need a zero point of 0 for this activation.
+#[must_use]
+pub fn is_symmetric(name: &str) -> bool {
+    [".q", ".k", ".v"].iter().any(|end| name.ends_with(end))
+}
+
+/// What every activation looks like over whole sampling runs. `progress` gets
+/// the number of steps made.
+///
+/// # Errors
+/// Where the configuration's schedule is not valid, or the settings are not.
+pub fn calibrate(
+    model: &UNet,
+    config: &Config,
+    settings: &CalibrationSettings,
+    device: &Device,
+    mut progress: impl FnMut(u16),
+) -> Result<Calibration> {
+    let schedule = config.schedule()?;
+    let classes = u64::from(config.network.classes);
+    let wanted: Vec<Option<u8>> = (0..settings.pictures as u64)
+        .map(|i| i.checked_rem(classes).map(|class| class as u8))
+        .collect();
+    let conditional = classes > 0;
+
+    let values = settings.pictures * config.network.pixels();
+    let (mut x, mut x0_hat, mut spare) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut spare,
+    };
+    let settings = Settings {
+        method: Method::Ddim { eta: 0.0 },
+        steps: settings.steps.min(schedule.timesteps()),
+        guidance: if conditional { settings.guidance } else { 0.0 },
+        clip: true,
+        seed: settings.seed,
+        picture: 0,
+        class: conditional.then_some(0),
+    };
+
+    let mut calibration = Calibration::default();
+    let taps = Observe(|name: &str, x: &Tensor<4>| {
+        let values = x.clone().into_data().try_to_vec::<f32>();
+        calibration.observe(name, &values.unwrap_or_default());
+    });
+    let mut denoiser = FloatDenoiser::new(model, config.diffusion.prediction, wanted, device, taps);
+    let mut sampler = Sampler::new(schedule, settings, buffers)?;
+    while let Some(step) = sampler.step(&mut denoiser)? {
+        progress(step.index);
+    }
+    drop(denoiser);
+    Ok(calibration)
+}

@@ -1,0 +1,222 @@
+//! From the command line to a blob.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use tiny_ddpm::blob::Model;
+use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
+use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
+
+use super::calibrate::{CalibrationSettings, calibrate, is_symmetric};
+use super::compare::{Input, LayerError, compare};
+use crate::quant::{RangeRule, pack};
+use crate::train::{Backend, load_ema};
+
+/// Quantise a training run's averaged weights and write the blob
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// The folder of a training run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The blob to write
+    #[arg(long, value_name = "FILE", default_value = "model.tddpm")]
+    pub out: PathBuf,
+    /// The model's name in the blob [default: the file's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// DDIM steps that the model recommends
+    #[arg(long, default_value_t = 20)]
+    pub steps: u16,
+    /// Guidance that the model recommends
+    #[arg(long, default_value_t = 0.5)]
+    pub guidance: f32,
+    /// DDIM's eta that the model recommends
+    #[arg(long, default_value_t = 0.0)]
+    pub eta: f32,
+    /// How the range of an activation is chosen
+    #[arg(long, value_enum, default_value = "mse")]
+    pub range: RangeRule,
+    /// Pictures generated to see the activations' ranges
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pictures: u16,
+    /// Where the float network is computed
+    #[arg(long, value_enum, default_value = "flex")]
+    pub backend: Backend,
+}
+
+/// Exports a run.
+///
+/// # Errors
+/// Where the run cannot be read, its weights cannot be quantised, or the blob
+/// cannot be written.
+pub fn run(args: &ExportArgs) -> Result<()> {
+    let device = args.backend.device()?;
+    let (config, float) = load_ema(&args.run, &device)?;
+    let schedule = config.schedule()?;
+    let conditional = config.network.classes > 0;
+    let recommended = Recommended {
+        steps: args.steps,
+        guidance: if conditional { args.guidance } else { 0.0 },
+        eta: args.eta,
+    };
+    ensure!(
+        (1..=schedule.timesteps()).contains(&args.steps),
+        "--steps {}: must be 1 to the schedule's {}",
+        args.steps,
+        schedule.timesteps()
+    );
+    ensure!(
+        (0.0..=100.0).contains(&args.guidance),
+        "--guidance {}: must be 0 to 100",
+        args.guidance
+    );
+    ensure!(
+        (0.0..=1.0).contains(&args.eta),
+        "--eta {}: must be 0 to 1",
+        args.eta
+    );
+
+    let settings = CalibrationSettings {
+        pictures: args.pictures.into(),
+        steps: CalibrationSettings::default()
+            .steps
+            .min(schedule.timesteps()),
+        guidance: recommended.guidance,
+        ..CalibrationSettings::default()
+    };
+    let bar = ProgressBar::new(settings.steps.into()).with_style(ProgressStyle::with_template(
+        "calibrating {bar:30} step {pos} of {len}, {eta} left",
+    )?);
+    let calibration = calibrate(&float, &config, &settings, &device, |step| {
+        bar.set_position(step.into());
+    })?;
+    bar.finish_and_clear();
+
+    let default_name = args.out.file_stem().unwrap_or_default().to_string_lossy();
+    let info = Info {
+        name: args.name.as_deref().unwrap_or(&default_name),
+        topology: config.network.clone(),
+        schedule: config.diffusion.schedule,
+        timesteps: config.diffusion.timesteps,
+        prediction: config.diffusion.prediction,
+        packing: Packing::Portable,
+        recommended,
+    };
+    let ranges = calibration.ranges(args.range, is_symmetric);
+    let blob = pack(&info, &super::weights(&float), &ranges)?;
+    let model = Model::load(&blob)?;
+
+    let trajectory = trajectory(&model)?;
+    let inputs = trajectory.iter().map(|(x_t, timestep)| Input {
+        x_t,
+        timestep: *timestep,
+        class: conditional.then_some(0),
+    });
+    let errors = compare(&float, &model, &device, inputs)?;
+    print_layers(&model, &errors);
+
+    write(&args.out, &blob)?;
+    let hash: String = Sha256::digest(&blob)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    println!(
+        "\n{}: {} bytes, SHA-256 {hash}",
+        args.out.display(),
+        blob.len()
+    );
+    println!("look at it:  tiny-ddpm inspect {}", args.out.display());
+    println!("try it:      tiny-ddpm sample {}", args.out.display());
+    Ok(())
+}
+
+/// Noisy pictures of a sampling run with the blob itself, with the timesteps
+/// that they have.
+fn trajectory(model: &Model<'_>) -> Result<Vec<(Vec<f32>, u16)>> {
+    let pixels = model.topology().pixels();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(model, &mut workspace)?;
+    let (mut x, mut x0_hat) = (vec![0.0; pixels], vec![0.0; pixels]);
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut [],
+    };
+    let settings = Settings {
+        method: Method::Ddim { eta: 0.0 },
+        steps: model.info().recommended.steps,
+        guidance: 0.0,
+        clip: true,
+        seed: 0,
+        picture: 0,
+        class: (model.topology().classes > 0).then_some(0),
+    };
+    let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
+    let mut seen = Vec::new();
+    loop {
+        let x_t = sampler.x().to_vec();
+        match sampler.step(&mut unet)? {
+            Some(step) => seen.push((x_t, step.timestep)),
+            None => return Ok(seen),
+        }
+    }
+}
+
+/// A line for each layer: shapes, scales, bytes and the error against f32.
+fn print_layers(model: &Model<'_>, errors: &[LayerError]) {
+    let errors: HashMap<&str, &LayerError> = errors.iter().map(|e| (e.name.as_str(), e)).collect();
+    println!(
+        "{:<18} {:>10} {:>8} {:>10} {:>5} {:>9} {:>9} {:>8}",
+        "layer", "output", "bytes", "scale", "zero", "rms", "error", "of rms"
+    );
+    model.for_each_layer(|layer| {
+        let name = layer.site.to_string();
+        let (side, channels) = (layer.output.side, layer.output.channels);
+        let bytes = match layer.record {
+            Record::Linear(r) => r.weights.len() + r.scales.len() + r.bias.len(),
+            Record::Table(r) => r.values.len() + 4,
+            Record::Norm(r) => r.gains.len() + r.offsets.len() + 9,
+            Record::Conv(r) => r.weights.len() + r.bias.len() + r.multipliers.len() + 9,
+            Record::Output(r) => r.weights.len() + r.bias.len() + r.scales.len(),
+            Record::Mix(_) => 13,
+            _ => 5,
+        };
+        print!(
+            "{name:<18} {:>10} {bytes:>8}",
+            format!("{side}x{side}x{channels}")
+        );
+        let name = if name == "out.conv" {
+            "prediction"
+        } else {
+            &name
+        };
+        if let Some(error) = errors.get(name) {
+            match error.quant {
+                Some(quant) => print!(" {:>10.6} {:>5}", quant.scale, quant.zero_point),
+                None => print!(" {:>10} {:>5}", "f32", "-"),
+            }
+            let percent = 100.0 * error.relative();
+            print!(" {:>9.4} {:>9.4} {percent:>7.2}%", error.rms, error.error);
+        }
+        println!();
+    });
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let context = || format!("cannot write {}", path.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
+    file.write_all(bytes).with_context(context)?;
+    file.as_file().sync_all().with_context(context)?;
+    file.persist(path).with_context(context)?;
+    Ok(())
+}

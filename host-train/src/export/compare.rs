@@ -1,0 +1,176 @@
+//! The blob beside the float network, on the same inputs.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor, TensorData};
+use tiny_ddpm::blob::Model;
+use tiny_ddpm::blob::records::Quant;
+use tiny_ddpm::unet::Shape;
+use tiny_ddpm::{Unet, unet};
+
+use crate::train::{Observe, UNet};
+
+/// How far a layer's output is from the float network's, errors of all layers
+/// before it included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerError {
+    /// The layer.
+    pub name: String,
+    /// Its output's size.
+    pub shape: Shape,
+    /// What its integers stand for; `None` for the prediction, which is float.
+    pub quant: Option<Quant>,
+    /// Root of the mean squared output of the float network.
+    pub rms: f64,
+    /// Root of the mean squared difference.
+    pub error: f64,
+    /// Largest difference.
+    pub largest: f64,
+}
+
+impl LayerError {
+    /// `error` as a share of `rms`.
+    #[must_use]
+    pub fn relative(&self) -> f64 {
+        self.error / self.rms.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Sums over the values of one layer.
+struct Sums {
+    name: String,
+    shape: Shape,
+    quant: Option<Quant>,
+    count: f64,
+    squares: f64,
+    error_squares: f64,
+    largest: f64,
+}
+
+impl Sums {
+    fn add(&mut self, exact: f32, found: f32) {
+        let (exact, difference) = (f64::from(exact), f64::from(found) - f64::from(exact));
+        self.count += 1.0;
+        self.squares += exact * exact;
+        self.error_squares += difference * difference;
+        self.largest = self.largest.max(difference.abs());
+    }
+}
+
+/// One input of the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// A noisy picture.
+    pub x_t: &'a [f32],
+    /// Its timestep.
+    pub timestep: u16,
+    /// What it should show.
+    pub class: Option<u8>,
+}
+
+/// Runs both networks on every input; errors by layer, in the order of the
+/// network.
+///
+/// # Errors
+/// Where an input does not fit the model, or the two networks are not of one
+/// topology.
+pub fn compare<'a>(
+    float: &UNet,
+    model: &Model<'_>,
+    device: &Device,
+    inputs: impl IntoIterator<Item = Input<'a>>,
+) -> Result<Vec<LayerError>> {
+    let pixels = model.topology().pixels();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(model, &mut workspace)?;
+    let mut layers: Vec<Sums> = Vec::new();
+    for input in inputs {
+        let mut exact = HashMap::new();
+        let mut taps = Observe(|name: &str, x: &Tensor<4>| {
+            let values = x.clone().into_data().try_to_vec::<f32>();
+            exact.insert(name.to_owned(), values.unwrap_or_default());
+        });
+        let x = Tensor::from_data(TensorData::new(input.x_t.to_vec(), [1, pixels]), device);
+        let prediction = float.forward_with(x, &[input.timestep], &[input.class], &mut taps);
+        let prediction: Vec<f32> = prediction
+            .into_data()
+            .try_to_vec()
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+
+        let (mut index, mut missing) = (0, None);
+        let mut out = vec![0.0; pixels];
+        unet.predict_observed(input.x_t, input.timestep, input.class, &mut out, |seen| {
+            let name = seen.site.to_string();
+            match exact.get(&name) {
+                Some(values) => add(entry(&mut layers, index, name, seen), values, seen),
+                None => missing = Some(name),
+            }
+            index += 1;
+        })?;
+        ensure!(
+            missing.is_none(),
+            "the float network has no activation {missing:?}"
+        );
+        let output = match layers.get_mut(index) {
+            Some(layer) => layer,
+            None => {
+                let shape = Shape {
+                    side: model.topology().image_size.into(),
+                    channels: 1,
+                };
+                layers.push(sums("prediction".to_owned(), shape, None));
+                layers.last_mut().context("a layer was just added")?
+            }
+        };
+        for (&exact, &found) in prediction.iter().zip(&out) {
+            output.add(exact, found);
+        }
+    }
+    Ok(layers.into_iter().map(finish).collect())
+}
+
+fn sums(name: String, shape: Shape, quant: Option<Quant>) -> Sums {
+    Sums {
+        name,
+        shape,
+        quant,
+        count: 0.0,
+        squares: 0.0,
+        error_squares: 0.0,
+        largest: 0.0,
+    }
+}
+
+fn entry<'l>(
+    layers: &'l mut Vec<Sums>,
+    index: usize,
+    name: String,
+    seen: &unet::Observation<'_>,
+) -> &'l mut Sums {
+    if index == layers.len() {
+        layers.push(sums(name, seen.shape, Some(seen.quant)));
+    }
+    &mut layers[index]
+}
+
+/// `exact` has channels outermost, as float tensors do.
+fn add(layer: &mut Sums, exact: &[f32], seen: &unet::Observation<'_>) {
+    let (positions, channels) = (seen.shape.side * seen.shape.side, seen.shape.channels);
+    for (i, &q) in seen.values.iter().enumerate() {
+        let exact = exact[i % channels * positions + i / channels];
+        let steps = f32::from(q) - f32::from(seen.quant.zero_point);
+        layer.add(exact, steps * seen.quant.scale);
+    }
+}
+
+fn finish(sums: Sums) -> LayerError {
+    LayerError {
+        rms: (sums.squares / sums.count).sqrt(),
+        error: (sums.error_squares / sums.count).sqrt(),
+        largest: sums.largest,
+        name: sums.name,
+        shape: sums.shape,
+        quant: sums.quant,
+    }
+}

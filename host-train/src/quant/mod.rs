@@ -1,0 +1,14 @@
+//! From float weights and observed activations to an int8 blob.
+//!
+//! Nothing here knows Burn: weights come by name ([`Weights`]), activations as
+//! sampled distributions ([`Calibration`]), and [`pack`] turns both into the
+//! bytes that `core` runs. Every fixed-point factor of the kernels is computed
+//! in this module, and only here.
+
+mod pack;
+mod ranges;
+mod weights;
+
+pub use pack::pack;
+pub use ranges::{Calibration, RangeRule};
+pub use weights::Weights;
