@@ -1,0 +1,241 @@
+//! What the network accepts, and what its answer depends on.
+
+use super::common::{random_blob, small_topology};
+use super::topologies;
+use tiny_ddpm::noise::Noise;
+use tiny_ddpm::unet::UnetError;
+use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Topology, Unet, Variance};
+
+fn noise(count: usize) -> Vec<f32> {
+    let mut x = vec![0.0; count];
+    Noise::new(9, 9).fill(&mut x);
+    x
+}
+
+/// One prediction in a fresh workspace, or one that is given.
+fn predict(model: &Model<'_>, timestep: u16, class: Option<u8>) -> Vec<f32> {
+    let mut workspace = vec![0; model.workspace_words()];
+    predict_in(model, &mut workspace, timestep, class)
+}
+
+fn predict_in(
+    model: &Model<'_>,
+    workspace: &mut [u32],
+    timestep: u16,
+    class: Option<u8>,
+) -> Vec<f32> {
+    let pixels = model.topology().pixels();
+    let mut out = vec![f32::NAN; pixels];
+    let mut unet = Unet::new(model, workspace).unwrap();
+    unet.predict(&noise(pixels), timestep, class, &mut out)
+        .unwrap();
+    out
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn a_workspace_one_word_short_is_refused() {
+    for topology in topologies() {
+        let blob = random_blob(topology, 1);
+        let model = Model::load(&blob).unwrap();
+        let needed = model.workspace_words();
+        let mut workspace = vec![0; needed];
+        assert!(Unet::new(&model, &mut workspace).is_ok());
+        let error = Unet::new(&model, &mut workspace[1..]).unwrap_err();
+        let found = needed - 1;
+        assert_eq!(error, UnetError::Workspace { needed, found });
+        let message = error.to_string();
+        assert!(message.contains(&needed.to_string()), "{message}");
+        assert!(Unet::new(&model, &mut []).is_err());
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused_by_name() {
+    let blob = random_blob(small_topology(), 1);
+    let model = Model::load(&blob).unwrap();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let (x, mut out) = (vec![0.0; 65], vec![7.0; 65]);
+
+    let pixels = |found| UnetError::Pixels {
+        expected: 64,
+        found,
+    };
+    for found in [0, 63, 65] {
+        let error = unet.predict(&x[..found], 1, None, &mut out[..64]);
+        assert_eq!(error, Err(pixels(found)));
+        let error = unet.predict(&x[..64], 1, None, &mut out[..found]);
+        assert_eq!(error, Err(pixels(found)));
+    }
+    for found in [0, 1001, u16::MAX] {
+        let error = unet.predict(&x[..64], found, None, &mut out[..64]);
+        let timesteps = 1000;
+        assert_eq!(error, Err(UnetError::Timestep { found, timesteps }));
+    }
+    for found in [3, 12, 255] {
+        let error = unet.predict(&x[..64], 1, Some(found), &mut out[..64]);
+        assert_eq!(error, Err(UnetError::Class { found, classes: 3 }));
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(&found.to_string()), "{message}");
+    }
+    assert!(out.iter().all(|&v| v == 7.0), "a refusal wrote something");
+    for class in [None, Some(0), Some(2)] {
+        assert_eq!(unet.predict(&x[..64], 1000, class, &mut out[..64]), Ok(()));
+    }
+}
+
+#[test]
+fn a_network_without_classes_refuses_them() {
+    let topology = Topology {
+        classes: 0,
+        ..small_topology()
+    };
+    let blob = random_blob(topology, 1);
+    let model = Model::load(&blob).unwrap();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let (x, mut out) = ([0.0; 64], [0.0; 64]);
+    let error = unet.predict(&x, 1, Some(0), &mut out);
+    let refused = UnetError::Class {
+        found: 0,
+        classes: 0,
+    };
+    assert_eq!(error, Err(refused));
+    assert_eq!(unet.predict(&x, 1, None, &mut out), Ok(()));
+}
+
+#[test]
+fn the_answer_does_not_depend_on_the_workspace() {
+    for topology in topologies() {
+        let blob = random_blob(topology, 2);
+        let model = Model::load(&blob).unwrap();
+        let expected = bits(&predict(&model, 500, None));
+        // Among them NaN and the extremes of every narrower type.
+        for word in [u32::MAX, 0x7fc0_0000, 0x8080_8080, 0x7f7f_7f7f] {
+            let mut workspace = vec![word; model.workspace_words()];
+            let found = bits(&predict_in(&model, &mut workspace, 500, None));
+            assert_eq!(found, expected, "workspace of {word:#x}");
+        }
+    }
+}
+
+#[test]
+fn predicting_twice_gives_the_same_bits() {
+    for topology in topologies() {
+        let blob = random_blob(topology, 3);
+        let model = Model::load(&blob).unwrap();
+        let mut workspace = vec![0; model.workspace_words()];
+        let first = predict_in(&model, &mut workspace, 77, None);
+        let other = predict_in(&model, &mut workspace, 900, None);
+        let again = predict_in(&model, &mut workspace, 77, None);
+        assert_eq!(bits(&first), bits(&again));
+        assert_ne!(bits(&first), bits(&other));
+    }
+}
+
+#[test]
+fn words_beyond_the_workspace_are_not_touched() {
+    const CANARY: u32 = 0xdead_beef;
+    for topology in topologies() {
+        let blob = random_blob(topology, 4);
+        let model = Model::load(&blob).unwrap();
+        let needed = model.workspace_words();
+        let mut workspace = vec![CANARY; needed + 1000];
+        let found = predict_in(&model, &mut workspace, 1000, None);
+        assert!(workspace[needed..].iter().all(|&word| word == CANARY));
+        assert_eq!(bits(&found), bits(&predict(&model, 1000, None)));
+        // What was asked for is used to the last word.
+        assert_ne!(workspace[needed - 1], CANARY);
+    }
+}
+
+#[test]
+fn timestep_and_class_matter() {
+    let blob = random_blob(small_topology(), 5);
+    let model = Model::load(&blob).unwrap();
+    let mut answers = Vec::new();
+    for timestep in [1, 2, 1000] {
+        for class in [None, Some(0), Some(1), Some(2)] {
+            answers.push(bits(&predict(&model, timestep, class)));
+        }
+    }
+    let count = answers.len();
+    answers.sort();
+    answers.dedup();
+    assert_eq!(answers.len(), count);
+}
+
+#[test]
+fn an_observer_changes_nothing_and_sees_every_activation() {
+    for topology in topologies() {
+        let blob = random_blob(topology, 6);
+        let model = Model::load(&blob).unwrap();
+        let pixels = model.topology().pixels();
+        let mut workspace = vec![0; model.workspace_words()];
+        let mut out = vec![0.0; pixels];
+        let mut unet = Unet::new(&model, &mut workspace).unwrap();
+        let mut seen = Vec::new();
+        unet.predict_observed(&noise(pixels), 10, None, &mut out, |observation| {
+            assert_eq!(observation.values.len(), observation.shape.values());
+            seen.push((observation.site, observation.shape));
+        })
+        .unwrap();
+        assert_eq!(bits(&out), bits(&predict(&model, 10, None)));
+
+        let mut expected = Vec::new();
+        model.for_each_layer(|layer| {
+            use tiny_ddpm::blob::records::Record;
+            if !matches!(
+                layer.record,
+                Record::Linear(_) | Record::Table(_) | Record::Output(_)
+            ) {
+                expected.push((layer.site, layer.output));
+            }
+        });
+        assert_eq!(seen, expected);
+    }
+}
+
+/// Whole pictures: every method, guided, to the end and the same again.
+#[test]
+fn a_sampler_makes_pictures_with_it() {
+    let blob = random_blob(small_topology(), 7);
+    let model = Model::load(&blob).unwrap();
+    let picture = |method| {
+        let mut workspace = vec![0; model.workspace_words()];
+        let mut unet = Unet::new(&model, &mut workspace).unwrap();
+        let (mut x, mut x0_hat, mut spare) = ([0.0; 64], [0.0; 64], [0.0; 64]);
+        let buffers = Buffers {
+            x: &mut x,
+            x0_hat: &mut x0_hat,
+            unconditional: &mut spare,
+        };
+        let settings = Settings {
+            method,
+            steps: 6,
+            guidance: 0.5,
+            clip: true,
+            seed: 1,
+            picture: 0,
+            class: Some(2),
+        };
+        let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
+        while sampler.step(&mut unet).unwrap().is_some() {}
+        sampler.x().to_vec()
+    };
+    for method in [
+        Method::Ddim { eta: 0.0 },
+        Method::Ddim { eta: 1.0 },
+        Method::Ddpm {
+            variance: Variance::Beta,
+        },
+    ] {
+        let first = picture(method);
+        assert!(first.iter().all(|v| (-1.001..=1.001).contains(v)));
+        assert_eq!(bits(&first), bits(&picture(method)));
+    }
+}

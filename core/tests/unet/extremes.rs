@@ -1,0 +1,236 @@
+//! Models whose every number stands at a limit of what a blob may hold: none
+//! may overflow, whatever it is asked.
+
+use super::common::info;
+use super::topologies;
+use proptest::prelude::*;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use std::convert::Infallible;
+use tiny_ddpm::blob::Writer;
+use tiny_ddpm::blob::records::{
+    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Quant, TableRecord,
+};
+use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
+use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Topology, Unet, Variance};
+
+struct Extreme<'w, 't> {
+    generator: ChaCha8Rng,
+    writer: Writer<'w>,
+    topology: &'t Topology,
+}
+
+impl Extreme<'_, '_> {
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.generator.next_u32() as usize % choices.len()]
+    }
+
+    /// An array all of one choice, or of any.
+    fn array<T: Copy, const N: usize>(
+        &mut self,
+        count: usize,
+        choices: &[T],
+        bytes: impl Fn(T) -> [u8; N],
+    ) -> Vec<u8> {
+        let one = self.pick(choices);
+        let mixed = self.pick(&[true, false]);
+        (0..count)
+            .flat_map(|_| bytes(if mixed { self.pick(choices) } else { one }))
+            .collect()
+    }
+
+    fn words(&mut self, count: usize, choices: &[i32]) -> Vec<u8> {
+        self.array(count, choices, i32::to_le_bytes)
+    }
+
+    fn floats(&mut self, count: usize, choices: &[f32]) -> Vec<u8> {
+        self.array(count, choices, f32::to_le_bytes)
+    }
+
+    fn halfwords(&mut self, count: usize) -> Vec<u8> {
+        self.array(count, &[i16::MIN, -1, 0, i16::MAX], i16::to_le_bytes)
+    }
+
+    fn weights(&mut self, count: usize) -> Vec<u8> {
+        self.array(count, &[-127, 0, 127], i8::to_le_bytes)
+    }
+
+    fn bias(&mut self, count: usize) -> Vec<u8> {
+        self.words(count, &[-1 << 29, 0, 1 << 29])
+    }
+
+    fn scale(&mut self) -> f32 {
+        self.pick(&[f32::MIN_POSITIVE, 1e-10, 0.03, 1e10, f32::MAX])
+    }
+
+    fn quant(&mut self) -> Quant {
+        Quant {
+            scale: self.scale(),
+            zero_point: self.pick(&[-128, -1, 0, 127]),
+        }
+    }
+
+    fn linear(&mut self, inputs: usize, outputs: usize) {
+        let any_float = [f32::MIN, -1.0, 0.0, 1e-40, 1e-4, f32::MAX];
+        let record = LinearRecord {
+            weights: &self.halfwords(inputs * outputs),
+            scales: &self.floats(outputs, &any_float),
+            bias: &self.floats(outputs, &any_float),
+        };
+        self.writer.record(&record).unwrap();
+    }
+}
+
+impl Interpreter for Extreme<'_, '_> {
+    type Data = ();
+    type Error = Infallible;
+
+    fn time(&mut self) -> Result<(), Infallible> {
+        let features = usize::from(self.topology.time_features);
+        let embedding = usize::from(self.topology.embedding);
+        self.linear(features, embedding);
+        self.linear(embedding, embedding);
+        let rows = usize::from(self.topology.classes) + 1;
+        let record = TableRecord {
+            values: &self.halfwords(rows * embedding),
+            scale: self.scale(),
+        };
+        self.writer.record(&record).unwrap();
+        Ok(())
+    }
+
+    fn input(&mut self, _: Shape) -> Result<(), Infallible> {
+        let output = self.quant();
+        self.writer.record(&InputRecord { output }).unwrap();
+        Ok(())
+    }
+
+    fn norm(&mut self, norm: &Norm<()>) -> Result<(), Infallible> {
+        let channels = norm.output().channels;
+        let limits = [-1 << 22, 0, 1, 1 << 15, 1 << 22];
+        let record = NormRecord {
+            gains: &self.words(channels, &limits),
+            offsets: &self.words(channels, &limits),
+            multiplier: self.pick(&[0, 1, 8533, 32_767]),
+            output: self.quant(),
+        };
+        self.writer.record(&record).unwrap();
+        Ok(())
+    }
+
+    fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+        let weights = self.weights(conv.fan_in() * conv.channels);
+        let bias = self.bias(conv.channels);
+        let multipliers = self.words(conv.channels, &[0, 1, 1 << 24, i32::MAX]);
+        let residual = match conv.extra {
+            Extra::Residual(_) => self.pick(&[0, 1 << 24, i32::MAX]),
+            _ => 0,
+        };
+        let mut output = self.quant();
+        if matches!(conv.site.part, Part::Query | Part::Key | Part::Value) {
+            output.zero_point = 0;
+        }
+        self.writer
+            .aligned(weights.len(), |padding| ConvRecord {
+                padding,
+                weights: &weights,
+                bias: &bias,
+                multipliers: &multipliers,
+                residual,
+                output,
+            })
+            .unwrap();
+        if matches!(conv.extra, Extra::Embedding) {
+            self.linear(usize::from(self.topology.embedding), conv.channels);
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self, _: &Attention<()>) -> Result<(), Infallible> {
+        let record = MixRecord {
+            logit: self.pick(&[0, 1, 1 << 20, i32::MAX]),
+            value: self.pick(&[0, 1, 1 << 16, 1 << 23]),
+            output: self.quant(),
+        };
+        self.writer.record(&record).unwrap();
+        Ok(())
+    }
+
+    fn output(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+        let weights = self.weights(conv.fan_in() * conv.channels);
+        let bias = self.bias(conv.channels);
+        let scales = self.floats(conv.channels, &[f32::MIN_POSITIVE, 0.03, f32::MAX]);
+        self.writer
+            .aligned(weights.len(), |padding| OutputRecord {
+                padding,
+                weights: &weights,
+                bias: &bias,
+                scales: &scales,
+            })
+            .unwrap();
+        Ok(())
+    }
+
+    fn release(&mut self, (): ()) {}
+}
+
+fn extreme_blob(topology: &Topology, seed: u64) -> Vec<u8> {
+    let mut buffer = vec![0; 1 << 20];
+    let info = info(topology.clone());
+    let mut extreme = Extreme {
+        generator: ChaCha8Rng::seed_from_u64(seed),
+        writer: Writer::new(&mut buffer, &info).unwrap(),
+        topology,
+    };
+    let Ok(()) = walk(&mut extreme, topology);
+    let length = extreme.writer.finish();
+    buffer.truncate(length);
+    buffer
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn nothing_overflows(
+        topology in proptest::sample::select(topologies()),
+        seed: u64,
+        x in proptest::sample::select(vec![
+            f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, 0.5,
+        ]),
+        timestep in proptest::sample::select(vec![1_u16, 500, 1000]),
+    ) {
+        let blob = extreme_blob(&topology, seed);
+        let model = Model::load(&blob).expect("limits are allowed");
+        let mut workspace = vec![0; model.workspace_words()];
+        let mut unet = Unet::new(&model, &mut workspace).unwrap();
+        let pixels = topology.pixels();
+        let mut x_t = vec![x; pixels];
+        x_t[pixels / 2..].fill(0.1);
+        let mut out = vec![0.0; pixels];
+        unet.predict(&x_t, timestep, None, &mut out).unwrap();
+
+        // And what comes out goes in again.
+        let (mut x0_hat, mut spare) = (vec![0.0; pixels], vec![0.0; pixels]);
+        let class = (topology.classes > 0).then_some(0);
+        for method in [Method::Ddim { eta: 0.5 }, Method::Ddpm { variance: Variance::Beta }] {
+            let settings = Settings {
+                method,
+                steps: 2,
+                guidance: if class.is_some() { 100.0 } else { 0.0 },
+                clip: seed % 2 == 0,
+                seed,
+                picture: u64::MAX,
+                class,
+            };
+            let buffers = Buffers {
+                x: &mut x_t,
+                x0_hat: &mut x0_hat,
+                unconditional: &mut spare,
+            };
+            let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
+            while sampler.step(&mut unet).unwrap().is_some() {}
+            tiny_ddpm::picture::to_pixels(sampler.x(), &mut vec![0; pixels]);
+        }
+    }
+}
