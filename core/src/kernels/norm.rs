@@ -86,7 +86,8 @@ impl Statistics {
         let shift = GAIN_BITS + 24 - SLOPE_BITS;
         let slope = (i64::from(gain) * self.inverse + (1 << (shift - 1))) >> shift;
         let slope = slope.clamp(-MAX_SLOPE, MAX_SLOPE);
-        let intercept = (i64::from(offset) << (SLOPE_BITS - GAIN_BITS)) - ((slope * self.mean) >> SLOPE_BITS);
+        let intercept =
+            (i64::from(offset) << (SLOPE_BITS - GAIN_BITS)) - ((slope * self.mean) >> SLOPE_BITS);
         let intercept = intercept.clamp(-MAX_INTERCEPT, MAX_INTERCEPT);
         (slope as i32, intercept as i32)
     }
