@@ -1,0 +1,35 @@
+//! How deep the stack went.
+//!
+//! The start-up code painted all memory between the static variables and the
+//! top of the stack; what is no longer painted has been used.
+
+use cortex_m_rt::STACK_PAINT_VALUE;
+
+unsafe extern "C" {
+    static _stack_start: u32;
+    static _stack_end: u32;
+}
+
+/// Bytes the stack may take, down to the static variables.
+pub fn room() -> usize {
+    let (top, end) = bounds();
+    top as usize - end as usize
+}
+
+/// Most bytes in use at any time so far.
+pub fn peak() -> usize {
+    let (top, mut word) = bounds();
+    // SAFETY: every word read lies between the two symbols, which the linker
+    // script aligns and places in RAM; volatile, for the compiler must not
+    // reason about memory that belongs to no variable.
+    unsafe {
+        while word < top && word.read_volatile() == STACK_PAINT_VALUE {
+            word = word.add(1);
+        }
+        top as usize - word as usize
+    }
+}
+
+fn bounds() -> (*const u32, *const u32) {
+    (&raw const _stack_start, &raw const _stack_end)
+}
