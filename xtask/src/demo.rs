@@ -1,0 +1,177 @@
+//! `cargo xtask demo`: a microcontroller turns noise into digits, and this
+//! computer checks every one.
+
+use crate::emulator::{self, Event, Memory, Run};
+use crate::request::{Request, load, read_blob};
+use crate::setup::{self, Purpose};
+use crate::shell::{duration, heading};
+use crate::{DIGITS, firmware, host, root, sheet};
+use anyhow::{Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What to generate, and where to put it.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Seed of all noise
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Classes to generate, such as 3,1,4; by default one of each
+    #[arg(long, value_delimiter = ',')]
+    classes: Vec<u8>,
+    /// Sampling steps; by default what the model recommends
+    #[arg(long)]
+    steps: Option<u16>,
+    /// Classifier-free guidance; by default what the model recommends
+    #[arg(long)]
+    guidance: Option<f32>,
+    /// The model; by default the digits that ship
+    #[arg(long, value_name = "FILE")]
+    blob: Option<PathBuf>,
+    /// The picture file to write
+    #[arg(long, value_name = "FILE", default_value = "out/digits-on-chip.png")]
+    png: PathBuf,
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// If something is missing, fails, or differs between chip and host.
+pub fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let path = options.blob.clone().unwrap_or_else(|| root().join(DIGITS));
+    let blob = read_blob(&path)?;
+    let model = load(&path, &blob)?;
+    let mut request = Request::recommended(&model);
+    request.seed = options.seed;
+    request.steps = options.steps.unwrap_or(request.steps);
+    request.guidance = options.guidance.unwrap_or(request.guidance);
+    if !options.classes.is_empty() {
+        request.classes.clone_from(&options.classes);
+    }
+    request.check(&model)?;
+
+    heading("set-up");
+    let toolchain = setup::ensure(Purpose::Demo)?;
+    heading("building the firmware");
+    let firmware = firmware::build(toolchain, &path, None)?;
+    heading("running it on an emulated STM32F405");
+    let run = watch(&firmware, &request)?;
+    if !run.success {
+        bail!("the firmware failed: {}", run.log.join("\n"));
+    }
+
+    let png = if options.png.is_relative() {
+        root().join(&options.png)
+    } else {
+        options.png.clone()
+    };
+    let pictures: Vec<&[u8]> = run.pictures.iter().map(|p| &p.pixels[..]).collect();
+    sheet::write(&png, usize::from(model.topology().image_size), &pictures)?;
+    println!("\nwritten: {}", options.png.display());
+
+    heading("generating the same pictures on this computer");
+    let expected = host::generate(&model, &request)?;
+    let equal = compare(&run, &expected);
+    if let Some(memory) = run.memory {
+        describe(memory);
+    }
+    println!("the demo took {}", duration(start.elapsed()));
+    if !equal {
+        bail!("the chip's pictures differ from this computer's");
+    }
+    Ok(())
+}
+
+/// Runs the firmware, with a bar for the steps and the drawings as they come.
+fn watch(firmware: &firmware::Firmware, request: &Request) -> Result<Run> {
+    let steps = request.classes.len() as u64 * u64::from(request.steps);
+    let bar = ProgressBar::new(steps);
+    let template = "{bar:30} step {pos} of {len}, {msg}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(template)?);
+    let hidden = bar.is_hidden();
+    let show = |line: &str| bar.suspend(|| println!("{line}"));
+    let run = emulator::run(firmware, request, |event| match event {
+        Event::Step {
+            picture,
+            index,
+            of,
+            ticks,
+        } => {
+            let message = format!("picture {picture}: {index}/{of}");
+            if hidden && (*index == *of || index % 5 == 0) {
+                println!("{message}, {} million instructions", ticks / 1_000_000);
+            }
+            bar.set_message(message);
+            bar.inc(1);
+        }
+        Event::Picture(picture) => show(&format!(
+            "picture {}, class {}: hash {:08x}",
+            picture.number, picture.class, picture.hash
+        )),
+        Event::Text(text) => show(text),
+        Event::Row(_) | Event::Unit(_) | Event::Memory(_) => {}
+    })?;
+    bar.finish_and_clear();
+    Ok(run)
+}
+
+/// Prints chip and host side by side; whether all is equal.
+fn compare(run: &Run, expected: &[host::Picture]) -> bool {
+    println!(
+        "{:>5}  {:8}  {:8}  {:5}  {:>17}",
+        "class", "chip", "host", "equal", run.unit
+    );
+    let mut equal = run.pictures.len() == expected.len();
+    for (chip, host) in run.pictures.iter().zip(expected) {
+        let same = chip.hash == host.hash && chip.state == host.state && chip.pixels == host.pixels;
+        equal &= same;
+        println!(
+            "{:>5}  {:08x}  {:08x}  {:5}  {:>17}",
+            chip.class,
+            chip.hash,
+            host.hash,
+            if same { "yes" } else { "NO" },
+            thousands(chip.ticks)
+        );
+    }
+    equal
+}
+
+fn describe(memory: Memory) {
+    println!(
+        "\nflash {} bytes (model {}), RAM: buffers {} bytes, stack {} of {} bytes",
+        thousands(memory.flash),
+        thousands(memory.blob),
+        thousands(memory.buffers),
+        thousands(memory.stack_peak),
+        thousands(memory.stack_room)
+    );
+}
+
+/// Digits in groups of three.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn digits_come_in_groups_of_three() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(123_456), "123 456");
+        assert_eq!(thousands(1_234_567), "1 234 567");
+    }
+}

@@ -1,0 +1,46 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use xtask::{demo, stages};
+
+/// Builds, shows and tests tiny-ddpm
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Both commands first look for what they need (a Cortex-M toolchain, QEMU, a
+Vulkan driver) and install it where they can.
+
+Examples:
+  cargo xtask demo
+  cargo xtask demo --seed 7 --classes 3,1,4 --steps 10
+  cargo xtask demo --blob runs/mine/model.tddpm --png out/mine.png
+  cargo xtask test --fast";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch an emulated microcontroller turn noise into digits
+    Demo(demo::Options),
+    /// Run everything that CI runs
+    Test(stages::Options),
+}
+
+fn main() -> ExitCode {
+    let result: Result<()> = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => stages::run_all(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

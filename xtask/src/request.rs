@@ -1,0 +1,98 @@
+//! What to generate, understood alike by the chip and the host.
+
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::Path;
+use tiny_ddpm::{Method, Model, Settings};
+
+/// Everything that, with the model, fixes a series of pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Seed of all noise.
+    pub seed: u64,
+    /// DDIM steps.
+    pub steps: u16,
+    /// Classifier-free guidance.
+    pub guidance: f32,
+    /// DDIM's η.
+    pub eta: f32,
+    /// The class of picture 0, 1, ...
+    pub classes: Vec<u8>,
+}
+
+impl Request {
+    /// One picture of each class, with the settings that the model's makers
+    /// recommend.
+    #[must_use]
+    pub fn recommended(model: &Model<'_>) -> Self {
+        let recommended = model.info().recommended;
+        Self {
+            seed: 1,
+            steps: recommended.steps,
+            guidance: recommended.guidance,
+            eta: recommended.eta,
+            classes: (0..model.topology().classes)
+                .map(|class| class as u8)
+                .collect(),
+        }
+    }
+
+    /// The words that the firmware reads.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let classes: Vec<_> = self.classes.iter().map(u8::to_string).collect();
+        vec![
+            format!("seed={}", self.seed),
+            format!("steps={}", self.steps),
+            format!("guidance={}", self.guidance),
+            format!("eta={}", self.eta),
+            format!("classes={}", classes.join(",")),
+        ]
+    }
+
+    /// The sampler's settings for a picture.
+    #[must_use]
+    pub fn settings(&self, picture: usize) -> Settings {
+        Settings {
+            method: Method::Ddim { eta: self.eta },
+            steps: self.steps,
+            guidance: self.guidance,
+            clip: true,
+            seed: self.seed,
+            picture: picture as u64,
+            class: self.classes.get(picture).copied(),
+        }
+    }
+
+    /// Checks against the model, before anything is built.
+    ///
+    /// # Errors
+    /// Names the value that is out of range.
+    pub fn check(&self, model: &Model<'_>) -> Result<()> {
+        let classes = model.topology().classes;
+        if let Some(class) = self.classes.iter().find(|&&c| u16::from(c) >= classes) {
+            bail!("class {class}: the model has {classes}, counted from 0");
+        }
+        if self.classes.is_empty() || self.classes.len() > 64 {
+            bail!("{} classes: must be 1 to 64", self.classes.len());
+        }
+        self.settings(0).validate(&model.schedule())?;
+        Ok(())
+    }
+}
+
+/// Reads a blob's bytes.
+///
+/// # Errors
+/// If there is no such file.
+pub fn read_blob(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("the model {} cannot be read", path.display()))
+}
+
+/// Loads a model from a blob's bytes.
+///
+/// # Errors
+/// If they are no model.
+pub fn load<'b>(path: &Path, blob: &'b [u8]) -> Result<Model<'b>> {
+    // The error tells its causes by itself.
+    Model::load(blob).map_err(|error| anyhow!("{} is no sound model: {error}", path.display()))
+}

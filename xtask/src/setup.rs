@@ -1,0 +1,266 @@
+//! Finds what building and testing needs, and installs what is missing.
+//!
+//! Firmware needs `core` for its target, which comes by one of two routes:
+//! rustup's prebuilt targets, or, where rustup cannot fetch them, Debian's
+//! `rustc-web` packages, with which cargo builds `core` from source. Programs
+//! come from Debian's packages. What cannot be installed is an error that
+//! names it and the command that would do it; nothing is ever left out.
+
+use crate::shell::{command, output, run, run_within};
+use anyhow::{Result, bail};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// The emulated STM32F405's instruction set.
+pub const CORTEX_M4: &str = "thumbv7em-none-eabihf";
+/// The further targets that `core` promises to build for.
+pub const OTHER_TARGETS: [&str; 3] = [
+    "thumbv6m-none-eabi",
+    "thumbv8m.main-none-eabihf",
+    "riscv32imc-unknown-none-elf",
+];
+
+/// What a Cortex-M build needs of Debian.
+const DEBIAN_RUST: [&str; 5] = [
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "rust-web-llvm",
+    "lld-22",
+];
+const DEBIAN_CLIPPY: &str = "rust-web-clippy";
+/// Patience with a rustup that cannot reach its server.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(90);
+
+/// How to build for a microcontroller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    /// With the toolchain that built this, and rustup's targets.
+    Rustup,
+    /// With Debian's, building `core` from source.
+    Debian,
+}
+
+/// What somebody is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Run firmware.
+    Demo,
+    /// Run everything that CI runs.
+    Test,
+}
+
+impl Toolchain {
+    /// A cargo command for `target`, such as `build` or `clippy`.
+    #[must_use]
+    pub fn cargo(self, subcommand: &str, target: &str) -> Command {
+        let mut cargo = match self {
+            Self::Rustup => {
+                let mut cargo = command("cargo");
+                cargo.arg(subcommand);
+                cargo
+            }
+            Self::Debian => {
+                // By their full paths: rustup's come first in PATH. Clippy
+                // asks `CARGO` which cargo to run.
+                let (program, arguments): (_, &[&str]) = match subcommand {
+                    "clippy" => ("/usr/bin/cargo-clippy", &["clippy"]),
+                    other => ("/usr/bin/cargo", &[other]),
+                };
+                let mut cargo = command(program);
+                cargo
+                    .args(arguments)
+                    .arg("-Zbuild-std=core")
+                    .env("RUSTC_BOOTSTRAP", "1")
+                    .env("CARGO", "/usr/bin/cargo")
+                    .env("RUSTC", "/usr/bin/rustc")
+                    .env_remove("RUSTUP_TOOLCHAIN")
+                    .env_remove("RUSTC_WRAPPER")
+                    .env_remove("RUSTC_WORKSPACE_WRAPPER");
+                cargo
+            }
+        };
+        // Flags for the host do not suit a microcontroller.
+        cargo
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .args(["--target", target]);
+        cargo
+    }
+
+    /// The toolchain that is there, without installing anything.
+    #[must_use]
+    pub fn find(targets: &[&str]) -> Option<Self> {
+        if missing_targets(targets).is_some_and(|missing| missing.is_empty()) {
+            return Some(Self::Rustup);
+        }
+        let debian = missing_packages(&DEBIAN_RUST).is_some_and(|missing| missing.is_empty());
+        debian.then_some(Self::Debian)
+    }
+}
+
+/// Makes sure that everything `purpose` needs is there.
+///
+/// # Errors
+/// If something is missing and could not be installed.
+pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
+    let mut targets = vec![CORTEX_M4];
+    if purpose == Purpose::Test {
+        targets.extend(OTHER_TARGETS);
+    }
+    let found = Toolchain::find(&targets).or_else(|| add_targets(&targets));
+
+    let mut wanted = Vec::new();
+    if found != Some(Toolchain::Rustup) {
+        wanted.extend(DEBIAN_RUST);
+        if purpose == Purpose::Test {
+            wanted.push(DEBIAN_CLIPPY);
+        }
+    }
+    if !has_qemu() {
+        wanted.push("qemu-system-arm");
+    }
+    if purpose == Purpose::Test && !has_vulkan() {
+        wanted.extend(["mesa-vulkan-drivers", "libvulkan1"]);
+    }
+    install(&wanted)?;
+
+    let toolchain = found.unwrap_or(Toolchain::Debian);
+    match toolchain {
+        Toolchain::Rustup => println!("microcontroller targets: rustup's"),
+        Toolchain::Debian => println!("microcontroller targets: Debian's rustc, core from source"),
+    }
+    if let Some(version) = output(command("qemu-system-arm").arg("--version")) {
+        println!("emulator: {}", version.lines().next().unwrap_or_default());
+    }
+    Ok(toolchain)
+}
+
+/// Asks rustup for the missing targets.
+fn add_targets(targets: &[&str]) -> Option<Toolchain> {
+    let missing = missing_targets(targets)?;
+    println!("missing of rustup's targets: {}", missing.join(" "));
+    let mut rustup = command("rustup");
+    rustup.args(["target", "add"]).args(missing);
+    match run_within(&mut rustup, RUSTUP_LIMIT) {
+        Ok(()) => Some(Toolchain::Rustup),
+        Err(error) => {
+            println!("{error}\nso Debian's packages it is");
+            None
+        }
+    }
+}
+
+/// Those of `targets` that rustup lacks; `None` where there is no rustup.
+fn missing_targets<'t>(targets: &[&'t str]) -> Option<Vec<&'t str>> {
+    let installed = output(command("rustup").args(["target", "list", "--installed"]))?;
+    let mut missing = targets.to_vec();
+    missing.retain(|target| !installed.lines().any(|line| line == *target));
+    Some(missing)
+}
+
+/// Those of `packages` that dpkg lacks; `None` where there is no dpkg.
+fn missing_packages<'p>(packages: &[&'p str]) -> Option<Vec<&'p str>> {
+    output(command("dpkg").arg("--version"))?;
+    let mut missing = packages.to_vec();
+    missing.retain(|package| {
+        let status = output(command("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]));
+        status.as_deref() != Some("installed")
+    });
+    Some(missing)
+}
+
+/// Whether the emulator is there.
+#[must_use]
+pub fn has_qemu() -> bool {
+    output(command("qemu-system-arm").arg("--version")).is_some()
+}
+
+/// Whether some Vulkan driver is there, of a GPU or in software.
+fn has_vulkan() -> bool {
+    let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+    !cfg!(target_os = "linux")
+        || drivers
+            .iter()
+            .filter_map(|folder| std::fs::read_dir(folder).ok())
+            .any(|mut entries| entries.next().is_some())
+}
+
+fn install(wanted: &[&str]) -> Result<()> {
+    let missing = missing_packages(wanted).unwrap_or_else(|| wanted.to_vec());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("missing packages: {}", missing.join(" "));
+    let root = output(command("id").arg("-u")).is_some_and(|id| id.trim() == "0");
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!(by_hand(&missing, "this is no Debian system"));
+    }
+    if !root {
+        bail!(by_hand(&missing, "only root can install them"));
+    }
+    let apt_get = |arguments: &[&str]| {
+        let mut apt_get = command("apt-get");
+        apt_get
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(arguments);
+        apt_get
+    };
+    let installed = run(&mut apt_get(&["update", "-q"])).and_then(|()| {
+        let arguments = ["install", "-q", "-y", "--no-install-recommends"];
+        run(apt_get(&arguments).args(&missing))
+    });
+    match installed {
+        Ok(()) => Ok(()),
+        Err(error) => bail!(by_hand(&missing, &error.to_string())),
+    }
+}
+
+/// What a person can do about missing packages.
+fn by_hand(missing: &[&str], reason: &str) -> String {
+    let list = missing.join(" ");
+    let mut text = format!(
+        "these Debian packages are missing and could not be installed ({reason}):\n  {list}\n\
+         On Debian or Ubuntu:\n  \
+         sudo apt-get update && sudo apt-get install --no-install-recommends {list}"
+    );
+    if missing.contains(&DEBIAN_RUST[0]) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\nWith rustup, this stands in for the Rust packages and lld:\n  \
+             rustup target add {CORTEX_M4} {}",
+            OTHER_TARGETS.join(" ")
+        );
+    }
+    if missing.contains(&"qemu-system-arm") {
+        text.push_str("\nElsewhere, install QEMU so that `qemu-system-arm` is in PATH.");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_the_command_to_type() {
+        let text = by_hand(&["lld-22", "qemu-system-arm"], "only root can install them");
+        assert!(text.contains("install --no-install-recommends lld-22 qemu-system-arm"));
+        assert!(!text.contains("rustup"));
+        assert!(by_hand(&DEBIAN_RUST, "").contains("rustup target add thumbv7em-none-eabihf"));
+    }
+
+    #[test]
+    fn debian_builds_core_from_source_with_its_own_compiler() {
+        let cargo = Toolchain::Debian.cargo("build", CORTEX_M4);
+        let line = crate::shell::line(&cargo);
+        assert!(line.contains("RUSTC=/usr/bin/rustc"), "{line}");
+        assert!(
+            line.ends_with("/usr/bin/cargo build -Zbuild-std=core --target thumbv7em-none-eabihf"),
+            "{line}"
+        );
+    }
+}

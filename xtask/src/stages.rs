@@ -1,0 +1,158 @@
+//! `cargo xtask test`: everything that CI runs, cheapest first, to the first
+//! failure.
+
+use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
+use crate::shell::{command, duration, heading, run};
+use crate::{firmware, root};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// All backends at once, everywhere the same: Burn is built once.
+const BACKENDS: &str = "tiny-ddpm-train/flex,tiny-ddpm-train/ndarray,tiny-ddpm-train/wgpu";
+
+/// How much to test.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Options {
+    /// Leave out what needs Burn: minutes instead of half an hour
+    #[arg(long)]
+    fast: bool,
+}
+
+/// Runs all stages.
+///
+/// # Errors
+/// The first failure.
+pub fn run_all(options: &Options) -> Result<()> {
+    let mut stages = Stages::default();
+    let result = stages.run(options);
+    stages.summary();
+    result?;
+    println!("all passed");
+    Ok(())
+}
+
+/// The stages that were run, with their times.
+#[derive(Debug, Default)]
+struct Stages {
+    done: Vec<(&'static str, Duration, bool)>,
+}
+
+impl Stages {
+    fn run(&mut self, options: &Options) -> Result<()> {
+        let toolchain = self.stage("set-up", || setup::ensure(Purpose::Test))?;
+        self.stage("formatting", formatting)?;
+        self.stage("core, with overflow checks", || {
+            run(cargo("test").args(["--package", "tiny-ddpm"]))
+        })?;
+        self.stage("core on other targets", || {
+            OTHER_TARGETS
+                .iter()
+                .chain(&[CORTEX_M4])
+                .try_for_each(|target| core_alone(toolchain, target))
+        })?;
+        self.stage("firmware", || firmware_lints(toolchain))?;
+        self.stage("clippy", || lints(options.fast))?;
+        if !options.fast {
+            self.stage("documentation", documentation)?;
+            self.stage("all crates, all backends", all_crates)?;
+        }
+        self.stage("the emulated chip", || {
+            run(cargo("test").args(["--profile", "xtask", "--package", "xtask"]))
+        })
+    }
+
+    fn stage<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        heading(name);
+        let start = Instant::now();
+        let result = work();
+        let elapsed = start.elapsed();
+        self.done.push((name, elapsed, result.is_ok()));
+        if result.is_ok() {
+            println!("-- {name}: {}", duration(elapsed));
+        }
+        result.with_context(|| format!("stage \"{name}\""))
+    }
+
+    fn summary(&self) {
+        println!();
+        for (name, elapsed, passed) in &self.done {
+            let verdict = if *passed { "ok" } else { "FAILED" };
+            println!("{verdict:>6}  {name}, {}", duration(*elapsed));
+        }
+        let total = self.done.iter().map(|(_, elapsed, _)| *elapsed).sum();
+        println!("        {} in all", duration(total));
+    }
+}
+
+/// The host's cargo, in the repository's root.
+fn cargo(subcommand: &str) -> Command {
+    let mut cargo = command("cargo");
+    cargo.arg(subcommand).current_dir(root());
+    cargo
+}
+
+fn formatting() -> Result<()> {
+    run(cargo("fmt").args(["--all", "--check"]))?;
+    run(cargo("fmt").args(["--check", "--manifest-path", "firmware/Cargo.toml"]))
+}
+
+/// `core` as somebody else's firmware would use it.
+fn core_alone(toolchain: Toolchain, target: &str) -> Result<()> {
+    run(toolchain
+        .cargo("build", target)
+        .args(["--release", "--locked", "--package", "tiny-ddpm"])
+        .args(["--features", "defmt", "--target-dir", "firmware/target"])
+        .current_dir(root()))
+}
+
+/// For the emulator and for a board.
+fn firmware_lints(toolchain: Toolchain) -> Result<()> {
+    let clippy = |features: &[&str]| {
+        let mut clippy = firmware::cargo(toolchain, "clippy");
+        run(clippy.args(features).args(["--", "-D", "warnings"]))
+    };
+    clippy(&[])?;
+    clippy(&["--no-default-features", "--features", "rtt"])?;
+    run(firmware::cargo(toolchain, "build").args(["--no-default-features", "--features", "rtt"]))
+}
+
+fn lints(fast: bool) -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    // `sample` and `inspect` do without Burn.
+    let host = ["--package", "tiny-ddpm-train", "--no-default-features"];
+    let light = ["--package", "tiny-ddpm", "--package", "xtask"];
+    run(cargo("clippy")
+        .args(["--release", "--locked"])
+        .args(host)
+        .args(if fast { &light[..] } else { &[] })
+        .arg("--all-targets")
+        .args(deny))?;
+    if fast {
+        return Ok(());
+    }
+    run(cargo("clippy")
+        .args(["--release", "--locked", "--workspace", "--all-targets"])
+        .args(["--features", BACKENDS])
+        .args(deny))
+}
+
+fn documentation() -> Result<()> {
+    run(cargo("doc")
+        .args(["--release", "--locked", "--workspace", "--no-deps"])
+        .args(["--features", BACKENDS])
+        .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn all_crates() -> Result<()> {
+    // Mesa's software Vulkan wants a folder of its own.
+    let runtime = tempfile::tempdir()?;
+    let mut test = cargo("test");
+    test.args(["--release", "--locked", "--workspace", "--exclude", "xtask"])
+        .args(["--features", BACKENDS]);
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        test.env("XDG_RUNTIME_DIR", runtime.path());
+    }
+    run(&mut test)
+}
