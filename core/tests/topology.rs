@@ -1,0 +1,178 @@
+//! Which networks there may be: the rest is refused by name, and these run.
+
+mod common;
+
+use common::{random_blob, small_topology};
+use proptest::prelude::*;
+use tiny_ddpm::topology::{MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_IMAGE_SIZE};
+use tiny_ddpm::unet::Plan;
+use tiny_ddpm::{Denoiser, Level, Model, Topology, TopologyError as E, Unet};
+
+fn level(channels: u16, attention: bool) -> Level {
+    Level {
+        channels,
+        attention,
+    }
+}
+
+/// `small_topology` with something changed.
+fn changed(change: impl FnOnce(&mut Topology)) -> Topology {
+    let mut topology = small_topology();
+    change(&mut topology);
+    topology
+}
+
+#[test]
+fn each_limit_has_its_error() {
+    let cases = [
+        (changed(|t| t.image_size = 0), E::ImageSize(0)),
+        (changed(|t| t.image_size = 65), E::ImageSize(65)),
+        (changed(|t| t.patch = 0), E::Patch(0)),
+        (changed(|t| t.patch = 3), E::Patch(3)),
+        (changed(|t| (t.image_size, t.patch) = (9, 9)), E::Patch(9)),
+        (changed(|t| t.levels.clear()), E::NoLevels),
+        (changed(|t| t.levels[0].channels = 0), E::Channels(0)),
+        (changed(|t| t.levels[1].channels = 260), E::Channels(260)),
+        (changed(|t| t.image_size = 6), E::OddSide(3)),
+        (changed(|t| t.blocks = 0), E::Blocks(0)),
+        (changed(|t| t.blocks = 5), E::Blocks(5)),
+        (changed(|t| t.heads = 0), E::Heads(0)),
+        (changed(|t| t.heads = 5), E::Heads(5)),
+        (
+            changed(|t| (t.image_size, t.patch) = (64, 1)),
+            E::Tokens(1024),
+        ),
+        (changed(|t| t.group_channels = 0), E::GroupChannels(0)),
+        (changed(|t| t.group_channels = 3), E::GroupChannels(3)),
+        (changed(|t| t.time_features = 0), E::TimeFeatures(0)),
+        (changed(|t| t.time_features = 7), E::TimeFeatures(7)),
+        (changed(|t| t.time_features = 514), E::TimeFeatures(514)),
+        (changed(|t| t.embedding = 0), E::Embedding(0)),
+        (changed(|t| t.embedding = 513), E::Embedding(513)),
+        (changed(|t| t.classes = 257), E::Classes(257)),
+    ];
+    for (topology, expected) in cases {
+        assert_eq!(topology.validate(), Err(expected), "{topology:?}");
+    }
+}
+
+#[test]
+fn each_limit_itself_is_allowed() {
+    for topology in [
+        // 256 positions attend.
+        changed(|t| t.image_size = 64),
+        changed(|t| t.levels[0].channels = MAX_CHANNELS),
+        changed(|t| t.blocks = MAX_BLOCKS),
+        changed(|t| (t.image_size, t.patch) = (MAX_IMAGE_SIZE, 8)),
+        changed(|t| (t.time_features, t.embedding) = (MAX_EMBEDDING, MAX_EMBEDDING)),
+        changed(|t| t.classes = 256),
+        changed(|t| t.classes = 0),
+    ] {
+        assert_eq!(topology.validate(), Ok(()), "{topology:?}");
+    }
+}
+
+#[test]
+fn each_error_names_its_value() {
+    for error in [
+        E::ImageSize(171),
+        E::Patch(171),
+        E::Channels(171),
+        E::OddSide(171),
+        E::Blocks(171),
+        E::Heads(171),
+        E::Tokens(171),
+        E::GroupChannels(171),
+        E::TimeFeatures(171),
+        E::Embedding(171),
+        E::Classes(171),
+    ] {
+        let message = error.to_string();
+        assert!(message.contains("171"), "{message}");
+    }
+}
+
+/// Too large to run in a test, but every sum of the plan must hold.
+#[test]
+fn the_largest_network_can_be_planned() {
+    let topology = Topology {
+        image_size: MAX_IMAGE_SIZE,
+        patch: 1,
+        levels: [
+            level(MAX_CHANNELS, false),
+            level(MAX_CHANNELS, false),
+            level(MAX_CHANNELS, true),
+            level(MAX_CHANNELS, true),
+        ]
+        .into_iter()
+        .collect(),
+        blocks: MAX_BLOCKS,
+        mid_attention: true,
+        heads: 128,
+        group_channels: 16,
+        time_features: MAX_EMBEDDING,
+        embedding: MAX_EMBEDDING,
+        classes: 256,
+    };
+    assert_eq!(topology.validate(), Ok(()));
+    let plan = Plan::new(&topology);
+    // Every skip connection is alive at once, and a concatenation beside them.
+    let skips: usize = [64_usize, 32, 16, 8]
+        .map(|side| 4 * 256 * side * side)
+        .iter()
+        .sum();
+    assert!(plan.activation_bytes() > skips);
+    assert!(plan.macs() > 1 << 30);
+}
+
+prop_compose! {
+    /// Small enough to run, valid or not.
+    fn any_topology()(
+        side in 1_u8..=8,
+        patch in 1_u8..=3,
+        levels in proptest::collection::vec((1_u16..=3, any::<bool>()), 1..=4),
+        blocks in 1_u8..=2,
+        mid_attention: bool,
+        heads in 1_u8..=3,
+        group_channels in 1_u8..=4,
+        time_features in 1_u16..=5,
+        embedding in 1_u16..=9,
+        classes in 0_u16..=3,
+    ) -> Topology {
+        Topology {
+            image_size: side * patch,
+            patch,
+            levels: levels
+                .into_iter()
+                .map(|(groups, attention)| level(groups * u16::from(group_channels), attention))
+                .collect(),
+            blocks,
+            mid_attention,
+            heads,
+            group_channels,
+            time_features: 2 * time_features,
+            embedding,
+            classes,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// What `validate` accepts loads and runs; what it refuses does not load.
+    #[test]
+    fn a_valid_topology_runs(topology in any_topology()) {
+        let blob = random_blob(topology.clone(), 1);
+        let loaded = Model::load(&blob);
+        prop_assert_eq!(loaded.is_ok(), topology.validate().is_ok());
+        if let Ok(model) = loaded {
+            let mut workspace = vec![0; model.workspace_words()];
+            let mut unet = Unet::new(&model, &mut workspace).unwrap();
+            let x = vec![0.3; topology.pixels()];
+            let mut out = vec![f32::NAN; topology.pixels()];
+            unet.predict(&x, 1000, None, &mut out).unwrap();
+            prop_assert!(out.iter().all(|v| v.is_finite()));
+        }
+    }
+}
