@@ -120,9 +120,10 @@ impl Interpreter for Planner<'_> {
     }
 
     fn norm(&mut self, norm: &Norm<usize>) -> Result<usize, Infallible> {
-        let output = norm.output();
-        self.params(2 * output.channels);
-        Ok(self.place(norm.site, output))
+        let skip = norm.skip.map_or(0, |skip| skip.shape.channels);
+        // The halves of a concatenation take turns.
+        self.params(2 * skip.max(norm.x.shape.channels));
+        Ok(self.place(norm.site, norm.output()))
     }
 
     fn conv(&mut self, conv: &Conv<usize>) -> Result<usize, Infallible> {
