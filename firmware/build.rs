@@ -11,25 +11,25 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=TINY_DDPM_BLOB");
-    println!("cargo:rerun-if-env-changed=TINY_DDPM_WORKSPACE_WORDS");
-    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo::rerun-if-env-changed=TINY_DDPM_BLOB");
+    println!("cargo::rerun-if-env-changed=TINY_DDPM_WORKSPACE_WORDS");
+    println!("cargo::rerun-if-changed=memory.x");
     let home = env!("CARGO_MANIFEST_DIR");
-    println!("cargo:rustc-link-search={home}");
+    println!("cargo::rustc-link-search={home}");
     // Without `--nmagic` the linker pads sections to pages of 64 KiB.
     for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
-        println!("cargo:rustc-link-arg-bins={argument}");
+        println!("cargo::rustc-link-arg-bins={argument}");
     }
 
     let path = env::var("TINY_DDPM_BLOB").unwrap_or("../models/digits.tddpm".into());
     let path = Path::new(home).join(path);
-    println!("cargo:rerun-if-changed={}", path.display());
+    println!("cargo::rerun-if-changed={}", path.display());
     let sizes = fs::read(&path)
         .map_err(|error| error.to_string())
         .and_then(|blob| sizes(&blob));
     match sizes {
         Ok((workspace_words, pixels)) => {
-            println!("cargo:rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
+            println!("cargo::rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
             let code = format!(
                 "/// Words of workspace.\npub const WORKSPACE_WORDS: usize = {workspace_words};\n\
                  /// Pixels of a picture.\npub const PIXELS: usize = {pixels};\n"
@@ -38,8 +38,8 @@ fn main() {
             fs::write(Path::new(&out).join("sizes.rs"), code).expect("OUT_DIR is writable");
         }
         Err(error) => {
-            println!("cargo:error=the model {}: {error}", path.display());
-            println!("cargo:error=set TINY_DDPM_BLOB to a model that `tiny-ddpm export` wrote");
+            println!("cargo::error=the model {}: {error}", path.display());
+            println!("cargo::error=set TINY_DDPM_BLOB to a model that `tiny-ddpm export` wrote");
         }
     }
 }

@@ -2,27 +2,58 @@
 
 use crate::setup::{CORTEX_M4, Toolchain};
 use crate::shell::run;
-use anyhow::{Context, Result, anyhow};
-use std::path::Path;
+use anyhow::{Context, Result, anyhow, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use tempfile::NamedTempFile;
+use tiny_ddpm::picture::picture_hash;
 
 /// Builds share a folder; what one has built must be copied before the next.
 static BUILDING: Mutex<()> = Mutex::new(());
 
-/// Firmware as it would be flashed.
-#[derive(Debug)]
+/// Firmware as it would be flashed: an ELF file.
+#[derive(Clone, Debug)]
 pub struct Firmware {
-    file: NamedTempFile,
+    path: PathBuf,
 }
 
 impl Firmware {
     /// The ELF file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.file.path()
+        &self.path
     }
+
+    /// The same firmware with another blob of the same length in its flash.
+    ///
+    /// # Errors
+    /// If the old blob is not there, or there more than once.
+    pub fn with_blob(&self, old: &[u8], new: &[u8]) -> Result<Self> {
+        ensure!(old.len() == new.len(), "the blobs' lengths differ");
+        let mut elf = fs::read(&self.path)?;
+        let mut places = (0..elf.len()).filter(|&at| elf[at..].starts_with(old));
+        let (Some(at), None) = (places.next(), places.next()) else {
+            return Err(anyhow!("the blob is not once in {}", self.path.display()));
+        };
+        elf[at..at + new.len()].copy_from_slice(new);
+        Self::keep(&elf)
+    }
+
+    /// Files an ELF under its checksum, so that it stays what it is.
+    fn keep(elf: &[u8]) -> Result<Self> {
+        let folder = target_dir();
+        let path = folder.join(format!("firmware-{:08x}.elf", picture_hash(elf)));
+        let file = NamedTempFile::new_in(&folder)?;
+        fs::write(file.path(), elf)?;
+        file.persist(&path)?;
+        Ok(Self { path })
+    }
+}
+
+fn target_dir() -> PathBuf {
+    crate::root().join("firmware/target")
 }
 
 /// A cargo command for the firmware's own workspace.
@@ -60,12 +91,9 @@ pub fn build(
         .lock()
         .map_err(|_| anyhow!("another build panicked"))?;
     run(&mut cargo)?;
-    let elf = crate::root()
-        .join("firmware/target")
+    let elf = target_dir()
         .join(CORTEX_M4)
         .join("release/tiny-ddpm-firmware");
-    let file = NamedTempFile::with_suffix(".elf")?;
-    std::fs::copy(&elf, file.path())
-        .with_context(|| format!("{} could not be copied", elf.display()))?;
-    Ok(Firmware { file })
+    let bytes = fs::read(&elf).with_context(|| format!("{} cannot be read", elf.display()))?;
+    Firmware::keep(&bytes)
 }

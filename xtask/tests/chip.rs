@@ -1,0 +1,171 @@
+//! The emulated chip against this computer.
+//!
+//! These tests need a Cortex-M toolchain and QEMU, and fail without:
+//! `cargo xtask test` installs both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use tiny_ddpm::Model;
+use tiny_ddpm::blob::header::{HEADER_LEN, seal};
+use tiny_ddpm::blob::records::Record;
+use tiny_ddpm::picture::picture_hash;
+use xtask::emulator::{self, Run};
+use xtask::firmware::{self, Firmware};
+use xtask::request::Request;
+use xtask::setup::{CORTEX_M4, Toolchain, has_qemu};
+use xtask::{DIGITS, host, root};
+
+static BLOB: LazyLock<Vec<u8>> = LazyLock::new(|| fs::read(digits()).unwrap());
+static FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| build(&digits(), None));
+
+fn digits() -> PathBuf {
+    root().join(DIGITS)
+}
+
+fn model() -> Model<'static> {
+    Model::load(&BLOB).unwrap()
+}
+
+fn build(blob: &Path, workspace_words: Option<usize>) -> Firmware {
+    let toolchain = Toolchain::find(&[CORTEX_M4])
+        .expect("no toolchain for Cortex-M: `cargo xtask test` installs one");
+    assert!(has_qemu(), "no QEMU: `cargo xtask test` installs it");
+    firmware::build(toolchain, blob, workspace_words).unwrap()
+}
+
+fn run(firmware: &Firmware, request: &Request) -> Run {
+    emulator::run(firmware, request, |_| ()).unwrap()
+}
+
+/// One picture in few steps.
+fn short(class: u8) -> Request {
+    Request {
+        steps: 2,
+        classes: vec![class],
+        ..Request::recommended(&model())
+    }
+}
+
+fn assert_fails(run: &Run, with: &str) {
+    assert!(!run.success, "the firmware ended with success");
+    let told = run.log.iter().any(|line| line.contains(with));
+    assert!(told, "no {with} in {:?}", run.log);
+}
+
+/// What the firmware cannot run with, it finds out by itself.
+fn run_unchecked(name: &str, blob: &[u8], workspace_words: usize) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, blob).unwrap();
+    run(&build(&path, Some(workspace_words)), &short(0))
+}
+
+#[test]
+fn ten_digits_are_the_hosts_bit_for_bit() {
+    let request = Request::recommended(&model());
+    assert_eq!(request.classes.len(), 10);
+    let run = run(&FIRMWARE, &request);
+    assert!(run.success, "{:?}", run.log);
+    let expected = host::generate(&model(), &request).unwrap();
+    assert_eq!(run.pictures.len(), 10);
+    for (chip, host) in run.pictures.iter().zip(&expected) {
+        assert_eq!(chip.pixels, host.pixels, "class {}", chip.class);
+        assert_eq!(
+            chip.hash,
+            picture_hash(&chip.pixels),
+            "class {}",
+            chip.class
+        );
+        assert_eq!(chip.state, host.state, "class {}", chip.class);
+    }
+
+    let memory = run.memory.expect("no account of the memory");
+    assert!(memory.flash <= 1 << 20, "{memory:?}");
+    assert!(
+        memory.buffers + memory.stack_peak <= 128 << 10,
+        "{memory:?}"
+    );
+    // What is not painted over at the far end was never reached.
+    assert!(memory.stack_peak < memory.stack_room, "{memory:?}");
+    assert!(memory.stack_peak > 256, "{memory:?}");
+}
+
+#[test]
+fn instructions_are_counted_and_repeatable() {
+    let [first, second] = [(); 2].map(|()| run(&FIRMWARE, &short(3)));
+    // The firmware says so only if a loop of known length measures right.
+    assert_eq!(first.unit, "instructions");
+    assert_eq!(first.pictures, second.pictures);
+    let macs = 2 * model().plan().macs() as u64;
+    assert!(first.pictures[0].ticks > macs, "{:?}", first.pictures[0]);
+}
+
+#[test]
+fn one_changed_weight_changes_the_hash() {
+    let mut changed = BLOB.clone();
+    let at = some_weight(&changed);
+    changed[at] ^= 0x40;
+    let (_, body) = changed.split_at(HEADER_LEN);
+    let header = seal(model().arch_hash(), body);
+    changed[..HEADER_LEN].copy_from_slice(&header);
+
+    let request = short(7);
+    let before = run(&FIRMWARE, &request);
+    let after = run(&FIRMWARE.with_blob(&BLOB, &changed).unwrap(), &request);
+    assert!(after.success, "{:?}", after.log);
+    assert_ne!(before.pictures[0].hash, after.pictures[0].hash);
+    let host = host::generate(&Model::load(&changed).unwrap(), &request).unwrap();
+    assert_eq!(after.pictures[0].hash, host[0].hash);
+}
+
+/// Where a weight lies that is valid with another bit 6 too.
+fn some_weight(blob: &[u8]) -> usize {
+    let mut place = None;
+    Model::load(blob).unwrap().for_each_layer(|layer| {
+        if let Record::Conv(conv) = layer.record {
+            let start = conv.weights.as_ptr() as usize - blob.as_ptr() as usize;
+            let index = conv.weights.iter().position(|&w| w ^ 0x40 != 0x80);
+            place = place.or(index.map(|index| start + index));
+        }
+    });
+    place.expect("no convolution has a weight")
+}
+
+#[test]
+fn a_damaged_blob_is_reported() {
+    let mut damaged = BLOB.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let firmware = FIRMWARE.with_blob(&BLOB, &damaged).unwrap();
+    assert_fails(&run(&firmware, &short(0)), "Crc");
+}
+
+#[test]
+fn a_truncated_blob_is_reported() {
+    let words = model().workspace_words();
+    let run = run_unchecked("truncated.tddpm", &BLOB[..BLOB.len() - 1], words);
+    assert_fails(&run, "TooShort");
+}
+
+#[test]
+fn too_small_a_workspace_is_reported() {
+    let words = model().workspace_words() - 1;
+    let run = run_unchecked("digits.tddpm", &BLOB, words);
+    assert_fails(&run, "Workspace");
+}
+
+#[test]
+fn impossible_requests_are_reported() {
+    assert_fails(&run(&FIRMWARE, &short(12)), "Class");
+    let no_steps = Request {
+        steps: 0,
+        ..short(0)
+    };
+    assert_fails(&run(&FIRMWARE, &no_steps), "Steps");
+    let wild = Request {
+        guidance: f32::NAN,
+        ..short(0)
+    };
+    assert_fails(&run(&FIRMWARE, &wild), "Guidance");
+}
