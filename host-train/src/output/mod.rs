@@ -1,0 +1,34 @@
+//! What the tool leaves for people and scripts: arrays, pictures, animations
+//! and drawings in the terminal.
+//!
+//! Encoders return bytes and touch no disk; [`Staged`] puts them there, each
+//! file whole or not at all.
+
+mod gif;
+mod grid;
+mod npy;
+mod staged;
+mod terminal;
+
+pub use self::gif::encode_gif;
+pub use grid::Grid;
+pub use npy::encode_npy;
+pub use staged::Staged;
+pub use terminal::{Drawing, Style, print};
+
+use anyhow::Result;
+
+/// A PNG of `width` x `height` grey values.
+///
+/// # Errors
+/// Where the values are not as many as the size says, or the size is 0.
+pub fn encode_png(width: usize, height: usize, grey: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width.try_into()?, height.try_into()?);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(grey)?;
+    writer.finish()?;
+    Ok(bytes)
+}

@@ -1,0 +1,214 @@
+//! Pictures in the terminal: a character stands for two pixels, one above the
+//! other.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+
+use anyhow::{Context, Result};
+
+/// Columns between two drawings.
+const GAP: usize = 2;
+/// Columns of a terminal whose width is not known.
+const DEFAULT_WIDTH: usize = 120;
+/// Pixels from this on count as part of the picture.
+const VISIBLE: u8 = 40;
+
+/// Writes to standard output. A reader who has seen enough, like `head`, is no
+/// error.
+///
+/// # Errors
+/// Where standard output cannot be written for another reason.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
+/// How a drawing is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Columns there are.
+    pub width: usize,
+    /// Whether greys can be shown; else pixels are on or off.
+    pub greys: bool,
+}
+
+impl Style {
+    /// What standard output can show.
+    #[must_use]
+    pub fn of_stdout() -> Self {
+        let (_, columns) = console::Term::stdout()
+            .size_checked()
+            .unwrap_or((0, DEFAULT_WIDTH as u16));
+        Self {
+            width: columns.into(),
+            greys: io::stdout().is_terminal() && console::colors_enabled(),
+        }
+    }
+}
+
+/// A picture and the line under it.
+#[derive(Clone, Debug)]
+pub struct Drawing<'p> {
+    /// Grey values, row by row.
+    pub pixels: &'p [u8],
+    /// What stands under it.
+    pub caption: String,
+}
+
+impl Drawing<'_> {
+    /// Square pictures of `size` pixels a side, as many side by side as the
+    /// terminal is wide. Margins that are dark in all of them are left out.
+    #[must_use]
+    pub fn draw_all(drawings: &[Self], size: usize, style: Style) -> String {
+        let (rows, columns) = visible(drawings, size);
+        let captions = drawings.iter().map(|d| d.caption.chars().count());
+        let width = captions.max().unwrap_or(0).max(columns.len());
+        let side_by_side = ((style.width + GAP) / (width + GAP)).max(1);
+        let mut text = String::new();
+        for line in drawings.chunks(side_by_side) {
+            for row in rows.clone().step_by(2) {
+                for (index, drawing) in line.iter().enumerate() {
+                    let pixel = |y: usize, x: usize| match rows.contains(&y) {
+                        true => drawing.pixels.get(y * size + x).copied().unwrap_or(0),
+                        false => 0,
+                    };
+                    let halves = columns.clone().map(|x| (pixel(row, x), pixel(row + 1, x)));
+                    if index > 0 {
+                        text.extend(std::iter::repeat_n(' ', GAP));
+                    }
+                    draw_line(&mut text, halves, style.greys);
+                    text.extend(std::iter::repeat_n(' ', width - columns.len()));
+                }
+                end_line(&mut text);
+            }
+            for (index, drawing) in line.iter().enumerate() {
+                let gap = if index > 0 { GAP } else { 0 };
+                let _ = write!(text, "{:gap$}{:<width$}", "", drawing.caption);
+            }
+            end_line(&mut text);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Rows and columns that show something in any of the pictures.
+fn visible(
+    drawings: &[Drawing<'_>],
+    size: usize,
+) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    let mut bright = vec![false; size * size];
+    for drawing in drawings {
+        for (bright, &pixel) in bright.iter_mut().zip(drawing.pixels) {
+            *bright |= pixel >= VISIBLE;
+        }
+    }
+    let span = |any: &dyn Fn(usize) -> bool| {
+        let first = (0..size).find(|&i| any(i)).unwrap_or(0);
+        let last = (0..size).rev().find(|&i| any(i)).unwrap_or(size - 1);
+        first..last + 1
+    };
+    let rows = span(&|y| (0..size).any(|x| bright[y * size + x]));
+    let columns = span(&|x| (0..size).any(|y| bright[y * size + x]));
+    (rows, columns)
+}
+
+/// The upper and lower pixels of a line.
+fn draw_line(text: &mut String, halves: impl Iterator<Item = (u8, u8)>, greys: bool) {
+    let mut colours = None;
+    for (upper, lower) in halves {
+        if greys {
+            let next = (grey(upper), grey(lower));
+            if colours != Some(next) {
+                let _ = write!(text, "\x1b[38;5;{};48;5;{}m", next.0, next.1);
+                colours = Some(next);
+            }
+            text.push('▀');
+        } else {
+            text.push(match (upper >= 128, lower >= 128) {
+                (false, false) => ' ',
+                (true, false) => '▀',
+                (false, true) => '▄',
+                (true, true) => '█',
+            });
+        }
+    }
+    if colours.is_some() {
+        text.push_str("\x1b[0m");
+    }
+}
+
+/// Colour of the terminals' 256 that comes nearest: black, the 24 greys, white.
+fn grey(value: u8) -> u8 {
+    match value {
+        0..4 => 16,
+        247.. => 231,
+        _ => 232 + (u16::from(value).saturating_sub(3) / 10).min(23) as u8,
+    }
+}
+
+/// Ends a line without trailing spaces.
+fn end_line(text: &mut String) {
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawing(pixels: &[u8]) -> Drawing<'_> {
+        Drawing {
+            pixels,
+            caption: "7".to_owned(),
+        }
+    }
+
+    #[test]
+    fn half_blocks_without_dark_margins() {
+        #[rustfmt::skip]
+        let pixels = [
+            0,   0,   0, 0,
+            0, 255, 200, 0,
+            0,   0, 255, 0,
+            0, 255,   0, 0,
+        ];
+        let style = Style {
+            width: 7,
+            greys: false,
+        };
+        let two = [drawing(&pixels), drawing(&pixels)];
+        let expected = "▀█  ▀█\n▀   ▀\n7   7\n\n";
+        assert_eq!(Drawing::draw_all(&two, 4, style), expected);
+        let narrow = Style { width: 3, ..style };
+        let expected = "▀█\n▀\n7\n\n▀█\n▀\n7\n\n";
+        assert_eq!(Drawing::draw_all(&two, 4, narrow), expected);
+    }
+
+    #[test]
+    fn greys_where_the_terminal_has_them() {
+        let style = Style {
+            width: 80,
+            greys: true,
+        };
+        let text = Drawing::draw_all(&[drawing(&[0, 255, 128, 255])], 2, style);
+        let line = "\x1b[38;5;16;48;5;244m▀\x1b[38;5;231;48;5;231m▀\x1b[0m\n7\n\n";
+        assert_eq!(text, line);
+    }
+
+    #[test]
+    fn nothing_to_see_is_drawn_too() {
+        let style = Style {
+            width: 0,
+            greys: false,
+        };
+        assert_eq!(Drawing::draw_all(&[drawing(&[0; 4])], 2, style), "\n7\n\n");
+        assert_eq!(Drawing::draw_all(&[], 2, style), "");
+    }
+}

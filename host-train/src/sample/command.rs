@@ -1,0 +1,246 @@
+//! `tiny-ddpm sample`: from the command line to a folder of pictures.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tiny_ddpm::{Method, Model, Variance};
+
+use super::report::{Report, write_files};
+use super::{Classes, Film, Pictures, Request, SampleError, generate};
+use crate::model_file;
+use crate::output::print;
+
+/// Generate pictures on this computer, the same that the chip makes
+///
+/// The pictures come from the same code as on the chip. Picture number i under
+/// a seed is the same however many are generated, and its hash is the one that
+/// the chip prints. What is not given is as the model recommends.
+///
+/// In the folder named by --out it writes images.npy (u8, pictures x rows x
+/// columns), labels.npy (i64, -1 without a class), hashes.csv, grid.png and,
+/// with --gif, denoising.gif. What stood there under these names is replaced.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct SampleArgs {
+    /// The weights, as `tiny-ddpm export` writes them
+    #[arg(value_name = "BLOB")]
+    pub blob: PathBuf,
+    /// How many pictures [default: one of each class, or 16 of one]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
+    pub count: Option<usize>,
+    /// What they show: a class's number, `all` in equal shares, or `none`
+    /// [default: all]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    pub class: Option<Classes>,
+    /// Timesteps visited, 1 to the schedule's T [default: the model's]
+    #[arg(long, value_name = "K", value_parser = whole::<u16>, allow_negative_numbers = true)]
+    pub steps: Option<u16>,
+    /// How a step is made
+    #[arg(long, value_enum, default_value = "ddim")]
+    pub sampler: SamplerName,
+    /// DDIM's noise, 0 (none) to 1 (as much as DDPM) [default: the model's]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub eta: Option<f32>,
+    /// DDPM's noise: beta_t, or the smaller variance of the posterior
+    /// [default: posterior]
+    #[arg(long, value_enum)]
+    pub variance: Option<VarianceName>,
+    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    pub guidance: Option<f32>,
+    /// Let the predicted picture leave [-1, 1] between steps
+    #[arg(long)]
+    pub no_clip: bool,
+    /// Seed of all noise
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", default_value = "out/samples")]
+    pub out: PathBuf,
+    /// Write the denoising of the first pictures as an animation, too
+    #[arg(long)]
+    pub gif: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print settings, hashes and files as JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tiny-ddpm sample models/digits.tddpm
+      one of each class, in out/samples and in the terminal
+  tiny-ddpm sample models/digits.tddpm --class 7 --count 100 --seed 42 --gif
+      a hundred sevens and how they came out of the noise
+  tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
+      a set for a classifier: picture i shows class i modulo 10
+  tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
+      every step of the chain, as in Ho et al. 2020";
+
+/// The samplers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SamplerName {
+    /// Implicit sampling (Song et al. 2021): good in few steps
+    Ddim,
+    /// Ancestral sampling (Ho et al. 2020)
+    Ddpm,
+}
+
+/// DDPM's variances by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VarianceName {
+    /// β_t
+    Beta,
+    /// β̃_t
+    Posterior,
+}
+
+/// A whole number; how large it may be, the request knows.
+fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let what = if digits {
+            "far too large"
+        } else {
+            "must be a whole number, at least 1"
+        };
+        what.to_owned()
+    })
+}
+
+impl SampleArgs {
+    fn request(&self, model: &Model<'_>) -> Result<Request> {
+        let info = model.info();
+        let mut request = match self.class {
+            Some(classes) => Request::recommended_for(info, classes),
+            None => Request::recommended(info),
+        };
+        request.method = match self.sampler {
+            SamplerName::Ddim => {
+                ensure!(
+                    self.variance.is_none(),
+                    "--variance is DDPM's: add --sampler ddpm, or set DDIM's noise with --eta"
+                );
+                let eta = self.eta.unwrap_or(info.recommended.eta);
+                Method::Ddim { eta }
+            }
+            SamplerName::Ddpm => {
+                ensure!(
+                    self.eta.is_none(),
+                    "--eta is DDIM's: leave it out, or set DDPM's noise with --variance"
+                );
+                let variance = match self.variance {
+                    Some(VarianceName::Beta) => Variance::Beta,
+                    Some(VarianceName::Posterior) | None => Variance::Posterior,
+                };
+                Method::Ddpm { variance }
+            }
+        };
+        request.count = self.count.unwrap_or(request.count);
+        request.steps = self.steps.unwrap_or(request.steps);
+        request.guidance = self.guidance.unwrap_or(request.guidance);
+        request.clip = !self.no_clip;
+        request.seed = self.seed;
+        request.validate(model)?;
+        Ok(request)
+    }
+}
+
+/// Exit code of a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+/// Whether Ctrl-C was pressed. It never ends the program in the middle of
+/// writing.
+static INTERRUPT: AtomicBool = AtomicBool::new(false);
+
+/// Generates, writes and shows the pictures, and gives the program's exit
+/// code.
+///
+/// # Errors
+/// Where the blob or a setting is not as it should be, or a file cannot be
+/// written.
+pub fn run(args: &SampleArgs) -> Result<ExitCode> {
+    let bytes = model_file::read(&args.blob)?;
+    let model = model_file::load(&args.blob, &bytes)?;
+    let request = args.request(&model)?;
+    ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::Relaxed))?;
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+
+    let chatty = !args.quiet && !args.json;
+    let mut report = Report::new(&args.blob, &bytes, &model, &request);
+    if chatty {
+        print(&report.heading())?;
+    }
+    let grid = report.grid();
+    let film = args
+        .gif
+        .then(|| Film::new(grid.places().min(request.count)));
+    let start = Instant::now();
+    let Some(pictures) = watched(&model, &request, film.as_ref(), args.quiet)? else {
+        eprintln!("stopped; nothing was written");
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    report.seconds = start.elapsed().as_secs_f64();
+
+    let gif = film.map(|film| film.encode(grid)).transpose()?;
+    let files = write_files(&args.out, &pictures, grid, gif.as_deref())?;
+    report.finish(&pictures, files);
+    if args.json {
+        print(&report.to_json()?)?;
+    } else if chatty {
+        print(&report.conclusion(&pictures))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Generates with a progress bar; `None` after Ctrl-C.
+fn watched(
+    model: &Model<'_>,
+    request: &Request,
+    film: Option<&Film>,
+    quiet: bool,
+) -> Result<Option<Pictures>> {
+    let all_steps = request.count as u64 * u64::from(request.steps);
+    let bar = if quiet {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(all_steps)
+    };
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {msg} pictures, {eta} left",
+    )?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let finished = AtomicUsize::new(0);
+    bar.set_message(format!("0 of {}", request.count));
+    let result = generate(model, request, |progress| {
+        if let Some(film) = film {
+            film.record(&progress);
+        }
+        if progress.step > 0 {
+            bar.inc(1);
+        }
+        if progress.step == progress.of {
+            let finished = finished.fetch_add(1, Ordering::Relaxed) + 1;
+            bar.set_message(format!("{finished} of {}", request.count));
+        }
+        match INTERRUPT.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    bar.finish_and_clear();
+    match result {
+        Err(SampleError::Stopped) => Ok(None),
+        result => Ok(Some(result?)),
+    }
+}

@@ -1,0 +1,257 @@
+//! What is said about the pictures, and the files they become.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+use tiny_ddpm::{Method, Model, Variance};
+
+use super::{Classes, Pictures, Request};
+use crate::model_file::sha256;
+use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
+
+/// Most pictures in the grid.
+const IN_GRID: usize = 100;
+/// Most columns of a grid with a column for each class.
+const CLASS_COLUMNS: u16 = 20;
+/// Most pictures drawn in the terminal.
+const DRAWN: usize = 10;
+/// The animation's name.
+const GIF: &str = "denoising.gif";
+
+/// Everything a script may want to know.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    blob: PathBuf,
+    model: String,
+    /// Of the blob.
+    sha256: String,
+    count: usize,
+    size: u8,
+    /// Of the model.
+    classes: u16,
+    class: String,
+    sampler: &'static str,
+    steps: u16,
+    /// DDIM's.
+    eta: Option<f32>,
+    /// DDPM's.
+    variance: Option<&'static str>,
+    guidance: f32,
+    clip: bool,
+    seed: u64,
+    /// What generating took.
+    pub seconds: f64,
+    threads: usize,
+    /// CRC-32 of all pixels.
+    hash: String,
+    files: Vec<PathBuf>,
+    pictures: Vec<Picture>,
+}
+
+/// One picture of the report.
+#[derive(Clone, Debug, Serialize)]
+struct Picture {
+    picture: usize,
+    class: Option<u8>,
+    /// CRC-32 of its pixels, as the chip prints it.
+    hash: String,
+    /// CRC-32 of x_0's bits.
+    state: String,
+}
+
+impl Report {
+    /// What is known before the first picture.
+    #[must_use]
+    pub fn new(path: &Path, blob: &[u8], model: &Model<'_>, request: &Request) -> Self {
+        let (sampler, eta, variance) = match request.method {
+            Method::Ddpm { variance } => ("ddpm", None, Some(variance_name(variance))),
+            Method::Ddim { eta } => ("ddim", Some(eta), None),
+            _ => ("", None, None),
+        };
+        Self {
+            blob: path.to_owned(),
+            model: model.info().name.to_owned(),
+            sha256: sha256(blob),
+            count: request.count,
+            size: model.topology().image_size,
+            classes: model.topology().classes,
+            class: request.classes.to_string(),
+            sampler,
+            steps: request.steps,
+            eta,
+            variance,
+            guidance: request.guidance,
+            clip: request.clip,
+            seed: request.seed,
+            seconds: 0.0,
+            threads: rayon::current_num_threads(),
+            hash: String::new(),
+            files: Vec::new(),
+            pictures: Vec::new(),
+        }
+    }
+
+    /// Where the pictures stand in the grid: a column for each class if all
+    /// were asked for.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        let by_class = self.class == Classes::All.to_string() && self.classes <= CLASS_COLUMNS;
+        let columns = by_class.then_some(self.classes.into());
+        Grid::new(self.count.min(IN_GRID), self.size.into(), columns)
+    }
+
+    /// Adds what is known in the end.
+    pub fn finish(&mut self, pictures: &Pictures, files: Vec<PathBuf>) {
+        self.hash = hex(pictures.hash());
+        self.files = files;
+        self.pictures = rows(pictures).collect();
+    }
+
+    /// What is going to be done.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        let what = match self.class.as_str() {
+            "all" => format!("classes 0 to {}", self.classes - 1),
+            "none" => "no class".to_owned(),
+            class => format!("class {class}"),
+        };
+        let noise = match (self.eta, self.variance) {
+            (Some(eta), _) => format!("eta {eta}"),
+            (_, Some(variance)) => format!("variance {variance}"),
+            _ => String::new(),
+        };
+        format!(
+            "{} ({}): {} of {what}\n{}, {}, {noise}, guidance {}{}, seed {}\n\n",
+            self.model,
+            self.blob.display(),
+            counted(self.count, "picture"),
+            self.sampler.to_uppercase(),
+            counted(self.steps.into(), "step"),
+            self.guidance,
+            if self.clip { "" } else { ", no clipping" },
+            self.seed
+        )
+    }
+
+    /// Some pictures, the hash and where everything is.
+    #[must_use]
+    pub fn conclusion(&self, pictures: &Pictures) -> String {
+        let drawings: Vec<Drawing<'_>> = pictures
+            .iter()
+            .zip(&self.pictures)
+            .take(DRAWN)
+            .map(|(pixels, picture)| Drawing {
+                pixels,
+                caption: match picture.class {
+                    Some(class) => format!("{class}  {}", picture.hash),
+                    None => picture.hash.clone(),
+                },
+            })
+            .collect();
+        let mut text = Drawing::draw_all(&drawings, pictures.size, Style::of_stdout());
+        let _ = writeln!(
+            text,
+            "{} in {:.1} s on {} ({:.2} s each)",
+            counted(self.count, "picture"),
+            self.seconds,
+            counted(self.threads, "thread"),
+            self.seconds / self.count as f64
+        );
+        let _ = writeln!(text, "hash of all pixels: {}", self.hash);
+        for file in &self.files {
+            let _ = writeln!(text, "  {}", file.display());
+        }
+        text
+    }
+
+    /// The report as JSON.
+    ///
+    /// # Errors
+    /// Where a path is not Unicode.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// Writes everything into a folder, all files together, and gives their names.
+///
+/// # Errors
+/// Where one cannot be written; then all stand as before.
+pub fn write_files(
+    folder: &Path,
+    pictures: &Pictures,
+    grid: Grid,
+    gif: Option<&[u8]>,
+) -> Result<Vec<PathBuf>> {
+    let size = pictures.size;
+    let labels: Vec<i64> = pictures
+        .classes
+        .iter()
+        .map(|class| class.map_or(-1, i64::from))
+        .collect();
+    let png = encode_png(grid.width(), grid.height(), &grid.draw(pictures.iter()))?;
+    let mut files = vec![
+        (
+            "images.npy",
+            encode_npy(&[pictures.len(), size, size], &pictures.pixels)?,
+        ),
+        ("labels.npy", encode_npy(&[labels.len()], &labels)?),
+        ("hashes.csv", hashes(pictures).into_bytes()),
+        ("grid.png", png),
+    ];
+    files.extend(gif.map(|bytes| (GIF, bytes.to_owned())));
+
+    let mut staged = Staged::default();
+    let mut paths = Vec::new();
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        staged.add(&path, &bytes)?;
+        paths.push(path);
+    }
+    staged.publish()?;
+    if gif.is_none() {
+        // One from before would show other pictures than the grid.
+        let _ = std::fs::remove_file(folder.join(GIF));
+    }
+    Ok(paths)
+}
+
+fn hashes(pictures: &Pictures) -> String {
+    let mut text = String::from("picture,class,hash,state\n");
+    for row in rows(pictures) {
+        let class = row.class.map_or(-1, i16::from);
+        let _ = writeln!(text, "{},{class},{},{}", row.picture, row.hash, row.state);
+    }
+    text
+}
+
+fn rows(pictures: &Pictures) -> impl Iterator<Item = Picture> {
+    let numbered = pictures.classes.iter().enumerate();
+    let hashes = pictures.hashes().zip(&pictures.states);
+    numbered
+        .zip(hashes)
+        .map(|((picture, &class), (hash, &state))| Picture {
+            picture,
+            class,
+            hash: hex(hash),
+            state: hex(state),
+        })
+}
+
+fn hex(hash: u32) -> String {
+    format!("{hash:08x}")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+fn variance_name(variance: Variance) -> &'static str {
+    match variance {
+        Variance::Beta => "beta",
+        Variance::Posterior => "posterior",
+    }
+}

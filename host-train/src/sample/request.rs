@@ -1,0 +1,210 @@
+//! What to generate.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tiny_ddpm::blob::records::Info;
+use tiny_ddpm::{Method, Model, Settings, SettingsError};
+
+/// Most pictures of one request.
+const MAX_COUNT: usize = 1_000_000;
+/// Pictures of a request that does not say how many.
+const DEFAULT_COUNT: usize = 16;
+
+/// What the pictures should show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Classes {
+    /// One class after the other, over and over: equal shares.
+    All,
+    /// The same class in all.
+    One(u32),
+    /// Whatever the network makes of the noise.
+    None,
+}
+
+impl FromStr for Classes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            _ => text
+                .parse()
+                .map(Self::One)
+                .map_err(|_| "must be a class's number, `all` or `none`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Classes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::One(class) => class.fmt(f),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+/// Everything that, with a model, fixes a set of pictures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Request {
+    /// How many.
+    pub count: usize,
+    /// What they should show.
+    pub classes: Classes,
+    /// How x_s is drawn from x_t.
+    pub method: Method,
+    /// Timesteps visited, 1 to T.
+    pub steps: u16,
+    /// Classifier-free guidance, 0 to 100.
+    pub guidance: f32,
+    /// Whether x̂_0 is cut to [-1, 1] at every step.
+    pub clip: bool,
+    /// Seed of all noise.
+    pub seed: u64,
+}
+
+/// What a model cannot be asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// No pictures, or too many.
+    Count(usize),
+    /// A class that the model does not know.
+    Class {
+        /// The class.
+        found: u32,
+        /// Classes of the model, counted from 0.
+        classes: u16,
+    },
+    /// Something about how to sample.
+    Settings(SettingsError),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count} pictures: must be 1 to {MAX_COUNT}"),
+            Self::Class { found, classes: 0 } => {
+                write!(f, "class {found}: the model has no classes, only `none`")
+            }
+            Self::Class { found, classes } => {
+                let last = classes - 1;
+                write!(f, "class {found}: must be 0 to {last}, `all` or `none`")
+            }
+            Self::Settings(error @ SettingsError::GuidanceWithoutClass) => {
+                write!(f, "{error}: name one, or set guidance to 0")
+            }
+            Self::Settings(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl From<SettingsError> for RequestError {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(error)
+    }
+}
+
+impl Request {
+    /// What the model's makers recommend: one picture of each class, or 16 of a
+    /// model without classes, by DDIM.
+    #[must_use]
+    pub fn recommended(info: &Info<'_>) -> Self {
+        let classes = match info.topology.classes {
+            0 => Classes::None,
+            _ => Classes::All,
+        };
+        Self::recommended_for(info, classes)
+    }
+
+    /// The same for classes of one's choice: one picture of each, or 16 of one.
+    #[must_use]
+    pub fn recommended_for(info: &Info<'_>, classes: Classes) -> Self {
+        let recommended = info.recommended;
+        Self {
+            count: match (classes, info.topology.classes) {
+                (Classes::All, count @ 1..) => count.into(),
+                _ => DEFAULT_COUNT,
+            },
+            classes,
+            method: Method::Ddim {
+                eta: recommended.eta,
+            },
+            steps: recommended.steps,
+            guidance: match classes {
+                Classes::None => 0.0,
+                _ => recommended.guidance,
+            },
+            clip: true,
+            seed: 1,
+        }
+    }
+
+    /// Checks everything that can be wrong.
+    ///
+    /// # Errors
+    /// The first [`RequestError`] found.
+    pub fn validate(&self, model: &Model<'_>) -> Result<(), RequestError> {
+        if self.count == 0 || self.count > MAX_COUNT {
+            return Err(RequestError::Count(self.count));
+        }
+        let classes = model.topology().classes;
+        let wanted = match self.classes {
+            Classes::All => Some(0),
+            Classes::One(class) => Some(class),
+            Classes::None => None,
+        };
+        if let Some(found) = wanted
+            && found >= u32::from(classes)
+        {
+            return Err(RequestError::Class { found, classes });
+        }
+        self.settings(0, classes).validate(&model.schedule())?;
+        Ok(())
+    }
+
+    /// What picture `index` should show, of a model with `classes` classes.
+    #[must_use]
+    pub fn class_of(&self, index: usize, classes: u16) -> Option<u8> {
+        match self.classes {
+            // A model has at most 256 classes, so both fit.
+            Classes::All => index.checked_rem(classes.into()).map(|class| class as u8),
+            Classes::One(class) => Some(class as u8),
+            Classes::None => None,
+        }
+    }
+
+    /// The sampler's settings for picture `index`.
+    #[must_use]
+    pub fn settings(&self, index: usize, classes: u16) -> Settings {
+        Settings {
+            method: self.method,
+            steps: self.steps,
+            guidance: self.guidance,
+            clip: self.clip,
+            seed: self.seed,
+            picture: index as u64,
+            class: self.class_of(index, classes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_from_text() {
+        assert_eq!("all".parse(), Ok(Classes::All));
+        assert_eq!("none".parse(), Ok(Classes::None));
+        assert_eq!("12".parse(), Ok(Classes::One(12)));
+        for wrong in ["", "seven", "-1", "1.5", "All"] {
+            assert!(wrong.parse::<Classes>().is_err(), "{wrong}");
+        }
+    }
+}
