@@ -1,0 +1,453 @@
+//! What is in a blob, and what it needs from whoever runs it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use tiny_ddpm::blob::VERSION;
+use tiny_ddpm::blob::records::{LayerInfo, Recommended, Record};
+use tiny_ddpm::unet::{Part, Shape};
+use tiny_ddpm::{Model, Prediction, ScheduleKind, Topology};
+
+use crate::model_file;
+use crate::output::print;
+
+/// Show what is in a blob, layer by layer, and what it needs: flash, RAM, work
+///
+/// Checks the blob from its first to its last byte on the way, as the chip
+/// does.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  tiny-ddpm inspect models/digits.tddpm
+  tiny-ddpm inspect models/digits.tddpm --json | jq .ram_bytes")]
+pub struct InspectArgs {
+    /// The weights, as `tiny-ddpm export` writes them
+    #[arg(value_name = "BLOB")]
+    pub blob: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what is in a blob.
+///
+/// # Errors
+/// Where it cannot be read or is not valid.
+pub fn run(args: &InspectArgs) -> Result<()> {
+    let bytes = model_file::read(&args.blob)?;
+    let model = model_file::load(&args.blob, &bytes)?;
+    let report = Report::new(&args.blob, &bytes, &model);
+    print(&if args.json {
+        serde_json::to_string_pretty(&report)? + "\n"
+    } else {
+        report.to_text()
+    })
+}
+
+/// What is in a blob.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The blob's file.
+    pub blob: PathBuf,
+    /// What its makers call it.
+    pub name: String,
+    /// Of the blob, in hexadecimal.
+    pub sha256: String,
+    /// Of the format.
+    pub format_version: u16,
+    /// Models of one shape have one.
+    pub arch_hash: String,
+    /// Bytes of the blob.
+    pub flash_bytes: usize,
+    /// Bytes of all buffers, for sampling with guidance.
+    pub ram_bytes: usize,
+    /// The same without guidance.
+    pub ram_bytes_without_guidance: usize,
+    /// What makes up `ram_bytes`.
+    pub buffers: Buffers,
+    /// Bytes of activations at the peak; part of the workspace.
+    pub activation_bytes: usize,
+    /// The layer whose output makes that peak.
+    pub peak_layer: String,
+    /// Trained numbers.
+    pub parameters: usize,
+    /// Multiply-accumulates of one run of the network: a step without
+    /// guidance.
+    pub macs_per_step: usize,
+    /// Multiply-accumulates of a picture with the recommended settings.
+    pub macs_per_picture: u64,
+    /// The noise schedule.
+    pub schedule: ScheduleKind,
+    /// T of the schedule.
+    pub timesteps: u16,
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// Sampling settings that its makers recommend.
+    pub recommended: Recommended,
+    /// The network's shape.
+    pub topology: Topology,
+    /// Bytes that belong to no layer: the header, the description, lengths,
+    /// padding and single numbers.
+    pub other_bytes: usize,
+    /// In the order in which the network runs them.
+    pub layers: Vec<Layer>,
+}
+
+/// Bytes of each buffer.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Buffers {
+    /// The network's.
+    pub workspace: usize,
+    /// x_t.
+    pub x: usize,
+    /// x̂_0.
+    pub x0_hat: usize,
+    /// The prediction without the class; only for guidance.
+    pub unconditional: usize,
+}
+
+/// A layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Layer {
+    /// Its name.
+    pub name: String,
+    /// Rows, columns and channels of its output.
+    pub output: [usize; 3],
+    /// Output channels, then kernel rows and columns of a convolution, then
+    /// input channels; rows and columns of a table. Empty without weights.
+    pub weights: Vec<usize>,
+    /// Bytes of its arrays.
+    pub bytes: usize,
+    /// Trained numbers.
+    pub parameters: usize,
+    /// Multiply-accumulates of one run.
+    pub macs: usize,
+    /// What a step of the output's integers stands for; none where the output
+    /// is `f32`.
+    pub scale: Option<f32>,
+    /// The integer that stands for 0.
+    pub zero_point: Option<i8>,
+    /// How often the scale is halved for each group of channels; empty where
+    /// all have the same.
+    pub shifts: Vec<u8>,
+}
+
+impl Report {
+    /// What is in the model whose bytes `blob` are.
+    #[must_use]
+    pub fn new(path: &Path, blob: &[u8], model: &Model<'_>) -> Self {
+        let (info, plan) = (model.info(), model.plan());
+        let mut layers = Vec::new();
+        model.for_each_layer(|layer| layers.push(Layer::new(layer)));
+        let picture = 4 * model.topology().pixels();
+        let buffers = Buffers {
+            workspace: 4 * model.workspace_words(),
+            x: picture,
+            x0_hat: picture,
+            unconditional: picture,
+        };
+        let without_guidance = buffers.workspace + buffers.x + buffers.x0_hat;
+        let recommended = info.recommended;
+        let runs = if recommended.guidance == 0.0 { 1 } else { 2 };
+        let in_layers: usize = layers.iter().map(|layer| layer.bytes).sum();
+        Self {
+            blob: path.to_owned(),
+            name: info.name.to_owned(),
+            sha256: model_file::sha256(blob),
+            format_version: VERSION,
+            arch_hash: format!("{:08x}", model.arch_hash()),
+            flash_bytes: model.blob_len(),
+            ram_bytes: without_guidance + buffers.unconditional,
+            ram_bytes_without_guidance: without_guidance,
+            buffers,
+            activation_bytes: plan.activation_bytes(),
+            peak_layer: plan.peak_layer().to_string(),
+            parameters: layers.iter().map(|layer| layer.parameters).sum(),
+            macs_per_step: plan.macs(),
+            macs_per_picture: plan.macs() as u64 * u64::from(recommended.steps) * runs,
+            schedule: info.schedule,
+            timesteps: info.timesteps,
+            prediction: info.prediction,
+            recommended,
+            topology: info.topology.clone(),
+            other_bytes: model.blob_len().saturating_sub(in_layers),
+            layers,
+        }
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<13}{value}");
+        };
+        line("model", format!("{} ({})", self.name, self.blob.display()));
+        line("SHA-256", self.sha256.clone());
+        line(
+            "format",
+            format!(
+                "version {}, architecture {}",
+                self.format_version, self.arch_hash
+            ),
+        );
+        for (index, value) in describe(&self.topology).into_iter().enumerate() {
+            line(if index == 0 { "network" } else { "" }, value);
+        }
+        line(
+            "diffusion",
+            format!(
+                "predicts {}, {} schedule, T = {}",
+                predicted(self.prediction),
+                schedule(self.schedule),
+                self.timesteps
+            ),
+        );
+        let Recommended {
+            steps,
+            guidance,
+            eta,
+        } = self.recommended;
+        line(
+            "recommended",
+            format!("{steps} DDIM steps, guidance {guidance}, eta {eta}"),
+        );
+        line(
+            "flash",
+            format!(
+                "{} bytes for {} parameters",
+                grouped(self.flash_bytes as u64),
+                grouped(self.parameters as u64)
+            ),
+        );
+        line(
+            "RAM",
+            format!(
+                "{} bytes, {} without guidance",
+                grouped(self.ram_bytes as u64),
+                grouped(self.ram_bytes_without_guidance as u64)
+            ),
+        );
+        line(
+            "",
+            format!(
+                "workspace {}, of which activations {} (most at {})",
+                grouped(self.buffers.workspace as u64),
+                grouped(self.activation_bytes as u64),
+                self.peak_layer
+            ),
+        );
+        line(
+            "",
+            format!(
+                "x_t, x0_hat and, for guidance, a second prediction: {} each",
+                grouped(self.buffers.x as u64)
+            ),
+        );
+        line(
+            "work",
+            format!(
+                "{} multiply-accumulates a step, twice that with guidance",
+                grouped(self.macs_per_step as u64)
+            ),
+        );
+        line(
+            "",
+            format!(
+                "{} a picture as recommended",
+                grouped(self.macs_per_picture)
+            ),
+        );
+        text.push('\n');
+        self.table(&mut text);
+        text
+    }
+
+    fn table(&self, text: &mut String) {
+        let mut row = |cells: [&str; 8]| {
+            let [name, output, weights, bytes, macs, scale, zero, halved] = cells;
+            let line = format!(
+                "{name:<18} {output:>10} {weights:>13} {bytes:>8} {macs:>11} {scale:>10} {zero:>5}  {halved}"
+            );
+            let _ = writeln!(text, "{}", line.trim_end());
+        };
+        row([
+            "layer", "output", "weights", "bytes", "MACs", "scale", "zero", "halved",
+        ]);
+        for layer in &self.layers {
+            let work = if layer.macs == 0 {
+                String::new()
+            } else {
+                grouped(layer.macs as u64)
+            };
+            row([
+                &layer.name,
+                &shape(&layer.output),
+                &shape(&layer.weights),
+                &grouped(layer.bytes as u64),
+                &work,
+                &layer.scale.map_or("f32".to_owned(), |s| format!("{s:.6}")),
+                &layer.zero_point.map_or(String::new(), |z| z.to_string()),
+                &halvings(&layer.shifts),
+            ]);
+        }
+        let other = grouped(self.other_bytes as u64);
+        row(["header and framing", "", "", &other, "", "", "", ""]);
+        let (bytes, macs) = (self.flash_bytes as u64, self.macs_per_step as u64);
+        row(["all", "", "", &grouped(bytes), &grouped(macs), "", "", ""]);
+    }
+}
+
+impl Layer {
+    fn new(layer: &LayerInfo<'_>) -> Self {
+        let Shape { side, channels } = layer.output;
+        // The trained arrays with the bytes of a number in each, the bytes of
+        // what goes with them, and what the output's integers stand for.
+        let (arrays, rest, quant) = match &layer.record {
+            Record::Linear(r) => (vec![(r.weights, 2), (r.bias, 4)], r.scales.len(), None),
+            Record::Table(r) => (vec![(r.values, 2)], 4, None),
+            Record::Input(r) => (Vec::new(), 0, Some(r.output)),
+            Record::Norm(r) => (vec![(r.gains, 4), (r.offsets, 4)], 0, Some(r.output)),
+            Record::Conv(r) => {
+                let arrays = vec![(r.weights, 1), (r.bias, 4)];
+                let rest = r.multipliers.len() + r.shifts.len();
+                (arrays, rest, Some(r.output))
+            }
+            Record::Mix(r) => (Vec::new(), 0, Some(r.output)),
+            Record::Output(r) => (vec![(r.weights, 1), (r.bias, 4)], r.scales.len(), None),
+            _ => (Vec::new(), 0, None),
+        };
+        Self {
+            name: layer.site.to_string(),
+            output: [side, side, channels],
+            weights: weights(layer),
+            bytes: arrays.iter().map(|(array, _)| array.len()).sum::<usize>() + rest,
+            parameters: arrays.iter().map(|(array, size)| array.len() / size).sum(),
+            macs: layer.macs,
+            scale: quant.map(|quant| quant.scale),
+            zero_point: quant.map(|quant| quant.zero_point),
+            shifts: match &layer.record {
+                Record::Conv(r) => r.shifts.to_vec(),
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+fn weights(layer: &LayerInfo<'_>) -> Vec<usize> {
+    let outputs = layer.output.channels;
+    match &layer.record {
+        Record::Linear(_) => vec![outputs, layer.fan_in],
+        Record::Table(table) => vec![table.values.len() / (2 * outputs).max(1), outputs],
+        Record::Conv(_) | Record::Output(_) => {
+            let side = match layer.site.part {
+                Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project => 1,
+                _ => 3,
+            };
+            vec![outputs, side, side, layer.fan_in / (side * side)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn describe(topology: &Topology) -> Vec<String> {
+    let size = topology.image_size;
+    let mut side = topology.side();
+    let mut levels = Vec::new();
+    for level in &topology.levels {
+        let attention = if level.attention {
+            " with attention"
+        } else {
+            ""
+        };
+        levels.push(format!("{side}x{side}x{}{attention}", level.channels));
+        side /= 2;
+    }
+    let middle = if topology.mid_attention {
+        format!(", middle attention of {} heads", topology.heads)
+    } else {
+        String::new()
+    };
+    let classes = match topology.classes {
+        0 => "no classes".to_owned(),
+        classes => format!("{classes} classes"),
+    };
+    vec![
+        format!(
+            "{size}x{size} pixels, {classes}, patches of {0}x{0}",
+            topology.patch
+        ),
+        format!(
+            "levels {}; {} residual block{} each{middle}",
+            levels.join(", "),
+            topology.blocks,
+            if topology.blocks == 1 { "" } else { "s" }
+        ),
+        format!(
+            "{} time features, embedding of {}, normalisation groups of {} channels",
+            topology.time_features, topology.embedding, topology.group_channels
+        ),
+    ]
+}
+
+fn predicted(prediction: Prediction) -> &'static str {
+    match prediction {
+        Prediction::Epsilon => "epsilon",
+        Prediction::X0 => "x_0",
+        Prediction::V => "v",
+        _ => "something else",
+    }
+}
+
+fn schedule(kind: ScheduleKind) -> String {
+    match kind {
+        ScheduleKind::Linear {
+            beta_start,
+            beta_end,
+        } => format!("linear ({beta_start} to {beta_end})"),
+        ScheduleKind::Cosine => "cosine".to_owned(),
+        _ => "another".to_owned(),
+    }
+}
+
+fn shape(lengths: &[usize]) -> String {
+    let lengths: Vec<String> = lengths.iter().map(usize::to_string).collect();
+    lengths.join("x")
+}
+
+/// How often each group's scale is halved, if any is.
+fn halvings(shifts: &[u8]) -> String {
+    if shifts.iter().all(|&shift| shift == 0) {
+        return String::new();
+    }
+    let shifts: Vec<String> = shifts.iter().map(u8::to_string).collect();
+    shifts.join(" ")
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_apart() {
+        let numbers = [0, 12, 123, 1234, 123_456, 1_234_567].map(grouped);
+        let expected = ["0", "12", "123", "1,234", "123,456", "1,234,567"];
+        assert_eq!(numbers, expected);
+    }
+}
