@@ -5,4 +5,11 @@ pub mod config;
 #[cfg(feature = "train")]
 pub mod data;
 #[cfg(feature = "train")]
+pub mod export;
+pub mod inspect;
+pub mod model_file;
+pub mod output;
+pub mod quant;
+pub mod sample;
+#[cfg(feature = "train")]
 pub mod train;

@@ -2,29 +2,77 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tiny_ddpm_train::{inspect, sample};
 
-/// Trains, exports, samples and inspects tiny-ddpm models.
-#[derive(Parser)]
-#[command(version)]
+/// Diffusion models for microcontrollers: train, export, sample, inspect.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+const EXAMPLES: &str = "\
+Examples:
+  tiny-ddpm sample models/digits.tddpm          ten digits, in the terminal and in out/samples
+  tiny-ddpm inspect models/digits.tddpm         what is in a model and what it needs
+  tiny-ddpm train --preset digits --out runs/digits
+  tiny-ddpm export runs/digits --out digits.tddpm
+Each command explains itself: tiny-ddpm sample --help";
+
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a network
     #[cfg(feature = "train")]
     Train(tiny_ddpm_train::train::command::TrainArgs),
+    #[cfg(feature = "train")]
+    Export(tiny_ddpm_train::export::ExportArgs),
+    /// Train a network (not in this one: cargo build --release -p tiny-ddpm-train)
+    #[cfg(not(feature = "train"))]
+    Train(NotBuilt),
+    /// Quantise a run's weights and write the blob (not in this one, either)
+    #[cfg(not(feature = "train"))]
+    Export(NotBuilt),
+    Sample(sample::SampleArgs),
+    Inspect(inspect::InspectArgs),
+}
+
+/// A command that this build lacks, with whatever was meant for it.
+#[cfg(not(feature = "train"))]
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct NotBuilt {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _arguments: Vec<std::ffi::OsString>,
+}
+
+#[cfg(not(feature = "train"))]
+fn not_built(command: &str) -> Result<ExitCode> {
+    anyhow::bail!(
+        "this tiny-ddpm was built without `{command}`; build one with it by
+  cargo build --release -p tiny-ddpm-train                    to compute on the CPU
+  cargo build --release -p tiny-ddpm-train --features wgpu    for a GPU, too"
+    )
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        #[cfg(feature = "train")]
+        Command::Train(args) => tiny_ddpm_train::train::command::run(&args),
+        #[cfg(feature = "train")]
+        Command::Export(args) => tiny_ddpm_train::export::run(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(not(feature = "train"))]
+        Command::Train(_) => not_built("train"),
+        #[cfg(not(feature = "train"))]
+        Command::Export(_) => not_built("export"),
+        Command::Sample(args) => sample::run(&args),
+        Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+    }
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        #[cfg(feature = "train")]
-        Command::Train(args) => tiny_ddpm_train::train::command::run(&args),
-    };
-    result.unwrap_or_else(|error| {
+    run(Cli::parse().command).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

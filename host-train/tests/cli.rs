@@ -1,0 +1,542 @@
+//! `tiny-ddpm sample` and `tiny-ddpm inspect` as a user meets them: the files,
+//! what is printed, and a message for everything that can be wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use npyz::NpyFile;
+use serde_json::Value;
+use tempfile::TempDir;
+use tiny_ddpm::picture::{picture_hash, to_pixels};
+use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Unet};
+
+/// The model that these tests use.
+fn blob() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits.tddpm")
+}
+
+fn tool() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tiny-ddpm"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The tool with these arguments, to its end.
+fn run(args: &[&str]) -> Output {
+    tool().args(args).output().unwrap()
+}
+
+/// `tiny-ddpm sample` with the test's model.
+fn sample(out: &Path, args: &[&str]) -> Output {
+    let mut command = tool();
+    command.arg("sample").arg(blob()).arg("--out").arg(out);
+    command.args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// Expects failure with these words and without a panic.
+#[track_caller]
+fn refused(output: &Output, words: &[&str]) {
+    let message = stderr(output);
+    assert!(!output.status.success(), "was accepted");
+    assert!(!message.contains("panicked"), "{message}");
+    for word in words {
+        assert!(message.contains(word), "should say {word:?}: {message}");
+    }
+}
+
+fn array(path: &Path) -> (Vec<u64>, Vec<u8>) {
+    let bytes = fs::read(path).unwrap();
+    let array = NpyFile::new(&bytes[..]).unwrap();
+    (array.shape().to_vec(), array.into_vec().unwrap())
+}
+
+fn labels(out: &Path) -> Vec<i64> {
+    let bytes = fs::read(out.join("labels.npy")).unwrap();
+    NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn writes_arrays_hashes_a_grid_and_an_animation() {
+    let out = TempDir::new().unwrap();
+    let output = sample(out.path(), &["--count", "12", "--steps", "2", "--gif"]);
+    succeeded(&output);
+    let expected = [
+        "denoising.gif",
+        "grid.png",
+        "hashes.csv",
+        "images.npy",
+        "labels.npy",
+    ];
+    assert_eq!(names(out.path()), expected);
+
+    let (shape, images) = array(&out.path().join("images.npy"));
+    assert_eq!(shape, [12, 28, 28]);
+    assert_eq!(labels(out.path()), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
+    let hashes: Vec<String> = images
+        .chunks(28 * 28)
+        .map(|picture| format!("{:08x}", picture_hash(picture)))
+        .collect();
+    let csv = fs::read_to_string(out.path().join("hashes.csv")).unwrap();
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("picture,class,hash,state"));
+    for (index, (line, hash)) in lines.zip(&hashes).enumerate() {
+        let start = format!("{index},{},{hash},", index % 10);
+        assert!(line.starts_with(&start), "{line} should be {start}...");
+    }
+
+    let text = stdout(&output);
+    let all = format!("{:08x}", picture_hash(&images));
+    let drawn = hashes.iter().take(10);
+    for word in drawn.chain([&all]).map(String::as_str).chain(expected) {
+        assert!(text.contains(word), "{word} is missing in\n{text}");
+    }
+    assert!(text.contains(['▀', '▄', '█']), "no drawing in\n{text}");
+
+    let png = fs::File::open(out.path().join("grid.png")).unwrap();
+    let png = png::Decoder::new(std::io::BufReader::new(png));
+    let mut png = png.read_info().unwrap();
+    let mut grey = vec![0; png.output_buffer_size().unwrap()];
+    let info = png.next_frame(&mut grey).unwrap();
+    // Ten columns and two rows.
+    assert!(info.width > 4 * info.height && info.width >= 10 * 28);
+
+    let gif = fs::File::open(out.path().join("denoising.gif")).unwrap();
+    let mut gif = gif::DecodeOptions::new().read_info(gif).unwrap();
+    let mut delays = Vec::new();
+    while let Some(frame) = gif.read_next_frame().unwrap() {
+        delays.push(frame.delay);
+    }
+    // The noise and two steps, the last of which stays.
+    assert_eq!(delays.len(), 3);
+    assert!(delays[2] > delays[1]);
+}
+
+#[test]
+fn json_says_the_same_and_nothing_else() {
+    let out = TempDir::new().unwrap();
+    let args = ["--class", "3", "--count", "2", "--steps", "3", "--json"];
+    let output = sample(out.path(), &args);
+    succeeded(&output);
+    assert!(stderr(&output).is_empty(), "{}", stderr(&output));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (_, images) = array(&out.path().join("images.npy"));
+    assert_eq!(json["hash"], format!("{:08x}", picture_hash(&images)));
+    assert_eq!(json["steps"], 3);
+    assert_eq!(json["sampler"], "ddim");
+    assert_eq!(json["pictures"].as_array().unwrap().len(), 2);
+    for (index, picture) in images.chunks(28 * 28).enumerate() {
+        let row = &json["pictures"][index];
+        assert_eq!(row["picture"], index);
+        assert_eq!(row["class"], 3);
+        assert_eq!(row["hash"], format!("{:08x}", picture_hash(picture)));
+    }
+    for file in json["files"].as_array().unwrap() {
+        assert!(Path::new(file.as_str().unwrap()).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn quiet_prints_nothing() {
+    let out = TempDir::new().unwrap();
+    let output = sample(out.path(), &["--count", "1", "--steps", "1", "--quiet"]);
+    succeeded(&output);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty());
+}
+
+#[test]
+fn neither_threads_nor_count_change_a_picture() {
+    let images = |threads: &str, count: &str| {
+        let out = TempDir::new().unwrap();
+        let mut command = tool();
+        command.env("RAYON_NUM_THREADS", threads);
+        command.arg("sample").arg(blob()).arg("--out");
+        command.arg(out.path()).args(["--count", count]);
+        command.args(["--steps", "2", "--eta", "1", "--seed", "5"]);
+        succeeded(&command.output().unwrap());
+        array(&out.path().join("images.npy")).1
+    };
+    let one = images("1", "11");
+    assert_eq!(one, images("4", "11"));
+    let fewer = images("3", "4");
+    assert_eq!(fewer, one[..fewer.len()]);
+}
+
+#[test]
+fn a_picture_is_what_core_makes_of_its_settings() {
+    let out = TempDir::new().unwrap();
+    let args = ["--seed", "9", "--steps", "3", "--guidance", "0.25"];
+    succeeded(&sample(out.path(), &args));
+    let (_, images) = array(&out.path().join("images.npy"));
+
+    let bytes = fs::read(blob()).unwrap();
+    let model = Model::load(&bytes).unwrap();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let [mut x, mut x0_hat, mut unconditional] = [[0.0; 28 * 28]; 3];
+    let settings = Settings {
+        method: Method::Ddim {
+            eta: model.info().recommended.eta,
+        },
+        steps: 3,
+        guidance: 0.25,
+        clip: true,
+        seed: 9,
+        picture: 7,
+        class: Some(7),
+    };
+    let buffers = Buffers {
+        x: &mut x,
+        x0_hat: &mut x0_hat,
+        unconditional: &mut unconditional,
+    };
+    let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
+    while sampler.step(&mut unet).unwrap().is_some() {}
+    let mut seventh = [0; 28 * 28];
+    to_pixels(sampler.x(), &mut seventh);
+    assert_eq!(images[7 * 28 * 28..][..28 * 28], seventh);
+}
+
+#[test]
+fn every_setting_counts() {
+    let hash = |args: &[&str]| {
+        let out = TempDir::new().unwrap();
+        let all = [&["--count", "2", "--json"], args].concat();
+        let output = sample(out.path(), &all);
+        succeeded(&output);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["hash"].as_str().unwrap().to_owned()
+    };
+    let settings: [&[&str]; 10] = [
+        &["--steps", "4"],
+        &["--steps", "5"],
+        &["--steps", "4", "--seed", "2"],
+        &["--steps", "4", "--eta", "0.9"],
+        &["--steps", "4", "--guidance", "0"],
+        &["--steps", "4", "--no-clip"],
+        &["--steps", "4", "--class", "8"],
+        &["--steps", "4", "--class", "none"],
+        &["--steps", "4", "--sampler", "ddpm"],
+        &["--steps", "4", "--sampler", "ddpm", "--variance", "beta"],
+    ];
+    let mut hashes: Vec<String> = settings.iter().map(|args| hash(args)).collect();
+    assert_eq!(hash(settings[0]), hashes[0]);
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), settings.len());
+}
+
+#[test]
+fn labels_say_what_was_asked_for() {
+    let out = TempDir::new().unwrap();
+    succeeded(&sample(out.path(), &["--class", "none", "--steps", "1"]));
+    assert_eq!(labels(out.path()), [-1; 16]);
+    succeeded(&sample(out.path(), &["--class", "7", "--steps", "1"]));
+    assert_eq!(labels(out.path()), [7; 16]);
+    succeeded(&sample(out.path(), &["--class", "all", "--steps", "1"]));
+    assert_eq!(labels(out.path()), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn replaces_its_own_files_and_no_others() {
+    let out = TempDir::new().unwrap();
+    fs::write(out.path().join("thesis.txt"), "precious").unwrap();
+    succeeded(&sample(out.path(), &["--steps", "1", "--gif"]));
+    assert_eq!(names(out.path()).len(), 6);
+    succeeded(&sample(out.path(), &["--steps", "1", "--count", "3"]));
+    // An animation of other pictures would be misleading.
+    assert_eq!(names(out.path()).len(), 5);
+    assert_eq!(array(&out.path().join("images.npy")).0, [3, 28, 28]);
+    let thesis = fs::read_to_string(out.path().join("thesis.txt")).unwrap();
+    assert_eq!(thesis, "precious");
+}
+
+#[test]
+fn wrong_settings() {
+    let cases: [(&[&str], &[&str]); 24] = [
+        (&["--class", "12"], &["class 12", "0 to 9"]),
+        (&["--class", "300"], &["class 300", "0 to 9"]),
+        (&["--class", "seven"], &["seven", "all", "none"]),
+        (&["--class", "-1"], &["-1", "all", "none"]),
+        (&["--steps", "0"], &["0 steps", "1 to", "1000"]),
+        (&["--steps", "1001"], &["1001 steps", "1000"]),
+        (&["--steps", "70000"], &["70000", "--steps", "too large"]),
+        (&["--steps", "-3"], &["-3", "--steps", "whole number"]),
+        (&["--steps", "2.5"], &["2.5", "--steps", "whole number"]),
+        (&["--eta", "2"], &["eta 2", "0 to 1"]),
+        (&["--eta", "-0.5"], &["eta -0.5", "0 to 1"]),
+        (&["--eta", "NaN"], &["eta NaN", "0 to 1"]),
+        (&["--guidance", "-1"], &["guidance -1", "0 to 100"]),
+        (&["--guidance", "NaN"], &["guidance NaN", "0 to 100"]),
+        (&["--guidance", "inf"], &["guidance inf", "0 to 100"]),
+        (&["--guidance", "strong"], &["strong", "--guidance"]),
+        (
+            &["--guidance", "0.5", "--class", "none"],
+            &["guidance", "class"],
+        ),
+        (&["--count", "0"], &["0 pictures", "1 to"]),
+        (&["--count", "2000000"], &["2000000 pictures", "1 to"]),
+        (&["--count", "some"], &["some", "--count", "whole number"]),
+        (&["--sampler", "euler"], &["euler", "ddim", "ddpm"]),
+        (&["--sampler", "ddpm", "--eta", "1"], &["--eta", "DDIM"]),
+        (&["--variance", "beta"], &["--variance", "DDPM"]),
+        (&["--colour", "red"], &["--colour"]),
+    ];
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    for (args, words) in cases {
+        let output = sample(&out, args);
+        refused(&output, words);
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(!out.exists(), "{args:?} left a folder behind");
+    }
+}
+
+#[test]
+fn wrong_places_to_write_to() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    let args = ["--count", "1", "--steps", "1"];
+    refused(&sample(&file, &args), &["file", "folder"]);
+    refused(&sample(&file.join("out"), &args), &["out", "folder"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+
+    // One of the files cannot be put in its place: none is left half-written.
+    let out = folder.path().join("out");
+    fs::create_dir_all(out.join("images.npy/taken")).unwrap();
+    refused(&sample(&out, &args), &["images.npy"]);
+    assert_eq!(names(&out), ["images.npy"]);
+}
+
+/// Both commands, given a file with these bytes.
+#[track_caller]
+fn refused_blob(bytes: &[u8], words: &[&str]) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("broken.tddpm");
+    fs::write(&path, bytes).unwrap();
+    let (path, out) = (path.to_str().unwrap(), folder.path().join("out"));
+    let words = [&["broken.tddpm"], words].concat();
+    for args in [
+        &["inspect", path] as &[&str],
+        &["inspect", path, "--json"],
+        &["sample", path, "--out", out.to_str().unwrap()],
+    ] {
+        let output = run(args);
+        refused(&output, &words);
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn broken_blobs() {
+    let good = fs::read(blob()).unwrap();
+    let changed = |at: usize| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    refused_blob(&[], &["empty"]);
+    refused_blob(&good[..31], &["too short", "31", "copy or export"]);
+    refused_blob(&good[..good.len() - 1], &["too short", "copy or export"]);
+    let longer = [&good[..], &[0]].concat();
+    refused_blob(&longer, &["too long", "copy or export"]);
+    refused_blob(b"a letter to a friend, in many words", &["magic", "export"]);
+    refused_blob(&changed(8), &["version", "export it again"]);
+    refused_blob(&changed(13), &["header damaged", "copy or export"]);
+    refused_blob(&changed(good.len() / 2), &["body damaged", "CRC"]);
+}
+
+#[test]
+fn blobs_that_are_no_files() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for command in ["inspect", "sample"] {
+        refused(&run(&[command, folder]), &[folder, "is a folder"]);
+        refused(
+            &run(&[command, "no/such.tddpm"]),
+            &["no/such.tddpm", "open"],
+        );
+        refused(&run(&[command]), &["BLOB"]);
+    }
+}
+
+#[test]
+fn inspect_counts_every_byte() {
+    let bytes = fs::read(blob()).unwrap();
+    let model = Model::load(&bytes).unwrap();
+    let path = blob();
+    let output = run(&["inspect", path.to_str().unwrap(), "--json"]);
+    succeeded(&output);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |value: &Value| usize::try_from(value.as_u64().unwrap()).unwrap();
+
+    let layers = json["layers"].as_array().unwrap();
+    let sum = |key: &str| {
+        layers
+            .iter()
+            .map(|layer| number(&layer[key]))
+            .sum::<usize>()
+    };
+    assert_eq!(number(&json["flash_bytes"]), bytes.len());
+    let other = number(&json["other_bytes"]);
+    assert_eq!(sum("bytes") + other, bytes.len());
+    assert!(other < bytes.len() / 50, "{other}");
+    assert_eq!(sum("macs"), number(&json["macs_per_step"]));
+    assert_eq!(sum("parameters"), number(&json["parameters"]));
+
+    let picture = 4 * model.topology().pixels();
+    let workspace = 4 * model.workspace_words();
+    assert_eq!(number(&json["ram_bytes"]), workspace + 3 * picture);
+    assert_eq!(
+        number(&json["ram_bytes_without_guidance"]),
+        workspace + 2 * picture
+    );
+    assert_eq!(json["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(json["arch_hash"], format!("{:08x}", model.arch_hash()));
+    assert_eq!(json["name"], model.info().name);
+    for layer in layers {
+        let lengths = layer["weights"].as_array().unwrap();
+        let weights: usize = lengths.iter().map(number).product();
+        if !lengths.is_empty() {
+            assert!(weights <= number(&layer["bytes"]), "{layer}");
+            assert!(weights <= number(&layer["parameters"]), "{layer}");
+        }
+    }
+}
+
+#[test]
+fn inspect_shows_every_layer() {
+    let path = blob();
+    let output = run(&["inspect", path.to_str().unwrap()]);
+    succeeded(&output);
+    let text = stdout(&output);
+    let bytes = fs::read(&path).unwrap();
+    Model::load(&bytes).unwrap().for_each_layer(|layer| {
+        let name = layer.site.to_string();
+        let shown = text
+            .lines()
+            .any(|line| line.split(' ').next() == Some(&name));
+        assert!(shown, "{name} is missing in\n{text}");
+    });
+    for word in ["SHA-256", "flash", "RAM", "multiply-accumulates"] {
+        assert!(text.contains(word), "{word} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = run(&["--help"]);
+    succeeded(&help);
+    for word in ["train", "export", "sample", "inspect", "Examples"] {
+        assert!(stdout(&help).contains(word), "{word}");
+    }
+    for command in ["sample", "inspect"] {
+        let help = run(&[command, "--help"]);
+        succeeded(&help);
+        let examples = format!("tiny-ddpm {command} models/digits.tddpm");
+        assert!(stdout(&help).contains(&examples), "{}", stdout(&help));
+    }
+    let version = run(&["--version"]);
+    assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
+    refused(&run(&["draw"]), &["draw"]);
+    refused(&run(&[]), &["Usage"]);
+}
+
+#[test]
+#[cfg(not(feature = "train"))]
+fn commands_that_are_not_built_in_say_how_to_get_them() {
+    for args in [
+        &["train", "--preset", "digits"] as &[&str],
+        &["train"],
+        &["train", "--help"],
+        &["export", "runs/digits", "--out", "digits.tddpm"],
+    ] {
+        let words = [
+            "without",
+            args[0],
+            "cargo build --release -p tiny-ddpm-train",
+        ];
+        refused(&run(args), &words);
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let mut child = tool()
+        .arg("inspect")
+        .arg(blob())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    succeeded(&output);
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = tool()
+        .arg("inspect")
+        .arg(blob())
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    refused(&output, &["standard output"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_nothing_half_written() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let mut child = tool()
+        .arg("sample")
+        .arg(blob())
+        .arg("--out")
+        .arg(&out)
+        .args(["--count", "100000", "--steps", "1000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Made when everything is checked and before the first step.
+    while !out.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    refused(&output, &["stopped", "nothing was written"]);
+    assert!(names(&out).is_empty(), "{:?}", names(&out));
+}
