@@ -60,7 +60,7 @@ fn target_dir() -> PathBuf {
 #[must_use]
 pub fn cargo(toolchain: Toolchain, subcommand: &str) -> Command {
     let folder = crate::root().join("firmware");
-    let mut cargo = toolchain.cargo(subcommand, CORTEX_M4);
+    let mut cargo = toolchain.cargo(subcommand, &[CORTEX_M4]);
     cargo
         .args(["--release", "--locked"])
         // Not where an outer cargo builds for the host.

@@ -53,9 +53,9 @@ pub enum Purpose {
 }
 
 impl Toolchain {
-    /// A cargo command for `target`, such as `build` or `clippy`.
+    /// A cargo command for `targets`, such as `build` or `clippy`.
     #[must_use]
-    pub fn cargo(self, subcommand: &str, target: &str) -> Command {
+    pub fn cargo(self, subcommand: &str, targets: &[&str]) -> Command {
         let mut cargo = match self {
             Self::Rustup => {
                 let mut cargo = command("cargo");
@@ -86,7 +86,7 @@ impl Toolchain {
         cargo
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .args(["--target", target]);
+            .args(targets.iter().flat_map(|target| ["--target", target]));
         cargo
     }
 
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn debian_builds_core_from_source_with_its_own_compiler() {
-        let cargo = Toolchain::Debian.cargo("build", CORTEX_M4);
+        let cargo = Toolchain::Debian.cargo("build", &[CORTEX_M4]);
         let line = crate::shell::line(&cargo);
         assert!(line.contains("RUSTC=/usr/bin/rustc"), "{line}");
         assert!(

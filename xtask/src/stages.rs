@@ -10,7 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// All backends at once, everywhere the same: Burn is built once.
-const BACKENDS: &str = "tiny-ddpm-train/flex,tiny-ddpm-train/ndarray,tiny-ddpm-train/wgpu";
+const BACKENDS: &str = "tiny-ddpm-train/flex,tiny-ddpm-train/ndarray,tiny-ddpm-train/wgpu,\
+     tiny-ddpm-tests/flex,tiny-ddpm-tests/ndarray";
+
+/// Says how to build what only the slower backends need.
+const PROFILE: &str = "xtask/test-profile.toml";
 
 /// How much to test.
 #[derive(Args, Clone, Copy, Debug)]
@@ -44,14 +48,9 @@ impl Stages {
         let toolchain = self.stage("set-up", || setup::ensure(Purpose::Test))?;
         self.stage("formatting", formatting)?;
         self.stage("core, with overflow checks", || {
-            run(cargo("test").args(["--package", "tiny-ddpm"]))
+            run(cargo("test").args(["--locked", "--package", "tiny-ddpm"]))
         })?;
-        self.stage("core on other targets", || {
-            OTHER_TARGETS
-                .iter()
-                .chain(&[CORTEX_M4])
-                .try_for_each(|target| core_alone(toolchain, target))
-        })?;
+        self.stage("core on every target", || core_alone(toolchain))?;
         self.stage("firmware", || firmware_lints(toolchain))?;
         self.stage("clippy", || lints(options.fast))?;
         if !options.fast {
@@ -59,7 +58,7 @@ impl Stages {
             self.stage("all crates, all backends", all_crates)?;
         }
         self.stage("the emulated chip", || {
-            run(cargo("test").args(["--profile", "xtask", "--package", "xtask"]))
+            run(cargo("test").args(["--locked", "--profile", "xtask", "--package", "xtask"]))
         })
     }
 
@@ -99,9 +98,10 @@ fn formatting() -> Result<()> {
 }
 
 /// `core` as somebody else's firmware would use it.
-fn core_alone(toolchain: Toolchain, target: &str) -> Result<()> {
+fn core_alone(toolchain: Toolchain) -> Result<()> {
+    let [a, b, c] = OTHER_TARGETS;
     run(toolchain
-        .cargo("build", target)
+        .cargo("build", &[CORTEX_M4, a, b, c])
         .args(["--release", "--locked", "--package", "tiny-ddpm"])
         .args(["--features", "defmt", "--target-dir", "firmware/target"])
         .current_dir(root()))
@@ -134,14 +134,14 @@ fn lints(fast: bool) -> Result<()> {
     }
     run(cargo("clippy")
         .args(["--release", "--locked", "--workspace", "--all-targets"])
-        .args(["--features", BACKENDS])
+        .args(["--features", BACKENDS, "--config", PROFILE])
         .args(deny))
 }
 
 fn documentation() -> Result<()> {
     run(cargo("doc")
         .args(["--release", "--locked", "--workspace", "--no-deps"])
-        .args(["--features", BACKENDS])
+        .args(["--features", BACKENDS, "--config", PROFILE])
         .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
@@ -150,7 +150,7 @@ fn all_crates() -> Result<()> {
     let runtime = tempfile::tempdir()?;
     let mut test = cargo("test");
     test.args(["--release", "--locked", "--workspace", "--exclude", "xtask"])
-        .args(["--features", BACKENDS]);
+        .args(["--features", BACKENDS, "--config", PROFILE]);
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         test.env("XDG_RUNTIME_DIR", runtime.path());
     }
