@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
+use std::ops::Range;
 
 use anyhow::{Context, Result};
 
@@ -10,8 +11,10 @@ use anyhow::{Context, Result};
 const GAP: usize = 2;
 /// Columns of a terminal whose width is not known.
 const DEFAULT_WIDTH: usize = 120;
-/// Pixels from this on count as part of the picture.
+/// Pixels from this on are seen as grey.
 const VISIBLE: u8 = 40;
+/// Pixels from this on are on, where they can only be on or off.
+const ON: u8 = 128;
 
 /// Writes to standard output. A reader who has seen enough, like `head`, is no
 /// error.
@@ -66,7 +69,8 @@ impl Drawing<'_> {
     /// terminal is wide. Margins that are dark in all of them are left out.
     #[must_use]
     pub fn draw_all(drawings: &[Self], size: usize, style: Style) -> String {
-        let (rows, columns) = visible(drawings, size);
+        let seen = if style.greys { VISIBLE } else { ON };
+        let (rows, columns) = visible(drawings, size, seen);
         let captions = drawings.iter().map(|d| d.caption.chars().count());
         let width = captions.max().unwrap_or(0).max(columns.len());
         let side_by_side = ((style.width + GAP) / (width + GAP)).max(1);
@@ -99,19 +103,19 @@ impl Drawing<'_> {
 }
 
 /// Rows and columns that show something in any of the pictures.
-fn visible(
-    drawings: &[Drawing<'_>],
-    size: usize,
-) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+fn visible(drawings: &[Drawing<'_>], size: usize, seen: u8) -> (Range<usize>, Range<usize>) {
     let mut bright = vec![false; size * size];
     for drawing in drawings {
         for (bright, &pixel) in bright.iter_mut().zip(drawing.pixels) {
-            *bright |= pixel >= VISIBLE;
+            *bright |= pixel >= seen;
         }
     }
     let span = |any: &dyn Fn(usize) -> bool| {
         let first = (0..size).find(|&i| any(i)).unwrap_or(0);
-        let last = (0..size).rev().find(|&i| any(i)).unwrap_or(size - 1);
+        let last = (0..size)
+            .rev()
+            .find(|&i| any(i))
+            .unwrap_or(size.saturating_sub(1));
         first..last + 1
     };
     let rows = span(&|y| (0..size).any(|x| bright[y * size + x]));
@@ -131,7 +135,7 @@ fn draw_line(text: &mut String, halves: impl Iterator<Item = (u8, u8)>, greys: b
             }
             text.push('▀');
         } else {
-            text.push(match (upper >= 128, lower >= 128) {
+            text.push(match (upper >= ON, lower >= ON) {
                 (false, false) => ' ',
                 (true, false) => '▀',
                 (false, true) => '▄',
