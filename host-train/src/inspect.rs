@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
-use tiny_ddpm::blob::records::{LayerInfo, Recommended, Record};
+use tiny_ddpm::blob::records::{Channels, LayerInfo, Recommended, Record};
 use tiny_ddpm::unet::{Part, Shape};
 use tiny_ddpm::{Model, Prediction, ScheduleKind, Topology};
 
@@ -125,14 +125,11 @@ pub struct Layer {
     pub parameters: usize,
     /// Multiply-accumulates of one run.
     pub macs: usize,
-    /// What a step of the output's integers stands for; none where the output
-    /// is `f32`.
-    pub scale: Option<f32>,
-    /// The integer that stands for 0.
-    pub zero_point: Option<i8>,
-    /// How often the scale is halved for each group of channels; empty where
-    /// all have the same.
-    pub shifts: Vec<u8>,
+    /// What a step of the output's integers stands for: one for all channels or
+    /// one for each; none where the output is `f32`.
+    pub scales: Vec<f32>,
+    /// The integers that stand for 0, as many.
+    pub zero_points: Vec<i16>,
 }
 
 impl Report {
@@ -267,15 +264,21 @@ impl Report {
     }
 
     fn table(&self, text: &mut String) {
-        let mut row = |cells: [&str; 8]| {
-            let [name, output, weights, bytes, macs, scale, zero, halved] = cells;
+        let mut row = |cells: [&str; 7]| {
+            let [name, output, weights, bytes, macs, scale, zero] = cells;
             let line = format!(
-                "{name:<18} {output:>10} {weights:>13} {bytes:>8} {macs:>11} {scale:>10} {zero:>5}  {halved}"
+                "{name:<18} {output:>10} {weights:>13} {bytes:>8} {macs:>11}  {scale:<18}  {zero}"
             );
             let _ = writeln!(text, "{}", line.trim_end());
         };
         row([
-            "layer", "output", "weights", "bytes", "MACs", "scale", "zero", "halved",
+            "layer",
+            "output",
+            "weights",
+            "bytes",
+            "MACs",
+            "scale",
+            "zero point",
         ]);
         for layer in &self.layers {
             let work = if layer.macs == 0 {
@@ -289,15 +292,18 @@ impl Report {
                 &shape(&layer.weights),
                 &grouped(layer.bytes as u64),
                 &work,
-                &layer.scale.map_or("f32".to_owned(), |s| format!("{s:.6}")),
-                &layer.zero_point.map_or(String::new(), |z| z.to_string()),
-                &halvings(&layer.shifts),
+                &range(&layer.scales, |scale| format!("{scale:.5}")),
+                &if layer.zero_points.is_empty() {
+                    String::new()
+                } else {
+                    range(&layer.zero_points, |zero| zero.to_string())
+                },
             ]);
         }
         let other = grouped(self.other_bytes as u64);
-        row(["header and framing", "", "", &other, "", "", "", ""]);
+        row(["header and framing", "", "", &other, "", "", ""]);
         let (bytes, macs) = (self.flash_bytes as u64, self.macs_per_step as u64);
-        row(["all", "", "", &grouped(bytes), &grouped(macs), "", "", ""]);
+        row(["all", "", "", &grouped(bytes), &grouped(macs), "", ""]);
     }
 }
 
@@ -306,17 +312,17 @@ impl Layer {
         let Shape { side, channels } = layer.output;
         // The trained arrays with the bytes of a number in each, the bytes of
         // what goes with them, and what the output's integers stand for.
-        let (arrays, rest, quant) = match &layer.record {
+        let (arrays, rest, quant): (_, _, Option<Channels<'_>>) = match &layer.record {
             Record::Linear(r) => (vec![(r.weights, 2), (r.bias, 4)], r.scales.len(), None),
             Record::Table(r) => (vec![(r.values, 2)], 4, None),
-            Record::Input(r) => (Vec::new(), 0, Some(r.output)),
-            Record::Norm(r) => (vec![(r.gains, 4), (r.offsets, 4)], 0, Some(r.output)),
+            Record::Input(r) => (Vec::new(), 0, Some(r.output.into())),
+            Record::Norm(r) => (vec![(r.gains, 4), (r.offsets, 4)], 0, Some(r.output.into())),
             Record::Conv(r) => {
                 let arrays = vec![(r.weights, 1), (r.bias, 4)];
-                let rest = r.multipliers.len() + r.shifts.len();
-                (arrays, rest, Some(r.output))
+                let rest = r.multipliers.len() + r.shifts.len() + r.zero_points.len();
+                (arrays, rest, Some(r.output()))
             }
-            Record::Mix(r) => (Vec::new(), 0, Some(r.output)),
+            Record::Mix(r) => (Vec::new(), 0, Some(r.output.into())),
             Record::Output(r) => (vec![(r.weights, 1), (r.bias, 4)], r.scales.len(), None),
             _ => (Vec::new(), 0, None),
         };
@@ -327,12 +333,16 @@ impl Layer {
             bytes: arrays.iter().map(|(array, _)| array.len()).sum::<usize>() + rest,
             parameters: arrays.iter().map(|(array, size)| array.len() / size).sum(),
             macs: layer.macs,
-            scale: quant.map(|quant| quant.scale),
-            zero_point: quant.map(|quant| quant.zero_point),
-            shifts: match &layer.record {
-                Record::Conv(r) => r.shifts.to_vec(),
-                _ => Vec::new(),
-            },
+            scales: quant.map_or_else(Vec::new, |quant| {
+                (0..quant.shifts.len().max(1))
+                    .map(|channel| quant.step(channel))
+                    .collect()
+            }),
+            zero_points: quant.map_or_else(Vec::new, |quant| {
+                (0..quant.zero_points.len().div_ceil(2).max(1))
+                    .map(|channel| quant.zero_point(channel))
+                    .collect()
+            }),
         }
     }
 }
@@ -418,13 +428,21 @@ fn shape(lengths: &[usize]) -> String {
     lengths.join("x")
 }
 
-/// How often each group's scale is halved, if any is.
-fn halvings(shifts: &[u8]) -> String {
-    if shifts.iter().all(|&shift| shift == 0) {
-        return String::new();
+/// The smallest and the largest of some values, or `f32` for none.
+fn range<T: PartialOrd + Copy>(values: &[T], show: impl Fn(T) -> String) -> String {
+    let least = values
+        .iter()
+        .copied()
+        .reduce(|a, b| if b < a { b } else { a });
+    let most = values
+        .iter()
+        .copied()
+        .reduce(|a, b| if b > a { b } else { a });
+    match (least, most) {
+        (Some(least), Some(most)) if least < most => format!("{} to {}", show(least), show(most)),
+        (Some(all), _) => show(all),
+        _ => "f32".to_owned(),
     }
-    let shifts: Vec<String> = shifts.iter().map(u8::to_string).collect();
-    shifts.join(" ")
 }
 
 /// A number with its thousands apart.
