@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{random_blob, small_topology, smallest_topology};
+use common::{Numbers, changed_blob, random_blob, small_topology, smallest_topology};
 use proptest::prelude::*;
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, header};
 use tiny_ddpm::{Denoiser, Model, Unet};
@@ -18,6 +18,36 @@ fn one_step(blob: &[u8]) -> Result<Vec<f32>, BlobError> {
     unet.predict(&x, 1, None, &mut out)
         .expect("an accepted model runs");
     Ok(out)
+}
+
+/// Loads a model where the output of convolution `layer` has changed numbers.
+fn load_changed(layer: &str, change: impl Fn(&mut Numbers)) -> Result<(), BlobError> {
+    let mut changed = 0;
+    let blob = changed_blob(small_topology(), 7, |site, numbers| {
+        if site.to_string() == layer {
+            change(numbers);
+            changed += 1;
+        }
+    });
+    assert_eq!(changed, 1, "no layer is called {layer}");
+    one_step(&blob).map(|_| ())
+}
+
+/// Checks that such a change is refused, and in whose name.
+#[track_caller]
+fn refused(layer: &str, expected: ParamError, named: &str, change: impl Fn(&mut Numbers)) {
+    let error = load_changed(layer, change).unwrap_err();
+    assert!(
+        matches!(error, BlobError::Param { what, layer } if what == expected && layer.to_string() == named),
+        "{layer}: {error}"
+    );
+    let message = error.to_string();
+    assert!(message.contains(named), "{message}");
+}
+
+/// Makes `zero` the zero point of channel 2.
+fn set_zero_point(numbers: &mut Numbers, zero: i16) {
+    numbers.zero_points[4..6].copy_from_slice(&zero.to_le_bytes());
 }
 
 /// Puts valid checksums on a changed body.
@@ -114,6 +144,103 @@ fn a_weight_of_minus_128_is_named() {
         matches!(error, BlobError::Param { what: ParamError::Weight, layer } if layer.to_string() == "out.conv"),
         "{error}"
     );
+}
+
+#[test]
+fn zero_points_that_padding_cannot_hold_are_refused() {
+    // Each is read by a 3x3 convolution, which is the one to complain.
+    for (layer, reader) in [
+        ("down0.0.conv2", "downsample0.conv"),
+        ("up1.0.attn.proj", "upsample1.conv"),
+    ] {
+        for zero in [-128, 127] {
+            let change = |numbers: &mut Numbers| set_zero_point(numbers, zero);
+            assert_eq!(load_changed(layer, change), Ok(()));
+        }
+        for zero in [-200, -129, 128, 200] {
+            refused(layer, ParamError::ZeroPoint, reader, |numbers| {
+                numbers.shifts[2] = 7;
+                set_zero_point(numbers, zero);
+            });
+        }
+    }
+}
+
+#[test]
+fn zero_points_out_of_range_are_refused() {
+    for layer in [
+        "conv_in",
+        "down0.0.conv1",
+        "mid.attn.proj",
+        "up0.0.shortcut",
+    ] {
+        for shift in 0..=7 {
+            let limit = 256_i32 << shift;
+            for zero in [limit - 1, 1 - limit, limit, -limit] {
+                let Ok(word) = i16::try_from(zero) else {
+                    continue;
+                };
+                let change = |numbers: &mut Numbers| {
+                    numbers.shifts[2] = shift;
+                    set_zero_point(numbers, word);
+                };
+                if zero.abs() < limit {
+                    assert_eq!(load_changed(layer, change), Ok(()), "{layer}: {zero}");
+                } else {
+                    refused(layer, ParamError::ZeroPoint, layer, change);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn queries_keys_and_values_have_one_scale_around_0() {
+    for layer in ["mid.attn.q", "down1.0.attn.k", "up1.0.attn.v"] {
+        refused(layer, ParamError::Shift, layer, |n| n.shifts[3] = 1);
+        for zero in [-1, 1] {
+            refused(layer, ParamError::ZeroPoint, layer, |numbers| {
+                set_zero_point(numbers, zero);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_shift_beyond_7_is_refused() {
+    for layer in ["conv_in", "down0.0.conv2", "mid0.conv1", "upsample1.conv"] {
+        let change = |numbers: &mut Numbers| numbers.shifts.fill(7);
+        assert_eq!(load_changed(layer, change), Ok(()));
+        for shift in [8, 255] {
+            refused(layer, ParamError::Shift, layer, |n| n.shifts[0] = shift);
+        }
+    }
+}
+
+#[test]
+fn wrong_numbers_of_channels_are_refused() {
+    let length = |expected, found| ParamError::Length { expected, found };
+    for (layer, channels) in [("conv_in", 8), ("mid1.conv2", 16), ("mid.attn.q", 16)] {
+        for found in [0, channels - 1, channels + 1] {
+            refused(layer, length(channels, found), layer, |numbers| {
+                numbers.shifts.resize(found, 0);
+            });
+        }
+        for found in [0, 2 * channels - 1, 2 * channels + 1, 2 * channels + 2] {
+            refused(layer, length(2 * channels, found), layer, |numbers| {
+                numbers.zero_points.resize(found, 0);
+            });
+        }
+    }
+}
+
+#[test]
+fn scales_that_are_not_positive_and_normal_are_refused() {
+    for scale in [0.0, -0.03, 1e-40, f32::INFINITY, f32::NAN] {
+        refused("mid0.conv1", ParamError::Scale, "mid0.conv1", |numbers| {
+            numbers.scale = scale;
+        });
+    }
 }
 
 #[test]

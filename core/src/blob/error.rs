@@ -108,7 +108,10 @@ pub enum ParamError {
     Multiplier,
     /// A gain or offset out of range.
     Gain,
-    /// A zero point other than 0 where the arithmetic needs 0.
+    /// A channel's scale is halved too often, or where all must be equal.
+    Shift,
+    /// A zero point out of range, not 0 where the arithmetic needs 0, or not
+    /// in `i8` where padding must hold it.
     ZeroPoint,
 }
 
@@ -125,7 +128,8 @@ impl fmt::Display for ParamError {
             Self::Bias => f.write_str("a bias is beyond 2^29"),
             Self::Multiplier => f.write_str("a multiplier is out of range"),
             Self::Gain => f.write_str("a gain or offset is out of range"),
-            Self::ZeroPoint => f.write_str("the zero point must be 0"),
+            Self::Shift => f.write_str("a channel's shift is out of range"),
+            Self::ZeroPoint => f.write_str("a zero point is out of range"),
         }
     }
 }

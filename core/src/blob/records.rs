@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 /// Bytes that weights are aligned to, counted from the blob's first byte.
 pub const WEIGHT_ALIGN: usize = 16;
 
+/// Most halvings of a channel's scale.
+pub const MAX_SHIFT: u8 = 7;
+/// A channel's zero point, after undoing the halvings of its scale, is nearer
+/// to 0 than this.
+pub const MAX_ZERO: i16 = 256;
+
 /// How the weights of a convolution are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -110,14 +116,84 @@ pub struct ConvRecord<'b> {
     /// `i32` for each output channel, in units of its accumulator, with the
     /// input's zero point folded in.
     pub bias: &'b [u8],
-    /// `i32` for each output channel: accumulator unit / output scale, times
-    /// 2^32.
+    /// `i32` for each output channel: accumulator unit / the channel's scale,
+    /// times 2^32.
     pub multipliers: &'b [u8],
-    /// Scale of the residual / output scale, times 2^24; 0 where there is no
+    /// Scale of the residual / `scale`, times 2^24; 0 where there is no
     /// residual.
     pub residual: i32,
-    /// Of the output.
-    pub output: Quant,
+    /// One step of the output, where a channel does not halve it.
+    pub scale: f32,
+    /// For each output channel: how often its scale is halved, 0 to
+    /// [`MAX_SHIFT`].
+    pub shifts: &'b [u8],
+    /// `i16` for each output channel.
+    pub zero_points: &'b [u8],
+}
+
+impl<'b> ConvRecord<'b> {
+    /// What the output's integers stand for.
+    #[must_use]
+    pub fn output(&self) -> Channels<'b> {
+        Channels {
+            scale: self.scale,
+            zero_point: 0,
+            shifts: self.shifts,
+            zero_points: self.zero_points,
+        }
+    }
+}
+
+/// How integers stand for the values of an activation whose channels may have
+/// scales and zero points of their own.
+///
+/// Channels of the residual path differ a lot in size, and have means far from
+/// 0: one scale for all would leave most of them a few steps. The normalisation
+/// that follows divides by a group's deviation, and would magnify the error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Channels<'b> {
+    /// One step, where a channel does not halve it.
+    pub scale: f32,
+    /// The integer that stands for 0, where channels have none of their own.
+    pub zero_point: i8,
+    /// Halvings of the scale for each channel; empty for none.
+    pub shifts: &'b [u8],
+    /// `i16` for each channel; empty for `zero_point`.
+    pub zero_points: &'b [u8],
+}
+
+impl Channels<'_> {
+    /// Halvings of a channel's scale, at most [`MAX_SHIFT`].
+    #[must_use]
+    pub fn shift(&self, channel: usize) -> u8 {
+        let shift = self.shifts.get(channel);
+        shift.map_or(0, |&shift| shift.min(MAX_SHIFT))
+    }
+
+    /// The integer that stands for 0 in a channel.
+    #[must_use]
+    pub fn zero_point(&self, channel: usize) -> i16 {
+        let words = self.zero_points.as_chunks().0;
+        let word = words.get(channel).map(|&bytes| i16::from_le_bytes(bytes));
+        word.unwrap_or(i16::from(self.zero_point))
+    }
+
+    /// One step of a channel.
+    #[must_use]
+    pub fn step(&self, channel: usize) -> f32 {
+        self.scale / f32::from(1u8 << self.shift(channel))
+    }
+}
+
+impl From<Quant> for Channels<'_> {
+    fn from(quant: Quant) -> Self {
+        Self {
+            scale: quant.scale,
+            zero_point: quant.zero_point,
+            shifts: &[],
+            zero_points: &[],
+        }
+    }
 }
 
 /// The last convolution, whose output stays `f32`.

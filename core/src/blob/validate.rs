@@ -6,13 +6,15 @@
 
 use super::model::Model;
 use super::records::{
-    ConvRecord, InputRecord, LayerInfo, LinearRecord, MixRecord, NormRecord, OutputRecord, Record,
-    Records, TableRecord, WEIGHT_ALIGN,
+    ConvRecord, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord, NormRecord,
+    OutputRecord, Record, Records, TableRecord, WEIGHT_ALIGN,
 };
 use super::{BlobError, ParamError};
 use crate::Topology;
-use crate::kernels::{floats, words};
-use crate::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk};
+use crate::kernels::{floats, halfwords, words};
+use crate::unet::{
+    Attention, Conv, Extra, Geometry, Interpreter, Norm, Part, Shape, Site, Stage, walk,
+};
 use serde::Deserialize;
 
 /// Largest magnitude of a bias, and of what an embedding may add to it.
@@ -145,8 +147,14 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         ensure(weights.iter().all(|&w| w != 0x80), ParamError::Weight)
     }
 
-    fn conv_record(&self, record: &ConvRecord<'_>, conv: &Conv<()>) -> Check {
+    fn conv_record(&self, record: &ConvRecord<'_>, conv: &Conv<&[u8]>) -> Check {
         let outputs = conv.channels;
+        // Padding holds zero points, and no skip is ever padded.
+        let fits = |zero| (-128..=127).contains(&zero);
+        ensure(
+            conv.geometry == Geometry::Pointwise || halfwords(conv.x.data).all(fits),
+            ParamError::ZeroPoint,
+        )?;
         self.weights(record.padding, record.weights, conv.fan_in() * outputs)?;
         length(record.bias, 4 * outputs)?;
         length(record.multipliers, 4 * outputs)?;
@@ -158,13 +166,23 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
                 && (residual || record.residual == 0),
             ParamError::Multiplier,
         )?;
-        // Queries, keys and values meet each other without zero points.
+        length(record.shifts, outputs)?;
+        length(record.zero_points, 2 * outputs)?;
+        // Queries, keys and values meet each other without zero points, and
+        // across channels.
         let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let most = if symmetric { 0 } else { MAX_SHIFT };
         ensure(
-            !symmetric || record.output.zero_point == 0,
-            ParamError::ZeroPoint,
+            record.shifts.iter().all(|&shift| shift <= most),
+            ParamError::Shift,
         )?;
-        scale(record.output.scale)
+        let mut zero_points = halfwords(record.zero_points).zip(record.shifts);
+        let in_range = |(zero, &shift): (i16, &u8)| {
+            let limit = i32::from(MAX_ZERO) << shift;
+            i32::from(zero).abs() < limit && (zero == 0 || !symmetric)
+        };
+        ensure(zero_points.all(in_range), ParamError::ZeroPoint)?;
+        scale(record.scale)
     }
 }
 
@@ -174,7 +192,8 @@ fn vector(channels: usize) -> Shape {
 }
 
 impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
-    type Data = ();
+    /// The zero points of its channels; empty where they fit `i8` anyway.
+    type Data = &'b [u8];
     type Error = BlobError;
 
     fn time(&mut self) -> Result<(), BlobError> {
@@ -189,14 +208,15 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
         self.report(site, check, vector(embedding), 0, 0, Record::Table(record))
     }
 
-    fn input(&mut self, shape: Shape) -> Result<(), BlobError> {
+    fn input(&mut self, shape: Shape) -> Result<&'b [u8], BlobError> {
         let site = Site::new(Stage::Input, Part::Whole);
         let record: InputRecord = self.next(site)?;
         let check = scale(record.output.scale);
-        self.report(site, check, shape, 0, 0, Record::Input(record))
+        self.report(site, check, shape, 0, 0, Record::Input(record))?;
+        Ok(&[])
     }
 
-    fn norm(&mut self, norm: &Norm<()>) -> Result<(), BlobError> {
+    fn norm(&mut self, norm: &Norm<&'b [u8]>) -> Result<&'b [u8], BlobError> {
         let record: NormRecord<'b> = self.next(norm.site)?;
         let output = norm.output();
         let check = || {
@@ -211,10 +231,11 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
             )?;
             scale(record.output.scale)
         };
-        self.report(norm.site, check(), output, 0, 0, Record::Norm(record))
+        self.report(norm.site, check(), output, 0, 0, Record::Norm(record))?;
+        Ok(&[])
     }
 
-    fn conv(&mut self, conv: &Conv<()>) -> Result<(), BlobError> {
+    fn conv(&mut self, conv: &Conv<&'b [u8]>) -> Result<&'b [u8], BlobError> {
         let record: ConvRecord<'b> = self.next(conv.site)?;
         let check = self.conv_record(&record, conv);
         self.report(
@@ -230,20 +251,21 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
             let inputs = usize::from(self.topology.embedding);
             self.linear(site, inputs, conv.channels)?;
         }
-        Ok(())
+        Ok(record.zero_points)
     }
 
-    fn attention(&mut self, attention: &Attention<()>) -> Result<(), BlobError> {
+    fn attention(&mut self, attention: &Attention<&'b [u8]>) -> Result<&'b [u8], BlobError> {
         let record: MixRecord = self.next(attention.site)?;
         let factors = record.logit >= 0 && (0..=MAX_VALUE_FACTOR).contains(&record.value);
         let check = ensure(factors, ParamError::Multiplier);
         let check = check.and_then(|()| scale(record.output.scale));
         let shape = attention.query.shape;
         let macs = 2 * shape.values() * shape.side * shape.side;
-        self.report(attention.site, check, shape, 0, macs, Record::Mix(record))
+        self.report(attention.site, check, shape, 0, macs, Record::Mix(record))?;
+        Ok(&[])
     }
 
-    fn output(&mut self, conv: &Conv<()>) -> Result<(), BlobError> {
+    fn output(&mut self, conv: &Conv<&'b [u8]>) -> Result<(), BlobError> {
         let record: OutputRecord<'b> = self.next(conv.site)?;
         let outputs = conv.channels;
         let check = || {
@@ -264,5 +286,5 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
         )
     }
 
-    fn release(&mut self, (): ()) {}
+    fn release(&mut self, _: &'b [u8]) {}
 }

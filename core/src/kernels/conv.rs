@@ -6,6 +6,7 @@
 //! At most 9 * 512 products of at most 2^14 each stay below 2^27; with a bias
 //! and an embedding of at most 2^29 each, below 2^31.
 
+use super::halfwords;
 use crate::unet::Geometry;
 
 /// An activation as a convolution reads it.
@@ -15,8 +16,10 @@ pub struct Plane<'a> {
     pub values: &'a [i8],
     /// Channels at each position.
     pub channels: usize,
-    /// What stands for 0.
+    /// What stands for 0, where channels have no zero points of their own.
     pub zero_point: i8,
+    /// `i16` for each channel, little-endian, each within `i8`; or empty.
+    pub zero_points: &'a [u8],
 }
 
 /// A convolution over square planes of `side` positions.
@@ -82,7 +85,12 @@ fn gather(task: &Task<'_>, row: usize, column: usize, patch: &mut [i8]) {
             });
             match values {
                 Some(values) => into.iter_mut().zip(values).for_each(|(to, &v)| *to = v),
-                None => into.fill(plane.zero_point),
+                None => {
+                    into.fill(plane.zero_point);
+                    for (to, zero) in into.iter_mut().zip(halfwords(plane.zero_points)) {
+                        *to = zero as i8;
+                    }
+                }
             }
         }
     };

@@ -1,9 +1,12 @@
 //! Group normalisation (Wu & He 2018, arXiv:1803.08494), with or without
 //! SiLU, in integers.
 //!
-//! A group's mean and deviation are sums over its `i8` values, so its scale
-//! and zero point cancel: two halves of a skip concatenation may have scales
-//! of their own as long as no group has values of both.
+//! Every channel may have a scale and zero point of its own
+//! ([`Channels`](crate::blob::records::Channels)): its sums are taken over raw
+//! integers and joined in units that are 2^7 times finer than the largest
+//! scale. What all channels' scales have in common cancels, so two halves of a
+//! skip concatenation may differ in that as long as no group has values of
+//! both.
 //!
 //! Per channel u = gain (q - mean) / deviation + offset becomes one multiply
 //! and one add in fixed point. u has 7 fraction bits and is cut to [-8, 8).
@@ -17,77 +20,113 @@ pub const U_BITS: u32 = 7;
 pub const GAIN_BITS: u32 = 8;
 /// Fraction bits of slope and intercept beyond those of u.
 const SLOPE_BITS: u32 = 12;
+/// Fraction bits of 1 / deviation.
+const INVERSE_BITS: u32 = 38;
+/// Halvings from the largest scale to a fine unit.
+pub const FINE_BITS: u32 = 7;
+/// Fraction bits that a slope has beyond its own where it makes an intercept:
+/// a zero point may be 2^15 steps away.
+const GUARD_BITS: u32 = 8;
 /// Slopes are cut here, so that slope * q stays below 2^29.
 const MAX_SLOPE: i64 = 1 << 22;
 /// Intercepts are cut here: with slope * q below 2^31 together.
 const MAX_INTERCEPT: i64 = 1 << 30;
 
-/// Sums of a group: enough for mean and deviation.
+/// Sums of a group in fine units: enough for mean and deviation.
+///
+/// A value is below 384 * 2^7 fine units (127 + 128 steps and a zero point of
+/// at most 256), and a group has at most 2^16 values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Values, at most 2^16.
-    pub count: u32,
-    /// Σ q, within ±2^23.
-    pub sum: i32,
-    /// Σ q², at most 2^30.
-    pub squares: u32,
+    count: u32,
+    /// Within ±2^32.
+    sum: i64,
+    /// Below 2^48.
+    squares: u64,
+}
+
+/// How a channel's integers relate to fine units: v = (q - zero_point) 2^(7 -
+/// shift).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fine {
+    /// Within ±2^8 2^shift.
+    pub zero_point: i16,
+    /// 0 to 7.
+    pub shift: u8,
+}
+
+impl Fine {
+    /// Bits from a step of the channel to a fine unit.
+    fn bits(self) -> u32 {
+        FINE_BITS.saturating_sub(self.shift.into())
+    }
 }
 
 impl Sums {
-    /// Sums over the channels `first..first + group` of all positions.
-    #[must_use]
-    pub fn of(values: &[i8], channels: usize, first: usize, group: usize) -> Self {
-        let mut sums = Self::default();
-        for position in values.chunks_exact(channels.max(1)) {
-            for &q in position.iter().skip(first).take(group) {
-                let q = i32::from(q);
-                sums.count += 1;
-                sums.sum += q;
-                sums.squares += (q * q) as u32;
-            }
+    /// Adds channel `channel` of all positions.
+    pub fn add(&mut self, values: &[i8], channels: usize, channel: usize, fine: Fine) {
+        let (mut count, mut sum, mut squares) = (0u32, 0i32, 0i32);
+        // At most 2^12 positions.
+        for &q in values.iter().skip(channel).step_by(channels.max(1)) {
+            let q = i32::from(q);
+            count += 1;
+            sum += q;
+            squares += q * q;
         }
-        sums
+        let (n, zero) = (i64::from(count), i64::from(fine.zero_point));
+        let (sum, squares) = (i64::from(sum), i64::from(squares));
+        let about_zero = squares - 2 * zero * sum + n * zero * zero;
+        self.count += count;
+        self.sum += (sum - n * zero) << fine.bits();
+        self.squares += (about_zero.max(0) as u64) << (2 * fine.bits());
     }
 }
 
 /// A group's mean and deviation in the form the channels need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
-    /// Mean of q, 12 fraction bits.
+    /// Mean in fine units, 12 fraction bits.
     mean: i64,
-    /// 1 / deviation of q, 24 fraction bits, at most 2^31.
+    /// 1 / deviation in fine units, 38 fraction bits; at most 2^38.
     inverse: i64,
 }
 
 impl Statistics {
     /// Mean and deviation, where `epsilon` is what the definition adds to the
-    /// variance, in units of q² with 16 fraction bits.
+    /// variance, in fine units squared.
     #[must_use]
-    pub fn new(sums: Sums, epsilon: u32) -> Self {
+    pub fn new(sums: Sums, epsilon: f32) -> Self {
         let count = u64::from(sums.count.max(1));
-        let sum = i64::from(sums.sum);
-        // count² variance, below 2^46; the added epsilon is below 2^48.
-        let variance = (count * u64::from(sums.squares)).saturating_sub((sum * sum) as u64);
-        let epsilon = (count * count).saturating_mul(u64::from(epsilon)) >> 16;
-        // 2^7 count deviation: the root of at most 2^63.
-        let deviation = ((variance + epsilon) << 14).isqrt().max(1);
+        let sum = sums.sum.unsigned_abs();
+        // count² variance: below (384 2^7 2^16)² < 2^64.
+        let variance = count
+            .saturating_mul(sums.squares)
+            .saturating_sub(sum.saturating_mul(sum));
+        let epsilon = ((count * count) as f32 * epsilon) as u64;
+        // count times the deviation.
+        let deviation = variance.saturating_add(epsilon).isqrt().max(1);
         Self {
-            mean: (sum << SLOPE_BITS) / count as i64,
-            inverse: ((count << 31) / deviation).min(1 << 31) as i64,
+            mean: (sums.sum << SLOPE_BITS) / count as i64,
+            inverse: ((count << INVERSE_BITS) / deviation).min(1 << INVERSE_BITS) as i64,
         }
     }
 
-    /// Slope and intercept with which u = (slope q + intercept) / 2^12.
+    /// Slope and intercept with which u = (slope q + intercept) / 2^12 in a
+    /// channel.
     ///
     /// `gain` and `offset` are at most 2^22 in magnitude.
     #[must_use]
-    pub fn line(self, gain: i32, offset: i32) -> (i32, i32) {
-        // Fraction bits: gain 7 + 8, inverse 24; the slope keeps 7 + 12.
-        let shift = GAIN_BITS + 24 - SLOPE_BITS;
-        let slope = (i64::from(gain) * self.inverse + (1 << (shift - 1))) >> shift;
-        let slope = slope.clamp(-MAX_SLOPE, MAX_SLOPE);
-        let intercept =
-            (i64::from(offset) << (SLOPE_BITS - GAIN_BITS)) - ((slope * self.mean) >> SLOPE_BITS);
+    pub fn line(self, gain: i32, offset: i32, fine: Fine) -> (i32, i32) {
+        // Fraction bits: gain 7 + 8, inverse 38, less those from a step to a
+        // fine unit; the slope keeps 7 + 12, and for now 8 more.
+        let shift = GAIN_BITS + INVERSE_BITS - SLOPE_BITS - GUARD_BITS - fine.bits();
+        let exact = (i64::from(gain) * self.inverse + (1 << (shift - 1))) >> shift;
+        let exact = exact.clamp(-MAX_SLOPE << GUARD_BITS, MAX_SLOPE << GUARD_BITS);
+        let slope = (exact + (1 << (GUARD_BITS - 1))) >> GUARD_BITS;
+        // The mean in the channel's own steps; below 2^29.
+        let mean = (i64::from(fine.zero_point) << SLOPE_BITS) + (self.mean >> fine.bits());
+        let offset = i64::from(offset) << (SLOPE_BITS - GAIN_BITS);
+        let intercept = offset - ((exact * mean) >> (SLOPE_BITS + GUARD_BITS));
         let intercept = intercept.clamp(-MAX_INTERCEPT, MAX_INTERCEPT);
         (slope as i32, intercept as i32)
     }

@@ -5,11 +5,11 @@ use super::plan::Plan;
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::blob::records::{
-    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Quant, Records,
+    Channels, ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
 use crate::kernels::conv::{Plane, Task, conv};
-use crate::kernels::norm::{Statistics, Sums, Target};
+use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::{attention, floats, halfwords, linear, multiply_high, norm, saturate, words};
 use crate::{Denoiser, Model, Prediction, Topology};
 use core::fmt;
@@ -87,9 +87,20 @@ pub struct Observation<'a> {
     /// Its output's size.
     pub shape: Shape,
     /// What the integers stand for.
-    pub quant: Quant,
+    pub quant: Channels<'a>,
     /// The integers.
     pub values: &'a [i8],
+}
+
+impl Observation<'_> {
+    /// The value at index `i` as a float; 0 beyond the last.
+    #[must_use]
+    pub fn value(&self, i: usize) -> f32 {
+        let channel = i % self.shape.channels.max(1);
+        let q = self.values.get(i).copied().unwrap_or(0);
+        let steps = i32::from(q) - i32::from(self.quant.zero_point(channel));
+        steps as f32 * self.quant.step(channel)
+    }
 }
 
 /// A model with the memory to run it.
@@ -222,20 +233,20 @@ impl<'w> Memory<'w> {
 
 /// An activation in the workspace.
 #[derive(Clone, Copy, Debug)]
-struct Stored {
+struct Stored<'b> {
     start: usize,
     len: usize,
-    quant: Quant,
+    quant: Channels<'b>,
 }
 
-impl Stored {
+impl Stored<'_> {
     fn range(&self) -> Range<usize> {
         self.start..self.start + self.len
     }
 }
 
 /// The bytes of an operand that may be absent.
-fn optional(operand: Option<&Activation<Stored>>) -> Range<usize> {
+fn optional(operand: Option<&Activation<Stored<'_>>>) -> Range<usize> {
     operand.map_or(0..0, |operand| operand.data.range())
 }
 
@@ -255,8 +266,8 @@ struct Forward<'r, 'b, 'w, F> {
     observe: F,
 }
 
-impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, F> {
-    fn place(&mut self, shape: Shape, quant: Quant) -> Result<Stored, UnetError> {
+impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
+    fn place(&mut self, shape: Shape, quant: Channels<'b>) -> Result<Stored<'b>, UnetError> {
         let range = self.arena.place(shape.values()).ok_or(UnetError::Corrupt)?;
         Ok(Stored {
             start: range.start,
@@ -266,7 +277,12 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, F> {
     }
 
     /// Shows an activation to the observer and hands it on.
-    fn done(&mut self, site: Site, shape: Shape, data: Stored) -> Result<Stored, UnetError> {
+    fn done(
+        &mut self,
+        site: Site,
+        shape: Shape,
+        data: Stored<'b>,
+    ) -> Result<Stored<'b>, UnetError> {
         let values = self.memory.activations.get(data.range());
         (self.observe)(&Observation {
             site,
@@ -347,8 +363,8 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, F> {
     }
 }
 
-impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
-    type Data = Stored;
+impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
+    type Data = Stored<'b>;
     type Error = UnetError;
 
     /// silu(W2 silu(W1 features + b1) + b2 + class row).
@@ -373,10 +389,10 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
         self.quantise_embedding(width)
     }
 
-    fn input(&mut self, shape: Shape) -> Result<Stored, UnetError> {
+    fn input(&mut self, shape: Shape) -> Result<Stored<'b>, UnetError> {
         let record: InputRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let quant = record.output;
-        let data = self.place(shape, quant)?;
+        let data = self.place(shape, quant.into())?;
         let inverse = 1.0 / quant.scale;
         let activations = self.memory.activations.get_mut(data.range());
         let patches = activations.ok_or(UnetError::Corrupt)?;
@@ -388,10 +404,10 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
         self.done(Site::new(Stage::Input, Part::Whole), shape, data)
     }
 
-    fn norm(&mut self, op: &Norm<Stored>) -> Result<Stored, UnetError> {
+    fn norm(&mut self, op: &Norm<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
         let record: NormRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, record.output)?;
+        let data = self.place(shape, record.output.into())?;
         let operands = [op.x.data.range(), optional(op.skip.as_ref()), data.range()];
         let Memory {
             params,
@@ -417,17 +433,26 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
                 .split_at_mut_checked(channels)
                 .ok_or(UnetError::Corrupt)?;
             let intercepts = rest.get_mut(..channels).ok_or(UnetError::Corrupt)?;
-            let epsilon = norm_epsilon(operand.data.quant.scale);
+            let quant = operand.data.quant;
+            let fine = |channel| Fine {
+                zero_point: quant.zero_point(channel),
+                shift: quant.shift(channel),
+            };
+            let epsilon = norm_epsilon(quant.scale);
             let lines = slopes
                 .chunks_mut(group)
                 .zip(intercepts.chunks_mut(group))
                 .enumerate();
             for (index, (slopes, intercepts)) in lines {
-                let sums = Sums::of(values, channels, index * group, group);
+                let first = index * group;
+                let mut sums = Sums::default();
+                for channel in first..first + slopes.len() {
+                    sums.add(values, channels, channel, fine(channel));
+                }
                 let statistics = Statistics::new(sums, epsilon);
-                let lines = slopes.iter_mut().zip(intercepts);
-                for ((slope, intercept), (gain, offset)) in lines.zip(affine.by_ref()) {
-                    (*slope, *intercept) = statistics.line(gain, offset);
+                let lines = slopes.iter_mut().zip(intercepts).enumerate();
+                for ((i, (slope, intercept)), (gain, offset)) in lines.zip(affine.by_ref()) {
+                    (*slope, *intercept) = statistics.line(gain, offset, fine(first + i));
                 }
             }
             norm::apply(
@@ -444,11 +469,11 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
         self.done(op.site, shape, data)
     }
 
-    fn conv(&mut self, op: &Conv<Stored>) -> Result<Stored, UnetError> {
-        let record: ConvRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+    fn conv(&mut self, op: &Conv<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+        let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         self.start_sums(record.bias, matches!(op.extra, Extra::Embedding))?;
         let shape = op.output();
-        let data = self.place(shape, record.output)?;
+        let data = self.place(shape, record.output())?;
         let residual = match &op.extra {
             Extra::Residual(residual) => Some(residual),
             Extra::None | Extra::Embedding => None,
@@ -475,8 +500,8 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
             *multiplier = word;
         }
 
-        let zero_point = i32::from(record.output.zero_point);
-        let residual_zero = residual.map_or(0, |r| i32::from(r.data.quant.zero_point));
+        let quant = data.quant;
+        let residual_quant = residual.map_or(quant, |residual| residual.data.quant);
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
@@ -490,22 +515,25 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
             let multiplier = multipliers.get(channel).copied().unwrap_or(0);
             let scaled = match residual_values.get(index) {
                 Some(&r) => {
-                    let r = (i32::from(r) - residual_zero) << 8;
+                    // Both channels in the same steps, 8 bits finer.
+                    let halvings = 8 + quant.shift(channel) - residual_quant.shift(channel);
+                    let zero = i32::from(residual_quant.zero_point(channel));
+                    let r = (i32::from(r) - zero) << halvings;
                     add_residual(sum, multiplier, r, record.residual)
                 }
                 None => multiply_high(sum, multiplier),
             };
             if let Some(out) = out.get_mut(index) {
-                *out = saturate(scaled + zero_point);
+                *out = saturate(scaled + i32::from(quant.zero_point(channel)));
             }
         });
         self.done(op.site, shape, data)
     }
 
-    fn attention(&mut self, op: &Attention<Stored>) -> Result<Stored, UnetError> {
+    fn attention(&mut self, op: &Attention<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
         let record: MixRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.query.shape;
-        let data = self.place(shape, record.output)?;
+        let data = self.place(shape, record.output.into())?;
         let operands = [
             op.query.data.range(),
             op.key.data.range(),
@@ -540,7 +568,7 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
         self.done(op.site, shape, data)
     }
 
-    fn output(&mut self, op: &Conv<Stored>) -> Result<(), UnetError> {
+    fn output(&mut self, op: &Conv<Stored<'b>>) -> Result<(), UnetError> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         self.start_sums(record.bias, false)?;
         let shape = op.output();
@@ -579,29 +607,31 @@ impl<F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, '_, F> {
         Ok(())
     }
 
-    fn release(&mut self, data: Stored) {
+    fn release(&mut self, data: Stored<'b>) {
         self.arena.release(data.start);
     }
 }
 
-fn plane<'a>(operand: Option<&Activation<Stored>>, values: &'a [i8]) -> Plane<'a> {
+fn plane<'a>(operand: Option<&Activation<Stored<'a>>>, values: &'a [i8]) -> Plane<'a> {
     Plane {
         values,
         channels: operand.map_or(0, |operand| operand.shape.channels),
         zero_point: operand.map_or(0, |operand| operand.data.quant.zero_point),
+        zero_points: operand.map_or(&[], |operand| operand.data.quant.zero_points),
     }
 }
 
 /// round((sum * multiplier + residual * factor) / 2^32): both are rounded
-/// once, together. `residual` is below 2^16, so nothing overflows.
+/// once, together. `residual` is below 2^24, so nothing overflows.
 fn add_residual(sum: i32, multiplier: i32, residual: i32, factor: i32) -> i32 {
     let total = i64::from(sum) * i64::from(multiplier) + i64::from(residual) * i64::from(factor);
     ((total + (1 << 31)) >> 32) as i32
 }
 
-/// A normalisation's epsilon in units of q², 16 fraction bits.
-fn norm_epsilon(scale: f32) -> u32 {
-    (NORM_EPSILON * 65536.0 / (scale * scale)) as u32
+/// A normalisation's epsilon in fine units squared.
+fn norm_epsilon(scale: f32) -> f32 {
+    let fine = scale / (1 << FINE_BITS) as f32;
+    NORM_EPSILON / (fine * fine)
 }
 
 /// The pixel that lies at index `i` of the picture cut into patches.

@@ -6,10 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Packing,
-    Quant, Recommended, TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord, OutputRecord,
+    Packing, Quant, Recommended, TableRecord,
 };
-use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
+use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk};
 use tiny_ddpm::{Level, Prediction, ScheduleKind, Topology};
 
 /// A U-Net that runs in milliseconds, with every kind of layer.
@@ -66,12 +66,23 @@ pub fn info(topology: Topology) -> Info<'static> {
 
 /// A blob with random weights.
 pub fn random_blob(topology: Topology, seed: u64) -> Vec<u8> {
+    changed_blob(topology, seed, |_, _| ())
+}
+
+/// The same, where `change` may spoil the numbers of a convolution.
+pub fn changed_blob(
+    topology: Topology,
+    seed: u64,
+    mut change: impl FnMut(Site, &mut Numbers),
+) -> Vec<u8> {
     let mut buffer = vec![0; 4 << 20];
     let info = info(topology);
     let mut random = Random {
         generator: ChaCha8Rng::seed_from_u64(seed),
         writer: Writer::new(&mut buffer, &info).unwrap(),
         topology: &info.topology,
+        centres: Vec::new(),
+        change: &mut change,
     };
     let Ok(()) = walk(&mut random, &info.topology);
     let length = random.writer.finish();
@@ -79,10 +90,22 @@ pub fn random_blob(topology: Topology, seed: u64) -> Vec<u8> {
     buffer
 }
 
+/// What a [`ConvRecord`] says of its output.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    pub scale: f32,
+    pub shifts: Vec<u8>,
+    pub zero_points: Vec<u8>,
+}
+
 struct Random<'w, 't> {
     generator: ChaCha8Rng,
     writer: Writer<'w>,
     topology: &'t Topology,
+    /// Of each activation, what its channels are around 0 of `i8`, in steps
+    /// that no channel halves.
+    centres: Vec<Vec<f64>>,
+    change: &'t mut dyn FnMut(Site, &mut Numbers),
 }
 
 const OUTPUT: Quant = Quant {
@@ -90,9 +113,27 @@ const OUTPUT: Quant = Quant {
     zero_point: -5,
 };
 
+/// Whether a 3x3 convolution may read the output of this convolution, so that
+/// its zero points must be representable.
+pub fn padded(site: Site) -> bool {
+    let resampled = matches!(
+        site.stage,
+        Stage::Down { .. }
+            | Stage::DownAttention { .. }
+            | Stage::Up { .. }
+            | Stage::UpAttention { .. }
+    );
+    resampled && matches!(site.part, Part::Conv2 | Part::Project)
+}
+
 impl Random<'_, '_> {
     fn below(&mut self, n: u32) -> i32 {
         (self.generator.next_u32() % n) as i32
+    }
+
+    fn keep(&mut self, centres: Vec<f64>) -> usize {
+        self.centres.push(centres);
+        self.centres.len() - 1
     }
 
     fn words(&mut self, count: usize, low: i32, high: i32) -> Vec<u8> {
@@ -125,7 +166,8 @@ impl Random<'_, '_> {
 }
 
 impl Interpreter for Random<'_, '_> {
-    type Data = ();
+    /// An index into `centres`.
+    type Data = usize;
     type Error = core::convert::Infallible;
 
     fn time(&mut self) -> Result<(), Self::Error> {
@@ -145,16 +187,16 @@ impl Interpreter for Random<'_, '_> {
         Ok(())
     }
 
-    fn input(&mut self, _: Shape) -> Result<(), Self::Error> {
+    fn input(&mut self, shape: Shape) -> Result<usize, Self::Error> {
         let output = Quant {
             scale: 0.03,
             zero_point: 0,
         };
         self.writer.record(&InputRecord { output }).unwrap();
-        Ok(())
+        Ok(self.keep(vec![0.0; shape.channels]))
     }
 
-    fn norm(&mut self, norm: &Norm<()>) -> Result<(), Self::Error> {
+    fn norm(&mut self, norm: &Norm<usize>) -> Result<usize, Self::Error> {
         let channels = norm.output().channels;
         let gains = self.words(channels, 1 << 14, 1 << 15);
         let offsets = self.words(channels, -1 << 14, 1 << 14);
@@ -165,49 +207,93 @@ impl Interpreter for Random<'_, '_> {
             output: OUTPUT,
         };
         self.writer.record(&record).unwrap();
-        Ok(())
+        Ok(self.keep(vec![0.0; channels]))
     }
 
-    fn conv(&mut self, conv: &Conv<()>) -> Result<(), Self::Error> {
+    fn conv(&mut self, conv: &Conv<usize>) -> Result<usize, Self::Error> {
         let (outputs, fan_in) = (conv.channels, conv.fan_in());
         let weights = self.weights(fan_in * outputs);
-        let bias = self.words(outputs, -5000, 5000);
         // Spreads the outputs over most of the range.
         let unit = 30.0 / ((fan_in as f64).sqrt() * 73.0 * 40.0);
-        let multiplier = (unit * 4_294_967_296.0) as i32;
-        let multipliers = self.words(outputs, multiplier / 2, multiplier);
-        let residual = matches!(conv.extra, Extra::Residual(_));
+        let residual = match conv.extra {
+            Extra::Residual(residual) => Some(self.centres[residual.data].clone()),
+            Extra::None | Extra::Embedding => None,
+        };
         let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let (mut bias, mut multipliers) = (Vec::new(), Vec::new());
+        let (mut shifts, mut zero_points, mut centres) = (Vec::new(), Vec::new(), Vec::new());
+        // What a group has in common, so that it is not only its channels'
+        // means that the normalisation sees; or else nothing.
+        let (mut together, mut common_shift, mut common_zero) = (false, 0, 0);
+        for channel in 0..outputs {
+            if channel % usize::from(self.topology.group_channels) == 0 {
+                together = self.below(3) > 0;
+                common_shift = self.below(8) as u8;
+                common_zero = self.below(400) - 200;
+            }
+            let shift = match (symmetric, together) {
+                (true, _) => 0,
+                (_, true) => (common_shift + self.below(2) as u8).min(MAX_SHIFT),
+                _ => self.below(8) as u8,
+            };
+            let zero = match (symmetric, padded(conv.site), together) {
+                (true, ..) => 0,
+                (_, true, _) => self.below(200) - 100,
+                (.., true) => (common_zero << shift) + self.below(100) - 50,
+                _ => self.below(400 << shift) - (200 << shift),
+            };
+            let halvings = f64::from(1 << shift);
+            // What the residual adds, in steps of this channel.
+            let added = residual
+                .as_ref()
+                .map_or(0.0, |r| 0.5 * r[channel] * halvings);
+            // A bias that puts the sum where the zero point expects it.
+            let factor = unit * f64::from(50 + self.below(51)) / 100.0;
+            let jitter = f64::from(self.below(60) - 30);
+            let sum = (jitter - f64::from(zero) - added) / factor;
+            bias.extend((sum as i32).to_le_bytes());
+            multipliers.extend(((factor * 4_294_967_296.0) as i32).to_le_bytes());
+            shifts.push(shift);
+            zero_points.extend((zero as i16).to_le_bytes());
+            centres.push(f64::from(-zero) / halvings);
+        }
+        let mut numbers = Numbers {
+            scale: OUTPUT.scale,
+            shifts,
+            zero_points,
+        };
+        (self.change)(conv.site, &mut numbers);
         self.writer
             .aligned(weights.len(), |padding| ConvRecord {
                 padding,
                 weights: &weights,
                 bias: &bias,
                 multipliers: &multipliers,
-                residual: if residual { 1 << 23 } else { 0 },
-                output: Quant {
-                    zero_point: if symmetric { 0 } else { 3 },
-                    ..OUTPUT
-                },
+                residual: if residual.is_some() { 1 << 23 } else { 0 },
+                scale: numbers.scale,
+                shifts: &numbers.shifts,
+                zero_points: &numbers.zero_points,
             })
             .unwrap();
         if matches!(conv.extra, Extra::Embedding) {
-            self.linear(usize::from(self.topology.embedding), outputs, 20_000.0);
+            // Enough to be seen, also of a few values.
+            let inputs = usize::from(self.topology.embedding);
+            self.linear(inputs, outputs, 480_000.0 / inputs as f32);
         }
-        Ok(())
+        Ok(self.keep(centres))
     }
 
-    fn attention(&mut self, _: &Attention<()>) -> Result<(), Self::Error> {
+    fn attention(&mut self, attention: &Attention<usize>) -> Result<usize, Self::Error> {
         let record = MixRecord {
             logit: 1 << 20,
             value: 1 << 17,
             output: OUTPUT,
         };
         self.writer.record(&record).unwrap();
-        Ok(())
+        Ok(self.keep(vec![0.0; attention.query.shape.channels]))
     }
 
-    fn output(&mut self, conv: &Conv<()>) -> Result<(), Self::Error> {
+    fn output(&mut self, conv: &Conv<usize>) -> Result<(), Self::Error> {
         let (outputs, fan_in) = (conv.channels, conv.fan_in());
         let weights = self.weights(fan_in * outputs);
         let bias = self.words(outputs, -5000, 5000);
@@ -227,5 +313,5 @@ impl Interpreter for Random<'_, '_> {
         Ok(())
     }
 
-    fn release(&mut self, (): ()) {}
+    fn release(&mut self, _: usize) {}
 }

@@ -21,6 +21,8 @@ struct Case {
     /// Channels of both halves; those of the second may be 0.
     channels: [usize; 2],
     zero_points: [i8; 2],
+    /// Those of the channels of each half, or empty for the one above.
+    own_zero_points: [Vec<i8>; 2],
     outputs: usize,
     x: Vec<i8>,
     skip: Vec<i8>,
@@ -44,6 +46,7 @@ impl Case {
             side,
             channels,
             zero_points,
+            own_zero_points: [Vec::new(), Vec::new()],
             outputs,
             x: uniform(seed + 1, side * side * channels[0]),
             skip: uniform(seed + 2, side * side * channels[1]),
@@ -52,22 +55,41 @@ impl Case {
         }
     }
 
-    fn planes(&self) -> [Plane<'_>; 2] {
-        [(&self.x, 0), (&self.skip, 1)].map(|(values, half)| Plane {
-            values,
-            channels: self.channels[half],
-            zero_point: self.zero_points[half],
-        })
+    /// Gives every channel of the chosen halves a zero point of its own.
+    fn with_own_zero_points(mut self, halves: [bool; 2], seed: u64) -> Self {
+        for half in (0..2).filter(|&half| halves[half]) {
+            self.own_zero_points[half] = uniform(seed + half as u64, self.channels[half]);
+        }
+        self
+    }
+
+    fn zero_point(&self, half: usize, channel: usize) -> i64 {
+        let own = self.own_zero_points[half].get(channel);
+        i64::from(*own.unwrap_or(&self.zero_points[half]))
+    }
+
+    fn half(&self, half: usize) -> &[i8] {
+        [&self.x, &self.skip][half]
     }
 
     /// The kernel's sums, and how often each was written.
     fn run(&self) -> Vec<i32> {
-        let [x, skip] = self.planes();
+        let own = [0, 1].map(|half| -> Vec<u8> {
+            let own = self.own_zero_points[half].iter();
+            own.flat_map(|&zero| i16::from(zero).to_le_bytes())
+                .collect()
+        });
+        let plane = |half: usize| Plane {
+            values: self.half(half),
+            channels: self.channels[half],
+            zero_point: self.zero_points[half],
+            zero_points: &own[half],
+        };
         let task = Task {
             geometry: self.geometry,
             side: self.side,
-            x,
-            skip,
+            x: plane(0),
+            skip: plane(1),
             weights: &self.weights,
             initial: &self.initial,
         };
@@ -83,9 +105,7 @@ impl Case {
     /// The definition on real values: initial' + Σ w (q - zero point), zero
     /// outside, where initial' has the zero points' share put back.
     fn expected(&self) -> Vec<i64> {
-        let halves = self
-            .planes()
-            .map(|plane| padded(plane, self.side, self.geometry));
+        let halves = [0, 1].map(|half| self.padded(half));
         let (stride, kernel) = match self.geometry {
             Geometry::Pointwise => (1, 1),
             Geometry::Same | Geometry::Up => (1, 3),
@@ -107,8 +127,10 @@ impl Case {
                             let first = &halves[0][top + dy][left + dx];
                             let second = &halves[1][top + dy][left + dx];
                             for (channel, value) in first.iter().chain(second).enumerate() {
-                                let half = usize::from(channel >= self.channels[0]);
-                                let zero = i64::from(self.zero_points[half]);
+                                let zero = match channel.checked_sub(self.channels[0]) {
+                                    Some(channel) => self.zero_point(1, channel),
+                                    None => self.zero_point(0, channel),
+                                };
                                 sum += weight(output, dy, dx, channel) * (value + zero);
                             }
                         }
@@ -120,40 +142,43 @@ impl Case {
         sums
     }
 
+    /// Rows of columns of channels of q - zero point, doubled and with a border
+    /// of zeros where the geometry has them.
+    fn padded(&self, half: usize) -> Vec<Vec<Vec<i64>>> {
+        let (values, channels, side) = (self.half(half), self.channels[half], self.side);
+        let position = |row: usize, column: usize| -> Vec<i64> {
+            (0..channels)
+                .map(|c| {
+                    let q = values[(row * side + column) * channels + c];
+                    i64::from(q) - self.zero_point(half, c)
+                })
+                .collect()
+        };
+        let factor = if self.geometry == Geometry::Up { 2 } else { 1 };
+        let mut rows: Vec<Vec<_>> = (0..factor * side)
+            .map(|row| {
+                (0..factor * side)
+                    .map(|column| position(row / factor, column / factor))
+                    .collect()
+            })
+            .collect();
+        if self.geometry != Geometry::Pointwise {
+            let zeros = vec![0; channels];
+            for row in &mut rows {
+                row.insert(0, zeros.clone());
+                row.push(zeros.clone());
+            }
+            let border = vec![zeros; rows[0].len()];
+            rows.insert(0, border.clone());
+            rows.push(border);
+        }
+        rows
+    }
+
     fn check(&self) {
         let found: Vec<i64> = self.run().into_iter().map(i64::from).collect();
         assert_eq!(found, self.expected(), "{self:?}");
     }
-}
-
-/// Rows of columns of channels of q - zero point, doubled and with a border
-/// of zeros where the geometry has them.
-fn padded(plane: Plane<'_>, side: usize, geometry: Geometry) -> Vec<Vec<Vec<i64>>> {
-    let position = |row: usize, column: usize| -> Vec<i64> {
-        (0..plane.channels)
-            .map(|c| plane.values[(row * side + column) * plane.channels + c])
-            .map(|q| i64::from(q) - i64::from(plane.zero_point))
-            .collect()
-    };
-    let factor = if geometry == Geometry::Up { 2 } else { 1 };
-    let mut rows: Vec<Vec<_>> = (0..factor * side)
-        .map(|row| {
-            (0..factor * side)
-                .map(|column| position(row / factor, column / factor))
-                .collect()
-        })
-        .collect();
-    if geometry != Geometry::Pointwise {
-        let zeros = vec![0; plane.channels];
-        for row in &mut rows {
-            row.insert(0, zeros.clone());
-            row.push(zeros.clone());
-        }
-        let border = vec![zeros; rows[0].len()];
-        rows.insert(0, border.clone());
-        rows.push(border);
-    }
-    rows
 }
 
 #[test]
@@ -165,6 +190,29 @@ fn each_geometry_is_its_definition() {
             }
         }
     }
+}
+
+/// Padding stands for 0 in every channel, whatever its zero point is.
+#[test]
+fn padding_holds_the_zero_point_of_each_channel() {
+    for geometry in GEOMETRIES {
+        for side in 1..=4 {
+            for halves in [[true, false], [false, true], [true, true]] {
+                let case = Case::random(geometry, side, [3, 2], [-7, 90], 3, side as u64);
+                case.with_own_zero_points(halves, 5).check();
+            }
+        }
+    }
+    // One position, nothing but padding around it: only its own tap counts.
+    let mut case = Case::random(Geometry::Same, 1, [4, 0], [0, 0], 1, 6);
+    case.own_zero_points[0] = vec![-128, 127, 0, -3];
+    case.x.clone_from(&case.own_zero_points[0]);
+    let zero = case.run()[0];
+    case.x[1] -= 100;
+    assert_eq!(
+        case.run()[0] - zero,
+        -100 * i32::from(case.weights[4 * 4 + 1])
+    );
 }
 
 /// One tap of one: the output is the input, moved.
@@ -222,10 +270,12 @@ proptest! {
         side in 1_usize..=7,
         channels in [1_usize..=5, 0_usize..=5],
         zero_points: [i8; 2],
+        own: [bool; 2],
         outputs in 1_usize..=4,
         seed in 0_u64..1 << 40,
     ) {
-        Case::random(geometry, side, channels, zero_points, outputs, seed).check();
+        let case = Case::random(geometry, side, channels, zero_points, outputs, seed);
+        case.with_own_zero_points(own, seed + 3).check();
     }
 
     /// Slices that do not fit each other: whatever is written, no panic.
@@ -236,12 +286,14 @@ proptest! {
         channels in [0_usize..=3, 0_usize..=3],
         lengths in [0_usize..80, 0_usize..80, 0_usize..80, 0_usize..5],
         patch in 0_usize..60,
+        zero_bytes in [0_usize..9, 0_usize..9],
     ) {
         let values = [7_i8; 80];
         let [x, skip] = [0, 1].map(|half| Plane {
             values: &values[..lengths[half]],
             channels: channels[half],
             zero_point: 1,
+            zero_points: &[255; 9][..zero_bytes[half]],
         });
         let task = Task {
             geometry,

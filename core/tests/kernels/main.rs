@@ -4,6 +4,7 @@ mod attention;
 mod conv;
 mod linear;
 mod norm;
+mod norm_channels;
 mod rounding;
 
 use rand_chacha::ChaCha8Rng;

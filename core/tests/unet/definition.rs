@@ -1,14 +1,42 @@
 //! The layers' definitions in `f64`, on the integers that a layer read.
 
-use tiny_ddpm::blob::records::Quant;
-use tiny_ddpm::unet::{Geometry, Shape};
+use tiny_ddpm::unet::{Geometry, Observation, Shape};
 
 /// An activation as it was observed.
 #[derive(Clone, Debug)]
 pub struct Plane {
     pub shape: Shape,
-    pub quant: Quant,
+    /// One step of each channel.
+    pub steps: Vec<f64>,
+    /// What stands for 0 in each channel.
+    pub zero_points: Vec<f64>,
     pub values: Vec<i8>,
+}
+
+impl From<&Observation<'_>> for Plane {
+    fn from(observation: &Observation<'_>) -> Self {
+        let (shape, quant) = (observation.shape, observation.quant);
+        let mut steps = vec![f64::from(quant.scale); shape.channels];
+        if !quant.shifts.is_empty() {
+            assert_eq!(quant.shifts.len(), shape.channels);
+            for (step, &shift) in steps.iter_mut().zip(quant.shifts) {
+                *step /= f64::from(shift).exp2();
+            }
+        }
+        let mut zero_points = vec![f64::from(quant.zero_point); shape.channels];
+        if !quant.zero_points.is_empty() {
+            assert_eq!(quant.zero_points.len(), 2 * shape.channels);
+            for (zero, bytes) in zero_points.iter_mut().zip(quant.zero_points.chunks(2)) {
+                *zero = f64::from(i16::from_le_bytes(bytes.try_into().unwrap()));
+            }
+        }
+        Self {
+            shape,
+            steps,
+            zero_points,
+            values: observation.values.to_vec(),
+        }
+    }
 }
 
 impl Plane {
@@ -24,7 +52,12 @@ impl Plane {
 
     /// q - zero point of value `index`.
     pub fn centred(&self, index: usize) -> f64 {
-        f64::from(self.values[index]) - f64::from(self.quant.zero_point)
+        f64::from(self.values[index]) - self.zero_points[index % self.shape.channels]
+    }
+
+    /// What value `index` stands for.
+    pub fn real(&self, index: usize) -> f64 {
+        self.steps[index % self.shape.channels] * self.centred(index)
     }
 }
 
@@ -56,9 +89,8 @@ pub fn conv(inputs: &[&Plane], geometry: Geometry, weights: &[u8], outputs: usiz
                     for plane in inputs {
                         for channel in 0..plane.shape.channels {
                             let weight = f64::from(*weights.next().unwrap() as i8);
-                            let zero = f64::from(plane.quant.zero_point);
                             let value = plane.at(source(row, dy), source(column, dx), channel);
-                            sum += weight * (value + zero);
+                            sum += weight * (value + plane.zero_points[channel]);
                         }
                     }
                 }
@@ -72,7 +104,7 @@ pub fn conv(inputs: &[&Plane], geometry: Geometry, weights: &[u8], outputs: usiz
 /// gain (x - mean) / sqrt(variance + 1e-5) + offset of one plane.
 pub fn norm(plane: &Plane, group: usize, gains: &[f64], offsets: &[f64]) -> Vec<f64> {
     let channels = plane.shape.channels;
-    let real = |i: usize| f64::from(plane.quant.scale) * plane.centred(i);
+    let real = |i: usize| plane.real(i);
     let mut result = vec![0.0; plane.values.len()];
     for first in (0..channels).step_by(group) {
         let members: Vec<usize> = (0..plane.values.len())

@@ -1,7 +1,7 @@
 //! Models whose every number stands at a limit of what a blob may hold: none
 //! may overflow, whatever it is asked.
 
-use super::common::info;
+use super::common::{info, padded};
 use super::topologies;
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -126,9 +126,21 @@ impl Interpreter for Extreme<'_, '_> {
             Extra::Residual(_) => self.pick(&[0, 1 << 24, i32::MAX]),
             _ => 0,
         };
-        let mut output = self.quant();
-        if matches!(conv.site.part, Part::Query | Part::Key | Part::Value) {
-            output.zero_point = 0;
+        let scale = self.scale();
+        let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let (mut shifts, mut zero_points) = (vec![0; conv.channels], Vec::new());
+        for shift in &mut shifts {
+            let limit = if padded(conv.site) {
+                *shift = self.pick(&[0, 7]);
+                [-128, -1, 0, 127]
+            } else if symmetric {
+                [0; 4]
+            } else {
+                *shift = self.pick(&[0, 7]);
+                let limit = (256 << *shift) - 1;
+                [-limit, -1, 0, limit]
+            };
+            zero_points.extend((self.pick(&limit) as i16).to_le_bytes());
         }
         self.writer
             .aligned(weights.len(), |padding| ConvRecord {
@@ -137,7 +149,9 @@ impl Interpreter for Extreme<'_, '_> {
                 bias: &bias,
                 multipliers: &multipliers,
                 residual,
-                output,
+                scale,
+                shifts: &shifts,
+                zero_points: &zero_points,
             })
             .unwrap();
         if matches!(conv.extra, Extra::Embedding) {

@@ -80,8 +80,8 @@ impl Reference<'_> {
             (shape, shape.values()),
             "{site}"
         );
-        let zero = f64::from(plane.quant.zero_point);
         for (i, (&found, exact)) in plane.values.iter().zip(exact).enumerate() {
+            let zero = plane.zero_points[i % shape.channels];
             let expected = (exact + zero).clamp(-128.0, 127.0);
             let error = (f64::from(found) - expected).abs();
             assert!(
@@ -184,7 +184,10 @@ impl Interpreter for Reference<'_> {
             .map(|(i, sum)| {
                 let channel = i % op.channels;
                 let residual = match op.extra {
-                    Extra::Residual(residual) => self.plane(residual.data).centred(i),
+                    // The factor is for the largest steps of both, which are equal.
+                    Extra::Residual(residual) => {
+                        self.plane(residual.data).real(i) / self.plane(op.site).steps[channel]
+                    }
                     _ => 0.0,
                 };
                 (sum + initial[channel]) * multipliers[channel] / 4_294_967_296.0
@@ -245,14 +248,21 @@ fn every_layer_is_its_definition() {
             let mut unet = Unet::new(&model, &mut workspace).unwrap();
             let mut observed = Vec::new();
             unet.predict_observed(&x_t, timestep, class, &mut out, |observation| {
-                let plane = Plane {
-                    shape: observation.shape,
-                    quant: observation.quant,
-                    values: observation.values.to_vec(),
-                };
+                let plane = Plane::from(observation);
+                for i in 0..plane.values.len() {
+                    let (real, found) = (plane.real(i), f64::from(observation.value(i)));
+                    let error = (found - real).abs();
+                    assert!(error <= 1e-6 * real.abs(), "value {i} is off by {error}");
+                }
                 observed.push((observation.site, plane));
             })
             .unwrap();
+            // Saturated values would agree with almost anything.
+            let values = || observed.iter().flat_map(|(_, plane)| &plane.values);
+            let inside = values().filter(|&&q| q != -128 && q != 127).count();
+            let share = inside as f64 / values().count() as f64;
+            assert!(share > 0.7, "only {share} of all values are not saturated");
+
             let mut reference = Reference {
                 topology: topology.clone(),
                 records: model.records(),

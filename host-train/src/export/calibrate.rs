@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use tiny_ddpm::{Buffers, Method, Sampler, Settings};
 
 use crate::config::Config;
-use crate::quant::Calibration;
+use crate::quant::{Calibration, Form};
 use crate::train::denoiser::FloatDenoiser;
 use crate::train::{Observe, UNet};
 
@@ -33,10 +33,22 @@ impl Default for CalibrationSettings {
     }
 }
 
-/// Whether the kernels need a zero point of 0 for this activation.
+/// What the kernels ask of the activation called `name`.
 #[must_use]
-pub fn is_symmetric(name: &str) -> bool {
-    [".q", ".k", ".v"].iter().any(|end| name.ends_with(end))
+pub fn form(name: &str) -> Form {
+    let (stage, part) = name.rsplit_once('.').unwrap_or(("", name));
+    match part {
+        "q" | "k" | "v" => Form::Symmetric,
+        "x" | "mix" => Form::Plain,
+        "norm" | "norm1" | "norm2" => Form::Normalised,
+        // The outputs of whole blocks, which a convolution to another
+        // resolution may read.
+        "conv2" | "proj" => Form::Channels {
+            padded: stage.starts_with("down")
+                || stage.starts_with("up") && !stage.starts_with("up0"),
+        },
+        _ => Form::Channels { padded: false },
+    }
 }
 
 /// What every activation looks like over whole sampling runs. `progress` gets
@@ -77,8 +89,9 @@ pub fn calibrate(
 
     let mut calibration = Calibration::default();
     let taps = Observe(|name: &str, x: &Tensor<4>| {
+        let [_, channels, height, width] = x.dims();
         let values = x.clone().into_data().try_to_vec::<f32>();
-        calibration.observe(name, &values.unwrap_or_default());
+        calibration.observe(name, &values.unwrap_or_default(), channels, height * width);
     });
     let mut denoiser = FloatDenoiser::new(model, config.diffusion.prediction, wanted, device, taps);
     let mut sampler = Sampler::new(schedule, settings, buffers)?;

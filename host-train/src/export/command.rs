@@ -12,7 +12,7 @@ use tiny_ddpm::blob::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
 use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
 
-use super::calibrate::{CalibrationSettings, calibrate, is_symmetric};
+use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
 use crate::quant::{RangeRule, pack};
 use crate::train::{Backend, load_ema};
@@ -107,7 +107,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         packing: Packing::Portable,
         recommended,
     };
-    let ranges = calibration.ranges(args.range, is_symmetric);
+    let ranges = calibration.ranges(args.range, form);
     let blob = pack(&info, &super::weights(&float), &ranges)?;
     let model = Model::load(&blob)?;
 
@@ -171,8 +171,8 @@ fn trajectory(model: &Model<'_>) -> Result<Vec<(Vec<f32>, u16)>> {
 fn print_layers(model: &Model<'_>, errors: &[LayerError]) {
     let errors: HashMap<&str, &LayerError> = errors.iter().map(|e| (e.name.as_str(), e)).collect();
     println!(
-        "{:<18} {:>10} {:>8} {:>10} {:>5} {:>9} {:>9} {:>8}",
-        "layer", "output", "bytes", "scale", "zero", "rms", "error", "of rms"
+        "{:<18} {:>10} {:>8} {:>10} {:>9} {:>9} {:>8}",
+        "layer", "output", "bytes", "scale", "rms", "error", "of rms"
     );
     model.for_each_layer(|layer| {
         let name = layer.site.to_string();
@@ -181,7 +181,10 @@ fn print_layers(model: &Model<'_>, errors: &[LayerError]) {
             Record::Linear(r) => r.weights.len() + r.scales.len() + r.bias.len(),
             Record::Table(r) => r.values.len() + 4,
             Record::Norm(r) => r.gains.len() + r.offsets.len() + 9,
-            Record::Conv(r) => r.weights.len() + r.bias.len() + r.multipliers.len() + 9,
+            Record::Conv(r) => {
+                let arrays = [r.weights, r.bias, r.multipliers, r.shifts, r.zero_points];
+                arrays.iter().map(|array| array.len()).sum::<usize>() + 8
+            }
             Record::Output(r) => r.weights.len() + r.bias.len() + r.scales.len(),
             Record::Mix(_) => 13,
             _ => 5,
@@ -196,9 +199,9 @@ fn print_layers(model: &Model<'_>, errors: &[LayerError]) {
             &name
         };
         if let Some(error) = errors.get(name) {
-            match error.quant {
-                Some(quant) => print!(" {:>10.6} {:>5}", quant.scale, quant.zero_point),
-                None => print!(" {:>10} {:>5}", "f32", "-"),
+            match error.scale {
+                Some(scale) => print!(" {scale:>10.6}"),
+                None => print!(" {:>10}", "f32"),
             }
             let percent = 100.0 * error.relative();
             print!(" {:>9.4} {:>9.4} {percent:>7.2}%", error.rms, error.error);

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use tiny_ddpm::blob::Model;
-use tiny_ddpm::blob::records::Quant;
 use tiny_ddpm::unet::Shape;
 use tiny_ddpm::{Unet, unet};
 
@@ -19,8 +18,8 @@ pub struct LayerError {
     pub name: String,
     /// Its output's size.
     pub shape: Shape,
-    /// What its integers stand for; `None` for the prediction, which is float.
-    pub quant: Option<Quant>,
+    /// Largest step of its integers; `None` for the prediction, which is float.
+    pub scale: Option<f32>,
     /// Root of the mean squared output of the float network.
     pub rms: f64,
     /// Root of the mean squared difference.
@@ -41,7 +40,7 @@ impl LayerError {
 struct Sums {
     name: String,
     shape: Shape,
-    quant: Option<Quant>,
+    scale: Option<f32>,
     count: f64,
     squares: f64,
     error_squares: f64,
@@ -130,11 +129,11 @@ pub fn compare<'a>(
     Ok(layers.into_iter().map(finish).collect())
 }
 
-fn sums(name: String, shape: Shape, quant: Option<Quant>) -> Sums {
+fn sums(name: String, shape: Shape, scale: Option<f32>) -> Sums {
     Sums {
         name,
         shape,
-        quant,
+        scale,
         count: 0.0,
         squares: 0.0,
         error_squares: 0.0,
@@ -149,7 +148,7 @@ fn entry<'l>(
     seen: &unet::Observation<'_>,
 ) -> &'l mut Sums {
     if index == layers.len() {
-        layers.push(sums(name, seen.shape, Some(seen.quant)));
+        layers.push(sums(name, seen.shape, Some(seen.quant.scale)));
     }
     &mut layers[index]
 }
@@ -157,10 +156,9 @@ fn entry<'l>(
 /// `exact` has channels outermost, as float tensors do.
 fn add(layer: &mut Sums, exact: &[f32], seen: &unet::Observation<'_>) {
     let (positions, channels) = (seen.shape.side * seen.shape.side, seen.shape.channels);
-    for (i, &q) in seen.values.iter().enumerate() {
+    for i in 0..seen.values.len() {
         let exact = exact[i % channels * positions + i / channels];
-        let steps = f32::from(q) - f32::from(seen.quant.zero_point);
-        layer.add(exact, steps * seen.quant.scale);
+        layer.add(exact, seen.value(i));
     }
 }
 
@@ -171,6 +169,6 @@ fn finish(sums: Sums) -> LayerError {
         largest: sums.largest,
         name: sums.name,
         shape: sums.shape,
-        quant: sums.quant,
+        scale: sums.scale,
     }
 }

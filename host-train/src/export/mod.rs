@@ -8,7 +8,7 @@ mod calibrate;
 mod command;
 mod compare;
 
-pub use calibrate::{CalibrationSettings, calibrate, is_symmetric};
+pub use calibrate::{CalibrationSettings, calibrate, form};
 pub use command::{ExportArgs, run};
 pub use compare::{Input, LayerError, compare};
 

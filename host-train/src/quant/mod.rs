@@ -10,5 +10,5 @@ mod ranges;
 mod weights;
 
 pub use pack::pack;
-pub use ranges::{Calibration, RangeRule};
+pub use ranges::{Calibration, Form, Range, RangeRule, Ranges};
 pub use weights::Weights;

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use tiny_ddpm::Topology;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Quant,
-    TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, TableRecord,
 };
 use tiny_ddpm::blob::{Model, WriteError, Writer};
 use tiny_ddpm::unet::{
@@ -12,14 +11,11 @@ use tiny_ddpm::unet::{
 };
 
 use super::Weights;
-use super::ranges::Ranges;
+use super::ranges::{Range, Ranges};
 
 /// Largest magnitude of a bias in accumulator units; half of what a blob may
 /// hold, so that folding in zero points cannot pass it.
 const MAX_BIAS: f64 = (1u32 << 28) as f64;
-/// Smallest scale of a normalised activation: its reciprocal is a multiplier
-/// of 15 bits.
-const SMALLEST_NORM_SCALE: f32 = 1.0 / 127.0;
 /// 2^32, the denominator of an accumulator's multiplier.
 const TWO_32: f64 = 4_294_967_296.0;
 
@@ -77,7 +73,7 @@ struct Quantised {
     units: Vec<f64>,
 }
 
-impl Packer<'_, '_> {
+impl<'a> Packer<'a, '_> {
     /// The float weights and bias of a convolution. Queries, keys and values
     /// are one layer in training and three on the chip.
     fn float_conv(&self, site: Site, fan_in: usize, channels: usize) -> Result<(&[f32], &[f32])> {
@@ -111,13 +107,27 @@ impl Packer<'_, '_> {
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
     /// compared after multiplication with their half's scale.
-    fn quantise(&self, conv: &Conv<Quant>) -> Result<Quantised> {
+    fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
         let (taps, inputs) = (conv.geometry.taps(), conv.input_channels());
         let (weights, bias) = self.float_conv(conv.site, taps * inputs, conv.channels)?;
-        let quant_of = |input: usize| match &conv.skip {
-            Some(skip) if input >= conv.x.shape.channels => skip.data,
-            _ => conv.x.data,
-        };
+        let own = conv.x.shape.channels;
+        let inputs_of: Vec<(&Range, usize)> = (0..inputs)
+            .map(|input| match &conv.skip {
+                Some(skip) if input >= own => (skip.data, input - own),
+                _ => (conv.x.data, input),
+            })
+            .collect();
+        let steps: Vec<f64> = inputs_of.iter().map(|(r, c)| r.step(*c)).collect();
+        let zero_points: Vec<f64> = inputs_of
+            .iter()
+            .map(|(range, channel)| f64::from(range.zero_points[*channel]))
+            .collect();
+        // Mean of q - zero_point.
+        let means: Vec<f64> = inputs_of
+            .iter()
+            .zip(&steps)
+            .map(|((range, channel), step)| f64::from(range.means[*channel]) / step)
+            .collect();
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
             bias: Vec::with_capacity(4 * bias.len()),
@@ -125,8 +135,7 @@ impl Packer<'_, '_> {
         };
         for (channel, &bias) in weights.chunks_exact(taps * inputs).zip(bias) {
             // What a weight contributes for one step of its input.
-            let contribution =
-                |i: usize| f64::from(channel[i]) * f64::from(quant_of(i / taps).scale);
+            let contribution = |i: usize| f64::from(channel[i]) * steps[i / taps];
             let largest = (0..channel.len())
                 .map(|i| contribution(i).abs())
                 .fold(0.0, f64::max);
@@ -134,15 +143,19 @@ impl Packer<'_, '_> {
             let unit = (largest / 127.0)
                 .max(f64::from(bias.abs()) / MAX_BIAS)
                 .max(f64::MIN_POSITIVE.sqrt());
-            let mut sum = (f64::from(bias) / unit).round();
+            let mut sum = f64::from(bias) / unit;
             for tap in 0..taps {
                 for input in 0..inputs {
-                    let weight = (contribution(input * taps + tap) / unit).round();
-                    sum -= weight * f64::from(quant_of(input).zero_point);
+                    let exact = contribution(input * taps + tap) / unit;
+                    let weight = exact.round();
+                    sum -= weight * zero_points[input];
+                    // What rounding the weight adds on average is no noise: the
+                    // bias takes it back.
+                    sum += (exact - weight) * means[input];
                     quantised.weights.push(weight as i8 as u8);
                 }
             }
-            quantised.bias.extend((sum as i32).to_le_bytes());
+            quantised.bias.extend((sum.round() as i32).to_le_bytes());
             quantised.units.push(unit);
         }
         Ok(quantised)
@@ -209,8 +222,8 @@ fn affine(site: Site, what: &str, values: &[f32]) -> Result<Vec<u8>> {
     Ok(words)
 }
 
-impl Interpreter for Packer<'_, '_> {
-    type Data = Quant;
+impl<'a> Interpreter for Packer<'a, '_> {
+    type Data = &'a Range;
     type Error = anyhow::Error;
 
     fn time(&mut self) -> Result<()> {
@@ -229,16 +242,17 @@ impl Interpreter for Packer<'_, '_> {
         Ok(())
     }
 
-    fn input(&mut self, _: Shape) -> Result<Quant> {
-        let output = self.ranges.get("x")?;
+    fn input(&mut self, _: Shape) -> Result<&'a Range> {
+        let range = self.ranges.get("x")?;
+        let output = range.plain();
         self.writer.record(&InputRecord { output })?;
-        Ok(output)
+        Ok(range)
     }
 
-    fn norm(&mut self, norm: &Norm<Quant>) -> Result<Quant> {
+    fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
         let (site, channels) = (norm.site, norm.output().channels);
-        let mut output = self.ranges.get(&site.to_string())?;
-        output.scale = output.scale.max(SMALLEST_NORM_SCALE);
+        let range = self.ranges.get(&site.to_string())?;
+        let output = range.plain();
         let gains = self.weights.get(&format!("{site}.gain"), channels)?;
         let offsets = self.weights.get(&format!("{site}.offset"), channels)?;
         let multiplier = 256.0 / f64::from(output.scale);
@@ -248,26 +262,31 @@ impl Interpreter for Packer<'_, '_> {
             multiplier: fixed(site, "the output scale", multiplier, 32_767)?,
             output,
         })?;
-        Ok(output)
+        Ok(range)
     }
 
-    fn conv(&mut self, conv: &Conv<Quant>) -> Result<Quant> {
+    fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
         let site = conv.site;
-        let output = self.ranges.get(&site.to_string())?;
+        let range = self.ranges.get(&site.to_string())?;
         let quantised = self.quantise(conv)?;
         let mut multipliers = Vec::with_capacity(4 * conv.channels);
-        for unit in &quantised.units {
-            let factor = unit / f64::from(output.scale) * TWO_32;
+        for (channel, unit) in quantised.units.iter().enumerate() {
+            let factor = unit / range.step(channel) * TWO_32;
             let factor = fixed(site, "an accumulator's unit", factor, i32::MAX)?;
             multipliers.extend(factor.to_le_bytes());
         }
         let residual = match &conv.extra {
             Extra::Residual(Activation { data, .. }) => {
-                let ratio = f64::from(data.scale) / f64::from(output.scale);
+                let ratio = f64::from(data.scale) / f64::from(range.scale);
                 fixed(site, "the residual's scale", ratio * 16_777_216.0, i32::MAX)?
             }
             Extra::None | Extra::Embedding => 0,
         };
+        let zero_points: Vec<u8> = range
+            .zero_points
+            .iter()
+            .flat_map(|zero| zero.to_le_bytes())
+            .collect();
         self.writer
             .aligned(quantised.weights.len(), |padding| ConvRecord {
                 padding,
@@ -275,7 +294,9 @@ impl Interpreter for Packer<'_, '_> {
                 bias: &quantised.bias,
                 multipliers: &multipliers,
                 residual,
-                output,
+                scale: range.scale,
+                shifts: &range.shifts,
+                zero_points: &zero_points,
             })?;
         if matches!(conv.extra, Extra::Embedding) {
             let emb = Site::new(site.stage, Part::Embedding);
@@ -284,14 +305,15 @@ impl Interpreter for Packer<'_, '_> {
                 quantised.units[channel]
             })?;
         }
-        Ok(output)
+        Ok(range)
     }
 
-    fn attention(&mut self, attention: &Attention<Quant>) -> Result<Quant> {
+    fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
         let site = attention.site;
-        let output = self.ranges.get(&site.to_string())?;
+        let range = self.ranges.get(&site.to_string())?;
+        let output = range.plain();
         let width = attention.query.shape.channels / usize::from(self.topology.heads);
-        let scale = |operand: &Activation<Quant>| f64::from(operand.data.scale);
+        let scale = |operand: &Activation<&'a Range>| f64::from(operand.data.scale);
         let logit = scale(&attention.query) * scale(&attention.key) / (width as f64).sqrt()
             * std::f64::consts::LOG2_E;
         let value = scale(&attention.value) / f64::from(output.scale);
@@ -300,10 +322,10 @@ impl Interpreter for Packer<'_, '_> {
             value: fixed(site, "the values' scale", value * 65_536.0, 1 << 23)?,
             output,
         })?;
-        Ok(output)
+        Ok(range)
     }
 
-    fn output(&mut self, conv: &Conv<Quant>) -> Result<()> {
+    fn output(&mut self, conv: &Conv<&'a Range>) -> Result<()> {
         let quantised = self.quantise(conv)?;
         let scales: Vec<u8> = quantised
             .units
@@ -320,5 +342,5 @@ impl Interpreter for Packer<'_, '_> {
         Ok(())
     }
 
-    fn release(&mut self, _: Quant) {}
+    fn release(&mut self, _: &'a Range) {}
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
-use tiny_ddpm::blob::records::Quant;
+use tiny_ddpm::blob::records::{MAX_SHIFT, MAX_ZERO, Quant};
 
-/// Values kept of each activation; beyond that they are thinned evenly.
-const KEPT: usize = 1 << 17;
+/// Values kept of each channel; beyond that they are thinned evenly.
+const KEPT: usize = 1 << 13;
 /// A scale is never smaller than this: a constant activation has no range.
 const SMALLEST_SCALE: f32 = 1e-6;
+/// The same for what comes out of a normalisation, whose reciprocal is a
+/// multiplier of 15 bits.
+const SMALLEST_NORM_SCALE: f32 = 1.0 / 127.0;
 
 /// How a range is chosen from the values seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub enum RangeRule {
 /// What was seen of every activation, by layer name.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    seen: BTreeMap<String, Samples>,
+    /// A sample of each channel.
+    seen: BTreeMap<String, Vec<Samples>>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,23 +76,74 @@ impl Samples {
         }
     }
 
+    /// All channels of an activation, which have seen equally many values.
+    fn merged(channels: &[Self]) -> Self {
+        let mut merged = Self::new();
+        for channel in channels {
+            merged.low = merged.low.min(channel.low);
+            merged.high = merged.high.max(channel.high);
+            merged.kept.extend(&channel.kept);
+        }
+        merged
+    }
+
+    fn mean(&self) -> f32 {
+        let sum: f64 = self.kept.iter().copied().map(f64::from).sum();
+        (sum / self.kept.len().max(1) as f64) as f32
+    }
+
+    /// The middle between the smallest and the largest value kept.
+    fn middle(&self) -> f32 {
+        let ends = |(low, high): (f32, f32), &v: &f32| (low.min(v), high.max(v));
+        let (low, high) = self
+            .kept
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), ends);
+        if low > high { 0.0 } else { (low + high) / 2.0 }
+    }
+
+    /// The halvings of `scale` and the zero point that suit these values best.
+    /// `padded` asks for a zero point within `i8`.
+    fn channel(&self, scale: f32, padded: bool) -> (u8, i16) {
+        let centres = [self.mean(), self.middle()];
+        let candidates = (0..=MAX_SHIFT).flat_map(|shift| {
+            let step = scale / f32::from(1u8 << shift);
+            let limit = if padded {
+                127.0
+            } else {
+                f32::from(MAX_ZERO) * f32::from(1u8 << shift) - 1.0
+            };
+            centres.map(|centre| {
+                let zero = (-centre / step).round().clamp(-limit, limit);
+                (self.squared_error(step, zero), shift, zero as i16)
+            })
+        });
+        candidates
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or((0, 0), |(_, shift, zero)| (shift, zero))
+    }
+
     fn quant(&self, rule: RangeRule, symmetric: bool) -> Quant {
         let fit = |share: f32| quant(self.low * share, self.high * share, symmetric);
         match rule {
             RangeRule::MinMax => fit(1.0),
             RangeRule::Mse => (0..=40)
                 .map(|i| fit(1.0 - 0.02 * i as f32))
-                .map(|quant| (self.squared_error(quant), quant))
+                .map(|quant| {
+                    (
+                        self.squared_error(quant.scale, quant.zero_point.into()),
+                        quant,
+                    )
+                })
                 .min_by(|a, b| a.0.total_cmp(&b.0))
                 .map_or_else(|| fit(1.0), |(_, quant)| quant),
         }
     }
 
-    fn squared_error(&self, quant: Quant) -> f64 {
+    fn squared_error(&self, step: f32, zero: f32) -> f64 {
         let error = |&value: &f32| {
-            let q = (value / quant.scale).round() + f32::from(quant.zero_point);
-            let rounded = (q.clamp(-128.0, 127.0) - f32::from(quant.zero_point)) * quant.scale;
-            f64::from(rounded - value).powi(2)
+            let q = ((value / step).round() + zero).clamp(-128.0, 127.0);
+            f64::from((q - zero) * step - value).powi(2)
         };
         self.kept.iter().map(error).sum()
     }
@@ -109,41 +164,124 @@ fn quant(low: f32, high: f32, symmetric: bool) -> Quant {
 }
 
 impl Calibration {
-    /// Takes note of values of the activation called `name`.
-    pub fn observe(&mut self, name: &str, values: &[f32]) {
+    /// Takes note of the activation called `name`: pictures of `channels`
+    /// planes with `positions` values each.
+    pub fn observe(&mut self, name: &str, values: &[f32], channels: usize, positions: usize) {
         if !self.seen.contains_key(name) {
-            self.seen.insert(name.to_owned(), Samples::new());
+            self.seen
+                .insert(name.to_owned(), vec![Samples::new(); channels]);
         }
-        if let Some(samples) = self.seen.get_mut(name) {
-            samples.add(values);
+        let Some(samples) = self.seen.get_mut(name) else {
+            return;
+        };
+        for picture in values.chunks_exact((channels * positions).max(1)) {
+            for (samples, plane) in samples.iter_mut().zip(picture.chunks(positions)) {
+                samples.add(plane);
+            }
         }
     }
 
-    /// Chooses a range for every activation seen.
-    ///
-    /// `symmetric` says which of them need a zero point of 0.
+    /// Chooses a range for every activation seen. `form` says what the kernels
+    /// ask of each.
     #[must_use]
-    pub fn ranges(&self, rule: RangeRule, symmetric: impl Fn(&str) -> bool + Sync) -> Ranges {
-        let chosen = self.seen.par_iter().map(|(name, samples)| {
-            let quant = samples.quant(rule, symmetric(name));
-            (name.clone(), quant)
+    pub fn ranges(&self, rule: RangeRule, form: impl Fn(&str) -> Form + Sync) -> Ranges {
+        let chosen = self.seen.par_iter().map(|(name, channels)| {
+            let range = Range::new(channels, rule, form(name));
+            (name.clone(), range)
         });
         Ranges(chosen.collect())
     }
 }
 
+/// What the kernels ask of an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One scale and one zero point.
+    Plain,
+    /// The same, with a scale of at least 1/127.
+    Normalised,
+    /// One scale, and a zero point of 0.
+    Symmetric,
+    /// A scale and a zero point for each channel; the zero points within `i8`
+    /// where the activation may be padded.
+    Channels {
+        /// Whether it may.
+        padded: bool,
+    },
+}
+
+/// The quantisation of one activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    /// One step, where a channel does not halve it.
+    pub scale: f32,
+    /// For each channel, how often it does.
+    pub shifts: Vec<u8>,
+    /// For each channel, what stands for 0.
+    pub zero_points: Vec<i16>,
+    /// For each channel, its mean as a float.
+    pub means: Vec<f32>,
+}
+
+impl Range {
+    fn new(channels: &[Samples], rule: RangeRule, form: Form) -> Self {
+        let all = Samples::merged(channels);
+        let means = channels.iter().map(Samples::mean).collect();
+        if let Form::Channels { padded } = form {
+            // The largest step any channel may have covers everything.
+            let scale = quant(all.low, all.high, false).scale;
+            let best = channels.iter().map(|c| c.channel(scale, padded));
+            let (shifts, zero_points) = best.unzip();
+            return Self {
+                scale,
+                shifts,
+                zero_points,
+                means,
+            };
+        }
+        let Quant { scale, zero_point } = all.quant(rule, form == Form::Symmetric);
+        let smallest = if form == Form::Normalised {
+            SMALLEST_NORM_SCALE
+        } else {
+            SMALLEST_SCALE
+        };
+        Self {
+            scale: scale.max(smallest),
+            shifts: vec![0; channels.len()],
+            zero_points: vec![zero_point.into(); channels.len()],
+            means,
+        }
+    }
+
+    /// The quantisation of an activation whose channels are all alike.
+    #[must_use]
+    pub fn plain(&self) -> Quant {
+        let zero_point = self.zero_points.first().copied().unwrap_or(0);
+        Quant {
+            scale: self.scale,
+            zero_point: zero_point.clamp(-128, 127) as i8,
+        }
+    }
+
+    /// One step of a channel.
+    #[must_use]
+    pub fn step(&self, channel: usize) -> f64 {
+        f64::from(self.scale) / f64::from(1u8 << self.shifts[channel])
+    }
+}
+
 /// The chosen quantisation of every activation.
 #[derive(Clone, Debug)]
-pub struct Ranges(BTreeMap<String, Quant>);
+pub struct Ranges(BTreeMap<String, Range>);
 
 impl Ranges {
     /// That of the activation called `name`.
     ///
     /// # Errors
     /// Where calibration never saw it.
-    pub fn get(&self, name: &str) -> Result<Quant> {
-        let quant = self.0.get(name).copied();
-        quant.with_context(|| format!("calibration never saw the activation {name}"))
+    pub fn get(&self, name: &str) -> Result<&Range> {
+        let range = self.0.get(name);
+        range.with_context(|| format!("calibration never saw the activation {name}"))
     }
 }
 
@@ -167,19 +305,47 @@ mod tests {
     }
 
     #[test]
-    fn one_outlier_does_not_cost_everyone_else_their_precision() {
-        let crowd = (0..10_000).map(|i| (i % 100) as f32 / 100.0);
-        let samples = samples(crowd.chain([1.6]));
-        let all = samples.quant(RangeRule::MinMax, false);
-        let best = samples.quant(RangeRule::Mse, false);
-        assert!(best.scale < all.scale);
-        assert!(samples.squared_error(best) < samples.squared_error(all));
+    fn the_smallest_squared_error_is_no_larger_than_that_of_the_full_range() {
+        let mut noise = tiny_ddpm::noise::Noise::new(1, 0);
+        for scale in [0.1, 1.0, 30.0] {
+            let samples = samples((0..8000).map(|_| noise.normal() * scale));
+            let error = |rule| {
+                let quant = samples.quant(rule, false);
+                samples.squared_error(quant.scale, quant.zero_point.into())
+            };
+            let (best, full) = (error(RangeRule::Mse), error(RangeRule::MinMax));
+            assert!(best <= full, "{best} with the rule, {full} without");
+            // A step of the full range, were all errors uniform within it.
+            let step = f64::from((samples.high - samples.low) / 255.0);
+            assert!((full / 8000.0 / (step * step / 12.0) - 1.0).abs() < 0.1);
+        }
     }
 
     #[test]
     fn symmetric_means_a_zero_point_of_zero() {
         let quant = samples([-1.0, 5.0]).quant(RangeRule::Mse, true);
         assert_eq!(quant.zero_point, 0);
+    }
+
+    #[test]
+    fn a_quiet_channel_far_from_zero_keeps_its_precision() {
+        let mut calibration = Calibration::default();
+        let loud = (0..1000).map(|i| (i % 21) as f32 - 10.0);
+        let quiet = (0..1000).map(|i| (i % 21) as f32 / 100.0 - 8.0);
+        let values: Vec<f32> = loud.chain(quiet).collect();
+        calibration.observe("y", &values, 2, 1000);
+        let form = |padded| move |_: &str| Form::Channels { padded };
+        let ranges = calibration.ranges(RangeRule::Mse, form(false));
+        let range = ranges.get("y").unwrap();
+        assert_eq!(range.shifts, [0, 6]);
+        let zero = range.step(1) * f64::from(range.zero_points[1]);
+        assert!((zero - 7.9).abs() < 0.01, "centred at {zero}");
+
+        // Where padding must hold a zero, zero must be within reach.
+        let ranges = calibration.ranges(RangeRule::Mse, form(true));
+        let range = ranges.get("y").unwrap();
+        assert!(range.zero_points[1].abs() <= 127);
+        assert!(range.shifts[1] <= 1, "{:?}", range.shifts);
     }
 
     #[test]
