@@ -6,8 +6,8 @@
 //! come from Debian's packages. What cannot be installed is an error that
 //! names it and the command that would do it; nothing is ever left out.
 
-use crate::shell::{command, output, run, run_within};
-use anyhow::{Result, bail};
+use crate::shell::{command, duration, output, run, run_within};
+use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -132,22 +132,26 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
         Toolchain::Rustup => println!("microcontroller targets: rustup's"),
         Toolchain::Debian => println!("microcontroller targets: Debian's rustc, core from source"),
     }
-    if let Some(version) = output(command("qemu-system-arm").arg("--version")) {
-        println!("emulator: {}", version.lines().next().unwrap_or_default());
-    }
+    let version = output(command("qemu-system-arm").arg("--version"));
+    let version = version.context("qemu-system-arm is installed, but not in PATH")?;
+    println!("emulator: {}", version.lines().next().unwrap_or_default());
     Ok(toolchain)
 }
 
 /// Asks rustup for the missing targets.
 fn add_targets(targets: &[&str]) -> Option<Toolchain> {
     let missing = missing_targets(targets)?;
-    println!("missing of rustup's targets: {}", missing.join(" "));
+    println!(
+        "rustup lacks {}: asking it, for {} at most",
+        missing.join(", "),
+        duration(RUSTUP_LIMIT)
+    );
     let mut rustup = command("rustup");
     rustup.args(["target", "add"]).args(missing);
     match run_within(&mut rustup, RUSTUP_LIMIT) {
         Ok(()) => Some(Toolchain::Rustup),
         Err(error) => {
-            println!("{error}\nso Debian's packages it is");
+            println!("{error}: taking Debian's packages instead");
             None
         }
     }
@@ -208,11 +212,12 @@ fn install(wanted: &[&str]) -> Result<()> {
             .args(arguments);
         apt_get
     };
-    let installed = run(&mut apt_get(&["update", "-q"])).and_then(|()| {
-        let arguments = ["install", "-q", "-y", "--no-install-recommends"];
-        run(apt_get(&arguments).args(&missing))
-    });
-    match installed {
+    // Lists of an earlier update may do.
+    if let Err(error) = run(&mut apt_get(&["update", "-q"])) {
+        println!("{error}");
+    }
+    let arguments = ["install", "-q", "-y", "--no-install-recommends"];
+    match run(apt_get(&arguments).args(&missing)) {
         Ok(()) => Ok(()),
         Err(error) => bail!(by_hand(&missing, &error.to_string())),
     }
