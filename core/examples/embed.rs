@@ -22,6 +22,7 @@ const PIXELS: usize = 28 * 28;
 const WORKSPACE: usize = 16 * 1024;
 
 #[derive(Debug)]
+#[expect(dead_code, reason = "`main` shows them by Debug")]
 enum Error {
     Blob(BlobError),
     Unet(UnetError),
