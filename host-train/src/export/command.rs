@@ -1,19 +1,19 @@
 //! From the command line to a blob.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
 use tiny_ddpm::blob::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
 use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
 
 use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
+use crate::model_file;
+use crate::output::Staged;
 use crate::quant::{RangeRule, pack};
 use crate::train::{Backend, load_ema};
 
@@ -120,11 +120,10 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let errors = compare(&float, &model, &device, inputs)?;
     print_layers(&model, &errors);
 
-    write(&args.out, &blob)?;
-    let hash: String = Sha256::digest(&blob)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut staged = Staged::default();
+    staged.add(&args.out, &blob)?;
+    staged.publish()?;
+    let hash = model_file::sha256(&blob);
     println!(
         "\n{}: {} bytes, SHA-256 {hash}",
         args.out.display(),
@@ -208,18 +207,4 @@ fn print_layers(model: &Model<'_>, errors: &[LayerError]) {
         }
         println!();
     });
-}
-
-/// Writes a file whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let context = || format!("cannot write {}", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
-    file.write_all(bytes).with_context(context)?;
-    file.as_file().sync_all().with_context(context)?;
-    file.persist(path).with_context(context)?;
-    Ok(())
 }
