@@ -11,12 +11,14 @@
 //! and every block on the way up sees its counterpart on the way down.
 
 mod arena;
+mod error;
 mod forward;
 mod plan;
 mod site;
 mod walk;
 
-pub use forward::{Observation, Unet, UnetError};
+pub use error::UnetError;
+pub use forward::{Observation, Unet};
 pub use plan::Plan;
 pub use site::{Part, Site, Stage};
 pub use walk::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
