@@ -14,7 +14,7 @@ fn ndarray_predicts_what_flex_predicts() {
         let largest = flex.iter().fold(0f32, |largest, x| largest.max(x.abs()));
         assert!(largest > 0.1, "the network predicts next to nothing");
         for (a, b) in flex.iter().zip(&ndarray) {
-            assert!((a - b).abs() <= 2e-5 * largest.max(1.0), "{a} and {b}");
+            assert!((a - b).abs() <= 2e-4 * largest.max(1.0), "{a} and {b}");
         }
     }
 }

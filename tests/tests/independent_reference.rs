@@ -42,7 +42,7 @@ fn ndarray_agrees_with_flex_and_with_the_blob() -> Result<()> {
         unreachable!("two backends give two predictions");
     };
     for (a, b) in flex.iter().zip(ndarray) {
-        assert!((a - b).abs() < 1e-4, "flex {a}, ndarray {b}");
+        assert!((a - b).abs() < 1e-3, "flex {a}, ndarray {b}");
     }
     Ok(())
 }
