@@ -38,6 +38,6 @@ fn wgpu_trains_like_flex() {
     assert_eq!(on_cpu.len(), 6);
     assert!(on_cpu[5] < on_cpu[0], "{on_cpu:?}");
     for (a, b) in on_cpu.iter().zip(&on_gpu) {
-        assert!((a - b).abs() <= 2e-3 * a, "{on_cpu:?} and {on_gpu:?}");
+        assert!((a - b).abs() <= 1e-2 * a, "{on_cpu:?} and {on_gpu:?}");
     }
 }
