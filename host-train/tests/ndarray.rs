@@ -2,14 +2,15 @@
 
 mod common;
 
-use burn::tensor::Device;
 use common::{every_layer, lively, predict};
 use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::train::Backend;
 
 #[test]
 fn ndarray_predicts_what_flex_predicts() {
     for config in [Config::preset("digits").unwrap(), every_layer()] {
-        let [flex, ndarray] = [Device::flex(), Device::ndarray()]
+        let [flex, ndarray] = [Backend::Flex, Backend::Ndarray]
+            .map(|backend| backend.device().unwrap())
             .map(|device| predict(&lively(&config, &device), &config, &device));
         let largest = flex.iter().fold(0f32, |largest, x| largest.max(x.abs()));
         assert!(largest > 0.1, "the network predicts next to nothing");
