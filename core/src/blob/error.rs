@@ -60,6 +60,12 @@ pub enum BlobError {
     Topology(TopologyError),
     /// The noise schedule is not a possible one.
     Schedule(ScheduleError),
+    /// The weights are stored in a way that this build cannot run: export the
+    /// model for another target.
+    Packing {
+        /// The blob's.
+        found: u8,
+    },
     /// The recommended settings are out of range.
     Recommended,
     /// The record of a layer could not be decoded.
@@ -100,8 +106,11 @@ pub enum ParamError {
     Scale,
     /// A float is infinite or NaN.
     NotFinite,
-    /// A weight of -128: weights are symmetric.
+    /// A weight beyond what its form allows, as -128: weights are symmetric.
     Weight,
+    /// Weights in a form that this convolution cannot have, or in a
+    /// transformed one in a blob that says it is portable.
+    Form,
     /// A bias beyond 2^29, which could overflow an accumulator.
     Bias,
     /// A multiplier out of range.
@@ -124,7 +133,8 @@ impl fmt::Display for ParamError {
             Self::Alignment => f.write_str("weights are not aligned to 16 bytes by zeros"),
             Self::Scale => f.write_str("a scale is not a positive, normal number"),
             Self::NotFinite => f.write_str("a number is not finite"),
-            Self::Weight => f.write_str("a weight is -128"),
+            Self::Weight => f.write_str("a weight is -128, or beyond its form's limit"),
+            Self::Form => f.write_str("weights in a form that does not fit here"),
             Self::Bias => f.write_str("a bias is beyond 2^29"),
             Self::Multiplier => f.write_str("a multiplier is out of range"),
             Self::Gain => f.write_str("a gain or offset is out of range"),
@@ -165,6 +175,11 @@ impl fmt::Display for BlobError {
             ),
             Self::Topology(error) => write!(f, "topology: {error}"),
             Self::Schedule(error) => write!(f, "schedule: {error}"),
+            Self::Packing { found } => write!(
+                f,
+                "weights packed in way {found}, which this build cannot run; \
+                 export the model for another target"
+            ),
             Self::Recommended => f.write_str("recommended settings out of range"),
             Self::Record { layer } => write!(f, "layer {layer}: cannot be decoded"),
             Self::Param { layer, what } => write!(f, "layer {layer}: {what}"),

@@ -21,7 +21,9 @@ use crate::picture::crc32;
 /// body is aligned in the blob.
 pub const HEADER_LEN: usize = 32;
 /// The format version that this build reads and writes.
-pub const VERSION: u16 = 1;
+///
+/// Version 1 had weights in rows.
+pub const VERSION: u16 = 2;
 const MAGIC: &[u8; 8] = b"tinyddpm";
 
 /// Splits a blob into its architecture hash and its body, after checking all

@@ -1,6 +1,6 @@
 //! A loaded blob.
 
-use super::records::{Info, LayerInfo, Recommended, Records};
+use super::records::{Info, LayerInfo, Packing, Recommended, Records};
 use super::{BlobError, HEADER_LEN, header, validate};
 use crate::picture::crc32;
 use crate::unet::Plan;
@@ -38,10 +38,13 @@ impl<'b> Model<'b> {
         if computed != stored {
             return Err(BlobError::ArchMismatch { computed, stored });
         }
+        if let Packing::Unknown(found) = info.packing {
+            return Err(BlobError::Packing { found });
+        }
         let schedule = Schedule::new(info.schedule, info.timesteps).map_err(BlobError::Schedule)?;
         validate_recommended(&info.recommended, &schedule)?;
         let plan = Plan::new(&info.topology);
-        let model = Self {
+        let mut model = Self {
             info,
             schedule,
             arch_hash: stored,
@@ -50,6 +53,7 @@ impl<'b> Model<'b> {
             plan,
         };
         validate::layers(&model, blob, |_| ())?;
+        model.plan = Plan::with_records(&model.info.topology, model.records());
         Ok(model)
     }
 

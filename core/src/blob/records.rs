@@ -3,6 +3,7 @@
 //!
 //! Arrays of numbers are little-endian bytes, borrowed from the blob.
 
+pub use crate::kernels::packing::Form;
 use crate::unet::Site;
 use crate::{Prediction, ScheduleKind, Topology};
 use serde::{Deserialize, Serialize};
@@ -16,13 +17,38 @@ pub const MAX_SHIFT: u8 = 7;
 /// to 0 than this.
 pub const MAX_ZERO: i16 = 256;
 
-/// How the weights of a convolution are laid out.
+/// What a device must be able to do to run a model's convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "u8", into = "u8")]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Packing {
-    /// \[output channel\]\[tap\]\[input channel\]: every device runs it.
+    /// All weights are [direct](Form::Direct): the smallest, for every device.
     Portable,
+    /// Some weights are transformed, so that fewer multiplications are needed.
+    Transformed,
+    /// Something that this build cannot run.
+    Unknown(u8),
+}
+
+impl From<u8> for Packing {
+    fn from(byte: u8) -> Self {
+        match byte {
+            0 => Self::Portable,
+            1 => Self::Transformed,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+impl From<Packing> for u8 {
+    fn from(packing: Packing) -> Self {
+        match packing {
+            Packing::Portable => 0,
+            Packing::Transformed => 1,
+            Packing::Unknown(other) => other,
+        }
+    }
 }
 
 /// Sampling settings that the model's makers found good.
@@ -111,7 +137,7 @@ pub struct NormRecord<'b> {
 pub struct ConvRecord<'b> {
     /// Zeros that align the weights.
     pub padding: &'b [u8],
-    /// `i8`, in the blob's [`Packing`].
+    /// As [`Form::pack`] writes them.
     pub weights: &'b [u8],
     /// `i32` for each output channel, in units of its accumulator, with the
     /// input's zero point folded in.
@@ -129,6 +155,8 @@ pub struct ConvRecord<'b> {
     pub shifts: &'b [u8],
     /// `i16` for each output channel.
     pub zero_points: &'b [u8],
+    /// How the weights are stored.
+    pub form: Form,
 }
 
 impl<'b> ConvRecord<'b> {
@@ -201,7 +229,7 @@ impl From<Quant> for Channels<'_> {
 pub struct OutputRecord<'b> {
     /// Zeros that align the weights.
     pub padding: &'b [u8],
-    /// `i8`, in the blob's [`Packing`].
+    /// [Direct](Form::Direct).
     pub weights: &'b [u8],
     /// `i32` for each output channel, as in [`ConvRecord`].
     pub bias: &'b [u8],

@@ -6,11 +6,12 @@
 
 use super::model::Model;
 use super::records::{
-    ConvRecord, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord, NormRecord,
-    OutputRecord, Record, Records, TableRecord, WEIGHT_ALIGN,
+    ConvRecord, Form, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord, NormRecord,
+    OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
 };
 use super::{BlobError, ParamError};
 use crate::Topology;
+use crate::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use crate::kernels::{floats, halfwords, words};
 use crate::unet::{
     Attention, Conv, Extra, Geometry, Interpreter, Norm, Part, Shape, Site, Stage, walk,
@@ -48,6 +49,7 @@ fn run<'b>(
     let topology = model.topology();
     let mut validator = Validator {
         topology,
+        packing: model.info().packing,
         records: model.records(),
         blob,
         report,
@@ -61,6 +63,7 @@ fn run<'b>(
 
 struct Validator<'m, 'b, F> {
     topology: &'m Topology,
+    packing: Packing,
     records: Records<'b>,
     blob: Option<&'b [u8]>,
     report: F,
@@ -88,6 +91,10 @@ fn all_finite(bytes: &[u8]) -> Check {
 
 fn magnitudes(bytes: &[u8], limit: i32, error: ParamError) -> Check {
     ensure(words(bytes).all(|w| (-limit..=limit).contains(&w)), error)
+}
+
+fn within(halves: &[u8], limit: i16) -> bool {
+    halfwords(halves).all(|w| (-limit..=limit).contains(&w))
 }
 
 fn linear(record: &LinearRecord<'_>, inputs: usize, outputs: usize) -> Check {
@@ -136,15 +143,24 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         )
     }
 
-    fn weights(&self, padding: &[u8], weights: &[u8], expected: usize) -> Check {
-        length(weights, expected)?;
+    fn weights(&self, padding: &[u8], weights: &[u8], form: Form, conv: &Conv<&[u8]>) -> Check {
+        let transformed = self.packing == Packing::Transformed;
+        let allowed = form == Form::Direct || transformed && form.fits(conv.geometry);
+        ensure(allowed, ParamError::Form)?;
+        let inputs = conv.input_channels();
+        length(weights, form.bytes(conv.geometry, inputs, conv.channels))?;
         let aligned = self.blob.is_none_or(|blob| {
             let offset = weights.as_ptr().addr().wrapping_sub(blob.as_ptr().addr());
             offset.is_multiple_of(WEIGHT_ALIGN)
         });
         let padded = padding.len() < WEIGHT_ALIGN && padding.iter().all(|&byte| byte == 0);
         ensure(aligned && padded, ParamError::Alignment)?;
-        ensure(weights.iter().all(|&w| w != 0x80), ParamError::Weight)
+        let in_range = match form {
+            Form::Direct => weights.iter().all(|&w| w != 0x80),
+            Form::Winograd => within(weights, MAX_WINOGRAD),
+            Form::Phases => within(weights, MAX_PHASE),
+        };
+        ensure(in_range, ParamError::Weight)
     }
 
     fn conv_record(&self, record: &ConvRecord<'_>, conv: &Conv<&[u8]>) -> Check {
@@ -155,7 +171,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
             conv.geometry == Geometry::Pointwise || halfwords(conv.x.data).all(fits),
             ParamError::ZeroPoint,
         )?;
-        self.weights(record.padding, record.weights, conv.fan_in() * outputs)?;
+        self.weights(record.padding, record.weights, record.form, conv)?;
         length(record.bias, 4 * outputs)?;
         length(record.multipliers, 4 * outputs)?;
         magnitudes(record.bias, MAX_BIAS, ParamError::Bias)?;
@@ -269,7 +285,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
         let record: OutputRecord<'b> = self.next(conv.site)?;
         let outputs = conv.channels;
         let check = || {
-            self.weights(record.padding, record.weights, conv.fan_in() * outputs)?;
+            self.weights(record.padding, record.weights, Form::Direct, conv)?;
             length(record.bias, 4 * outputs)?;
             length(record.scales, 4 * outputs)?;
             magnitudes(record.bias, MAX_BIAS, ParamError::Bias)?;

@@ -1,12 +1,15 @@
-//! Convolutions: gather what an output position sees, then one dot product
-//! for each output channel.
+//! Convolutions: what a few positions see is spread into columns, and each
+//! pair of output channels is multiplied with all of them at once.
 //!
 //! Zero points are folded into the bias when a model is exported, so padding
 //! must hold the input's zero point, and the sum is that of the definition.
 //! At most 9 * 512 products of at most 2^14 each stay below 2^27; with a bias
 //! and an embedding of at most 2^29 each, below 2^31.
 
-use super::halfwords;
+use super::engine::{Engine, LANES, Native, Portable};
+use super::finish::Finish;
+use super::packing::{Form, GROUP, PAIR};
+use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
 
 /// An activation as a convolution reads it.
@@ -33,83 +36,244 @@ pub struct Task<'a> {
     pub x: Plane<'a>,
     /// Further input channels, behind those of `x`.
     pub skip: Plane<'a>,
-    /// A row for each output channel: taps from top left to bottom right, and
-    /// for each tap the channels of `x`, then those of `skip`.
-    pub weights: &'a [i8],
+    /// How the weights are stored; must [fit](Form::fits) the geometry.
+    pub form: Form,
+    /// The weights, as [`Form::pack`] writes them.
+    pub weights: &'a [u8],
     /// What each output channel's sum starts from.
     pub initial: &'a [i32],
 }
 
-/// Runs a convolution; `write` gets position, channel and sum. `patch` is
-/// scratch for one row of weights.
-pub fn conv(task: &Task<'_>, patch: &mut [i8], mut write: impl FnMut(usize, usize, i32)) {
-    let fan_in = task.geometry.taps() * (task.x.channels + task.skip.channels);
-    let Some(patch) = patch.get_mut(..fan_in) else {
-        return;
-    };
-    if fan_in == 0 {
-        return;
+impl<'a> Task<'a> {
+    /// Input channels, those of the skip included.
+    pub(super) fn inputs(&self) -> usize {
+        self.x.channels + self.skip.channels
     }
-    let output_side = task.geometry.output_side(task.side);
-    for row in 0..output_side {
-        for column in 0..output_side {
-            gather(task, row, column, patch);
-            let position = row * output_side + column;
-            let rows = task.weights.chunks_exact(fan_in).zip(task.initial);
-            for (channel, (weights, &initial)) in rows.enumerate() {
-                write(position, channel, initial.wrapping_add(dot(patch, weights)));
+
+    /// Whether both planes' channels come in whole groups, so that columns can
+    /// be filled plane by plane.
+    fn whole_groups(&self) -> bool {
+        whole_groups(self.x.channels, self.skip.channels)
+    }
+
+    /// The two planes, each with its part of a position of padding.
+    pub(super) fn planes(&self, padding: &'a [i8]) -> [(Plane<'a>, &'a [i8]); 2] {
+        let (x, skip) = padding
+            .split_at_checked(self.x.channels)
+            .unwrap_or_default();
+        [(self.x, x), (self.skip, skip)]
+    }
+
+    /// Fills a position of padding: what stands for 0 in each channel.
+    pub(super) fn pad(&self, padding: &mut [i8]) {
+        let Some((x, skip)) = padding.split_at_mut_checked(self.x.channels) else {
+            return;
+        };
+        for (plane, padding) in [(self.x, x), (self.skip, skip)] {
+            padding.fill(plane.zero_point);
+            for (to, zero) in padding.iter_mut().zip(halfwords(plane.zero_points)) {
+                *to = zero as i8;
             }
         }
     }
 }
 
-/// Copies what the output position (`row`, `column`) sees, tap by tap.
-fn gather(task: &Task<'_>, row: usize, column: usize, patch: &mut [i8]) {
-    let Task {
-        geometry,
-        side,
-        x,
-        skip,
-        ..
-    } = *task;
-    let mut taps = patch.chunks_exact_mut(x.channels + skip.channels);
-    let mut put = |source: Option<(usize, usize)>| {
-        let Some(tap) = taps.next() else { return };
-        let Some((into_x, into_skip)) = tap.split_at_mut_checked(x.channels) else {
-            return;
-        };
-        for (plane, into) in [(x, into_x), (skip, into_skip)] {
-            let values = source.and_then(|(row, column)| {
-                let start = (row * side + column) * plane.channels;
-                plane.values.get(start..start + plane.channels)
-            });
-            match values {
-                Some(values) => into.iter_mut().zip(values).for_each(|(to, &v)| *to = v),
-                None => {
-                    into.fill(plane.zero_point);
-                    for (to, zero) in into.iter_mut().zip(halfwords(plane.zero_points)) {
-                        *to = zero as i8;
-                    }
+impl<'a> Plane<'a> {
+    /// The values at an index of a position.
+    pub(super) fn at(&self, position: usize) -> Option<&'a [i8]> {
+        let start = position * self.channels;
+        self.values.get(start..start + self.channels)
+    }
+}
+
+fn whole_groups(x: usize, skip: usize) -> bool {
+    x.is_multiple_of(GROUP) && skip.is_multiple_of(GROUP)
+}
+
+/// Words of scratch that a convolution needs: with `x` and `skip` input
+/// channels.
+#[must_use]
+pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> usize {
+    let inputs = x + skip;
+    let padding = inputs.div_ceil(4);
+    padding
+        + match form {
+            Form::Direct => {
+                let fan_in = (geometry.taps() * inputs).next_multiple_of(GROUP);
+                let gathered = if whole_groups(x, skip) { 0 } else { fan_in };
+                LANES * fan_in / 2 + LANES * gathered / 4
+            }
+            Form::Winograd => winograd::scratch_words(inputs),
+            Form::Phases => phases::scratch_words(x, skip),
+        }
+}
+
+/// Runs a convolution with this machine's best engine; `finish` gets every
+/// sum. `scratch` has [`scratch_words`].
+pub fn conv(task: &Task<'_>, scratch: &mut [u32], finish: &mut impl Finish) {
+    let native = Native::default();
+    if native.can_read(task.weights) {
+        conv_on(native, task, scratch, finish);
+    } else {
+        conv_on(Portable, task, scratch, finish);
+    }
+}
+
+/// The same with a given engine, which must be able to
+/// [read](Engine::can_read) the weights.
+#[inline(always)]
+pub fn conv_on<E: Engine>(
+    engine: E,
+    task: &Task<'_>,
+    scratch: &mut [u32],
+    finish: &mut impl Finish,
+) {
+    let Some((padding, scratch)) = scratch.split_at_mut_checked(task.inputs().div_ceil(4)) else {
+        return;
+    };
+    let padding: &mut [i8] = bytemuck::cast_slice_mut(padding);
+    let Some(padding) = padding.get_mut(..task.inputs()) else {
+        return;
+    };
+    task.pad(padding);
+    if task.inputs() == 0 || !task.form.fits(task.geometry) {
+        return;
+    }
+    match task.form {
+        Form::Direct => direct(engine, task, padding, scratch, finish),
+        Form::Winograd => winograd::conv(engine, task, padding, scratch, finish),
+        Form::Phases => phases::conv(engine, task, padding, scratch, finish),
+    }
+}
+
+#[inline(always)]
+fn direct<E: Engine>(
+    engine: E,
+    task: &Task<'_>,
+    padding: &[i8],
+    scratch: &mut [u32],
+    finish: &mut impl Finish,
+) {
+    let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
+    let Some((columns, gathered)) = scratch.split_at_mut_checked(LANES * fan_in / 2) else {
+        return;
+    };
+    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
+    let output_side = task.geometry.output_side(task.side);
+    let positions = output_side * output_side;
+    let (mut row, mut column) = (0, 0);
+    for first in (0..positions).step_by(LANES) {
+        let at: [usize; LANES] = core::array::from_fn(|lane| first + lane);
+        let count = LANES.min(positions - first);
+        // Lanes beyond the last position repeat it.
+        let mut places = [(row, column); LANES];
+        for place in places.iter_mut().take(count) {
+            *place = (row, column);
+            column += 1;
+            if column == output_side {
+                (row, column) = (row + 1, 0);
+            }
+        }
+        if task.whole_groups() {
+            fill(engine, task, padding, places, columns);
+        } else {
+            gather(engine, task, padding, places, gathered, columns, fan_in);
+        }
+        let mut channel = 0;
+        for weights in task.weights.chunks_exact(PAIR * fan_in) {
+            for sums in engine.tile(columns, weights) {
+                if let Some(&initial) = task.initial.get(channel) {
+                    let sums = sums.map(|sum| initial.wrapping_add(sum));
+                    finish.put(
+                        channel,
+                        at.get(..count).unwrap_or_default(),
+                        sums.get(..count).unwrap_or_default(),
+                    );
+                }
+                channel += 1;
+            }
+        }
+    }
+}
+
+/// Spreads what each of the positions sees, tap by tap and plane by plane.
+#[inline(always)]
+fn fill<E: Engine>(
+    engine: E,
+    task: &Task<'_>,
+    padding: &[i8],
+    places: [(usize, usize); LANES],
+    columns: &mut [i16],
+) {
+    let mut k = 0;
+    for tap in 0..task.geometry.taps() {
+        let sources = places.map(|place| tap_source(task.geometry, task.side, place, tap));
+        for (plane, padding) in task.planes(padding) {
+            if plane.channels == 0 {
+                continue;
+            }
+            let values =
+                sources.map(|source| source.and_then(|at| plane.at(at)).unwrap_or(padding));
+            engine.spread(columns, k, values);
+            k += plane.channels;
+        }
+    }
+}
+
+/// The same for channels that do not come in groups: first all bytes of each
+/// lane side by side.
+fn gather<E: Engine>(
+    engine: E,
+    task: &Task<'_>,
+    padding: &[i8],
+    places: [(usize, usize); LANES],
+    gathered: &mut [i8],
+    columns: &mut [i16],
+    fan_in: usize,
+) {
+    let inputs = task.inputs();
+    for (lane, place) in gathered.chunks_exact_mut(fan_in).zip(places) {
+        let mut taps = lane.chunks_exact_mut(inputs);
+        for (tap, to) in (0..task.geometry.taps()).zip(&mut taps) {
+            let source = tap_source(task.geometry, task.side, place, tap);
+            let mut to = to.iter_mut();
+            for (plane, padding) in task.planes(padding) {
+                let values = source.and_then(|at| plane.at(at)).unwrap_or(padding);
+                for (&value, to) in values.iter().zip(&mut to) {
+                    *to = value;
                 }
             }
         }
-    };
-    if geometry == Geometry::Pointwise {
-        put(Some((row, column)));
-        return;
+        // Their weights are 0, but what is not said is not the same bits.
+        let used = task.geometry.taps() * inputs;
+        lane.iter_mut().skip(used).for_each(|v| *v = 0);
     }
-    for dy in 0..3 {
-        for dx in 0..3 {
-            let source =
-                tap_source(geometry, side, row, dy).zip(tap_source(geometry, side, column, dx));
-            put(source);
-        }
-    }
+    let mut lanes = gathered.chunks_exact(fan_in);
+    let sources = [(); LANES].map(|()| lanes.next().unwrap_or_default());
+    engine.spread(columns, 0, sources);
 }
 
-/// The input coordinate under tap `offset` (0 to 2) of an output coordinate;
-/// `None` in the padding.
-fn tap_source(geometry: Geometry, side: usize, output: usize, offset: usize) -> Option<usize> {
+/// The input position under tap `tap` of an output position; `None` in the
+/// padding.
+#[inline(always)]
+fn tap_source(
+    geometry: Geometry,
+    side: usize,
+    (row, column): (usize, usize),
+    tap: usize,
+) -> Option<usize> {
+    if geometry == Geometry::Pointwise {
+        return Some(row * side + column);
+    }
+    let row = tap_coordinate(geometry, side, row, tap / 3)?;
+    let column = tap_coordinate(geometry, side, column, tap % 3)?;
+    Some(row * side + column)
+}
+
+/// The same along one axis.
+#[inline(always)]
+fn tap_coordinate(geometry: Geometry, side: usize, output: usize, offset: usize) -> Option<usize> {
     let padded = match geometry {
         Geometry::Down => 2 * output + offset,
         Geometry::Pointwise | Geometry::Same | Geometry::Up => output + offset,

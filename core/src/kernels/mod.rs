@@ -1,4 +1,8 @@
-//! The arithmetic of the network, each kernel as plain as its definition.
+//! The arithmetic of the network.
+//!
+//! The innermost loops belong to an [`engine`]: a plain one that is their
+//! definition, and faster ones for the targets that have them, which give the
+//! same integers. Everything around them is written once.
 //!
 //! Kernels work on slices and know nothing of blobs or topologies. They never
 //! panic: where lengths do not fit they compute what fits. Sizes are checked
@@ -12,9 +16,14 @@
 
 pub mod attention;
 pub mod conv;
+pub mod engine;
+pub mod finish;
 pub mod linear;
 pub mod norm;
+pub mod packing;
+mod phases;
 mod tables;
+mod winograd;
 
 /// round(value * multiplier / 2^32), halves upwards: the one way an
 /// accumulator becomes an activation.

@@ -21,7 +21,7 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// The lowest free place for `len` bytes; `None` if too many are alive.
+    /// The lowest free place for `len` bytes, at least one; `None` if too many are alive.
     pub fn place(&mut self, len: usize) -> Option<Range<usize>> {
         let len = len.next_multiple_of(ALIGN);
         let mut start = 0;

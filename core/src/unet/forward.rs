@@ -2,7 +2,7 @@
 
 use super::arena::Arena;
 use super::error::UnetError;
-use super::plan::Plan;
+use super::plan::{Plan, attention_words, conv_words, norm_words};
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::blob::records::{
@@ -10,8 +10,10 @@ use crate::blob::records::{
     TableRecord,
 };
 use crate::kernels::conv::{Plane, Task, conv};
+use crate::kernels::finish::{Requantise, Residual};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
-use crate::kernels::{attention, floats, halfwords, linear, multiply_high, norm, saturate, words};
+use crate::kernels::packing::Form;
+use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
 use crate::{Denoiser, Model, Prediction, Topology};
 use core::ops::Range;
 
@@ -151,23 +153,17 @@ impl Denoiser for Unet<'_, '_, '_> {
 struct Memory<'w> {
     embedding: &'w mut [f32],
     quantised: &'w mut [i16],
-    params: &'w mut [i32],
-    patch: &'w mut [i8],
-    activations: &'w mut [i8],
+    arena: &'w mut [i8],
 }
 
 impl<'w> Memory<'w> {
     fn split(workspace: &'w mut [u32], plan: &Plan) -> Option<Self> {
         let (embedding, rest) = workspace.split_at_mut_checked(plan.embedding)?;
-        let (quantised, rest) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
-        let (params, rest) = rest.split_at_mut_checked(plan.params)?;
-        let (patch, activations) = rest.split_at_mut_checked(plan.patch.div_ceil(4))?;
+        let (quantised, arena) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
         Some(Self {
             embedding: bytemuck::cast_slice_mut(embedding),
             quantised: bytemuck::cast_slice_mut(quantised),
-            params: bytemuck::cast_slice_mut(params),
-            patch: bytemuck::cast_slice_mut(patch),
-            activations: bytemuck::cast_slice_mut(activations),
+            arena: bytemuck::cast_slice_mut(arena),
         })
     }
 }
@@ -217,6 +213,13 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         })
     }
 
+    /// A place for `words` words that nothing needs after this layer.
+    fn scratch(&mut self, words: usize) -> Result<Range<usize>, UnetError> {
+        let range = self.arena.place(4 * words).ok_or(UnetError::Corrupt)?;
+        self.arena.release(range.start);
+        Ok(range)
+    }
+
     /// Shows an activation to the observer and hands it on.
     fn done(
         &mut self,
@@ -224,7 +227,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         shape: Shape,
         data: Stored<'b>,
     ) -> Result<Stored<'b>, UnetError> {
-        let values = self.memory.activations.get(data.range());
+        let values = self.memory.arena.get(data.range());
         (self.observe)(&Observation {
             site,
             shape,
@@ -234,32 +237,26 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         Ok(data)
     }
 
-    /// Puts what each output channel's sum starts from into the parameters:
-    /// the bias, and the embedding where there is one.
-    fn start_sums(&mut self, bias: &[u8], embedding: bool) -> Result<(), UnetError> {
-        let params = &mut self.memory.params;
-        for (sum, bias) in params.iter_mut().zip(words(bias)) {
-            *sum = bias;
-        }
-        if embedding {
-            let width = usize::from(self.topology.embedding);
-            let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-            let x = self
-                .memory
-                .quantised
-                .get(..width)
-                .ok_or(UnetError::Corrupt)?;
-            let added = linear::layer(
-                record.weights,
-                record.scales,
-                record.bias,
-                x,
-                self.embedding_scale,
-            );
-            for (sum, added) in params.iter_mut().zip(added) {
-                let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
-                *sum = sum.wrapping_add(libm::roundf(added) as i32);
-            }
+    /// What the embedding adds to each output channel's sum.
+    fn project_embedding(&mut self, scratch: &Range<usize>) -> Result<(), UnetError> {
+        let width = usize::from(self.topology.embedding);
+        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let Memory {
+            quantised, arena, ..
+        } = &mut self.memory;
+        let x = quantised.get(..width).ok_or(UnetError::Corrupt)?;
+        let scratch = arena.get_mut(scratch.clone()).ok_or(UnetError::Corrupt)?;
+        let sums = scratch.as_chunks_mut::<4>().0;
+        let added = linear::layer(
+            record.weights,
+            record.scales,
+            record.bias,
+            x,
+            self.embedding_scale,
+        );
+        for (sum, added) in sums.iter_mut().zip(added) {
+            let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
+            *sum = (libm::roundf(added) as i32).to_ne_bytes().map(|byte| byte as i8);
         }
         Ok(())
     }
@@ -335,7 +332,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let quant = record.output;
         let data = self.place(shape, quant.into())?;
         let inverse = 1.0 / quant.scale;
-        let activations = self.memory.activations.get_mut(data.range());
+        let activations = self.memory.arena.get_mut(data.range());
         let patches = activations.ok_or(UnetError::Corrupt)?;
         for (i, value) in patches.iter_mut().enumerate() {
             let x = self.x_t.get(pixel(self.topology, shape, i)).copied();
@@ -349,15 +346,15 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let record: NormRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
         let data = self.place(shape, record.output.into())?;
-        let operands = [op.x.data.range(), optional(op.skip.as_ref()), data.range()];
-        let Memory {
-            params,
-            activations,
-            ..
-        } = &mut self.memory;
-        let [x, skip, out] = activations
-            .get_disjoint_mut(operands)
-            .map_err(|_| UnetError::Corrupt)?;
+        let operands = [
+            op.x.data.range(),
+            optional(op.skip.as_ref()),
+            data.range(),
+            self.scratch(norm_words(op))?,
+        ];
+        let arena = &mut self.memory.arena;
+        let [x, skip, out, lines] = disjoint(arena, operands)?;
+        let lines: &mut [i32] = words_mut(lines)?;
         let target = Target {
             multiplier: record.multiplier,
             zero_point: record.output.zero_point,
@@ -370,7 +367,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let halves = [(Some(op.x), x), (op.skip, skip)];
         for (operand, values) in halves.into_iter().filter_map(|(o, v)| o.zip(Some(v))) {
             let channels = operand.shape.channels;
-            let (slopes, rest) = params
+            let (slopes, rest) = lines
                 .split_at_mut_checked(channels)
                 .ok_or(UnetError::Corrupt)?;
             let intercepts = rest.get_mut(..channels).ok_or(UnetError::Corrupt)?;
@@ -412,9 +409,13 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
 
     fn conv(&mut self, op: &Conv<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
         let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        self.start_sums(record.bias, matches!(op.extra, Extra::Embedding))?;
         let shape = op.output();
         let data = self.place(shape, record.output())?;
+        let scratch = self.scratch(conv_words(op, record.form))?;
+        let embedding = matches!(op.extra, Extra::Embedding);
+        if embedding {
+            self.project_embedding(&scratch)?;
+        }
         let residual = match &op.extra {
             Extra::Residual(residual) => Some(residual),
             Extra::None | Extra::Embedding => None,
@@ -424,50 +425,38 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             optional(op.skip.as_ref()),
             optional(residual),
             data.range(),
+            scratch,
         ];
-        let Memory {
-            params,
-            patch,
-            activations,
-            ..
-        } = &mut self.memory;
-        let [x, skip, residual_values, out] = activations
-            .get_disjoint_mut(operands)
-            .map_err(|_| UnetError::Corrupt)?;
-        let (initial, multipliers) = params
-            .split_at_mut_checked(op.channels)
-            .ok_or(UnetError::Corrupt)?;
+        let arena = &mut self.memory.arena;
+        let [x, skip, residual_values, out, scratch] = disjoint(arena, operands)?;
+        let (initial, multipliers, scratch) = split_scratch(scratch, op.channels)?;
+        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
+            *sum = if embedding { sum.wrapping_add(bias) } else { bias };
+        }
         for (multiplier, word) in multipliers.iter_mut().zip(words(record.multipliers)) {
             *multiplier = word;
         }
-
-        let quant = data.quant;
-        let residual_quant = residual.map_or(quant, |residual| residual.data.quant);
+        let mut finish = Requantise {
+            multipliers,
+            quant: data.quant,
+            residual: residual.map(|residual| Residual {
+                values: residual_values,
+                quant: residual.data.quant,
+                factor: record.residual,
+            }),
+            out,
+            channels: op.channels,
+        };
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
             x: plane(Some(&op.x), x),
             skip: plane(op.skip.as_ref(), skip),
-            weights: bytemuck::cast_slice(record.weights),
+            form: record.form,
+            weights: record.weights,
             initial,
         };
-        conv(&task, patch, |position, channel, sum| {
-            let index = position * op.channels + channel;
-            let multiplier = multipliers.get(channel).copied().unwrap_or(0);
-            let scaled = match residual_values.get(index) {
-                Some(&r) => {
-                    // Both channels in the same steps, 8 bits finer.
-                    let halvings = 8 + quant.shift(channel) - residual_quant.shift(channel);
-                    let zero = i32::from(residual_quant.zero_point(channel));
-                    let r = (i32::from(r) - zero) << halvings;
-                    add_residual(sum, multiplier, r, record.residual)
-                }
-                None => multiply_high(sum, multiplier),
-            };
-            if let Some(out) = out.get_mut(index) {
-                *out = saturate(scaled + i32::from(quant.zero_point(channel)));
-            }
-        });
+        conv(&task, scratch, &mut finish);
         self.done(op.site, shape, data)
     }
 
@@ -480,17 +469,11 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             op.key.data.range(),
             op.value.data.range(),
             data.range(),
+            self.scratch(attention_words(op))?,
         ];
-        let Memory {
-            params,
-            activations,
-            ..
-        } = &mut self.memory;
-        let [queries, keys, values, out] = activations
-            .get_disjoint_mut(operands)
-            .map_err(|_| UnetError::Corrupt)?;
-        let weights = params.get_mut(..shape.side * shape.side);
-        let weights = weights.ok_or(UnetError::Corrupt)?;
+        let arena = &mut self.memory.arena;
+        let [queries, keys, values, out, weights] = disjoint(arena, operands)?;
+        let weights: &mut [i32] = words_mut(weights)?;
         let heads = usize::from(self.topology.heads).max(1);
         let width = shape.channels / heads;
         let factors = attention::Factors {
@@ -511,40 +494,38 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
 
     fn output(&mut self, op: &Conv<Stored<'b>>) -> Result<(), UnetError> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        self.start_sums(record.bias, false)?;
         let shape = op.output();
-        let Memory {
-            params,
-            patch,
-            activations,
-            ..
-        } = &mut self.memory;
-        let (initial, scales) = params
-            .split_at_mut_checked(op.channels)
-            .ok_or(UnetError::Corrupt)?;
+        let operands = [
+            op.x.data.range(),
+            self.scratch(conv_words(op, Form::Direct))?,
+        ];
+        let [x, scratch] = disjoint(self.memory.arena, operands)?;
+        let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
+        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
+            *sum = bias;
+        }
         let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
         for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
             *scale = value;
         }
-        let x = activations
-            .get(op.x.data.range())
-            .ok_or(UnetError::Corrupt)?;
         let (topology, out) = (self.topology, &mut *self.out);
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
             x: plane(Some(&op.x), x),
             skip: plane(None, &[]),
-            weights: bytemuck::cast_slice(record.weights),
+            form: Form::Direct,
+            weights: record.weights,
             initial,
         };
-        conv(&task, patch, |position, channel, sum| {
+        let mut finish = |position: usize, channel: usize, sum: i32| {
             let index = pixel(topology, shape, position * shape.channels + channel);
             let scale = scales.get(channel).copied().unwrap_or(0.0);
             if let Some(out) = out.get_mut(index) {
                 *out = sum as f32 * scale;
             }
-        });
+        };
+        conv(&task, scratch, &mut finish);
         Ok(())
     }
 
@@ -562,11 +543,35 @@ fn plane<'a>(operand: Option<&Activation<Stored<'a>>>, values: &'a [i8]) -> Plan
     }
 }
 
-/// round((sum * multiplier + residual * factor) / 2^32): both are rounded
-/// once, together. `residual` is below 2^24, so nothing overflows.
-fn add_residual(sum: i32, multiplier: i32, residual: i32, factor: i32) -> i32 {
-    let total = i64::from(sum) * i64::from(multiplier) + i64::from(residual) * i64::from(factor);
-    ((total + (1 << 31)) >> 32) as i32
+/// Ranges of the arena that do not overlap.
+fn disjoint<const N: usize>(
+    arena: &mut [i8],
+    ranges: [Range<usize>; N],
+) -> Result<[&mut [i8]; N], UnetError> {
+    arena
+        .get_disjoint_mut(ranges)
+        .map_err(|_| UnetError::Corrupt)
+}
+
+/// Scratch as words: the arena aligns all it places.
+fn words_mut<W: bytemuck::Pod>(scratch: &mut [i8]) -> Result<&mut [W], UnetError> {
+    bytemuck::try_cast_slice_mut(scratch).map_err(|_| UnetError::Corrupt)
+}
+
+/// A convolution's sums, multipliers and its kernel's scratch.
+#[expect(clippy::type_complexity, reason = "three slices need no name")]
+fn split_scratch(
+    scratch: &mut [i8],
+    channels: usize,
+) -> Result<(&mut [i32], &mut [i32], &mut [u32]), UnetError> {
+    let words: &mut [i32] = words_mut(scratch)?;
+    let (initial, rest) = words
+        .split_at_mut_checked(channels)
+        .ok_or(UnetError::Corrupt)?;
+    let (multipliers, rest) = rest
+        .split_at_mut_checked(channels)
+        .ok_or(UnetError::Corrupt)?;
+    Ok((initial, multipliers, bytemuck::cast_slice_mut(rest)))
 }
 
 /// A normalisation's epsilon in fine units squared.

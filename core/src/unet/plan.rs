@@ -1,9 +1,15 @@
-//! What memory a network needs and how much it computes, from its topology.
+//! What memory a network needs and how much it computes: from its topology,
+//! and from the forms in which its weights are stored.
 
 use super::arena::Arena;
 use super::site::{Part, Site, Stage};
 use super::walk::{Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::Topology;
+use crate::blob::records::{
+    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, Records, TableRecord,
+};
+use crate::kernels::conv::scratch_words;
+use crate::kernels::packing::Form;
 use core::convert::Infallible;
 
 /// Memory and work of one run of a network.
@@ -11,32 +17,37 @@ use core::convert::Infallible;
 pub struct Plan {
     /// Length of the time embedding's vectors.
     pub(super) embedding: usize,
-    /// Words of per-channel parameters of the widest layer.
-    pub(super) params: usize,
-    /// Bytes of the longest row that a convolution gathers.
-    pub(super) patch: usize,
-    /// Bytes of activations.
-    pub(super) activations: usize,
-    /// Where the activations reach their peak.
+    /// Bytes of activations and of what layers need for themselves.
+    pub(super) arena: usize,
+    /// Where these reach their peak.
     peak: Site,
     macs: usize,
 }
 
 impl Plan {
-    /// The plan of a valid topology.
+    /// The plan of a valid topology, all weights stored
+    /// [directly](Form::Direct).
     #[must_use]
     pub fn new(topology: &Topology) -> Self {
+        Self::make(topology, None)
+    }
+
+    /// The plan of a model.
+    pub(crate) fn with_records(topology: &Topology, records: Records<'_>) -> Self {
+        Self::make(topology, Some(records))
+    }
+
+    fn make(topology: &Topology, records: Option<Records<'_>>) -> Self {
         let mut planner = Planner {
             arena: Arena::default(),
             plan: Self {
                 embedding: usize::from(topology.embedding.max(topology.time_features)),
-                params: 0,
-                patch: 0,
-                activations: 0,
+                arena: 0,
                 peak: Site::new(Stage::Input, Part::Whole),
                 macs: 0,
             },
             topology,
+            records,
         };
         match walk(&mut planner, topology) {
             Ok(()) => planner.plan,
@@ -49,18 +60,17 @@ impl Plan {
         // The embedding is there as floats and as halfwords.
         self.embedding
             + self.embedding.div_ceil(2)
-            + self.params
-            + self.patch.div_ceil(4)
-            + self.activations.div_ceil(4)
+            + self.arena.div_ceil(4)
     }
 
-    /// Bytes of activations at the peak.
+    /// Bytes of activations at the peak, with what the layer there needs for
+    /// itself.
     #[must_use]
     pub fn activation_bytes(&self) -> usize {
-        self.activations
+        self.arena
     }
 
-    /// The layer whose output makes the peak.
+    /// The layer that makes the peak.
     #[must_use]
     pub fn peak_layer(&self) -> Site {
         self.peak
@@ -73,38 +83,62 @@ impl Plan {
     }
 }
 
-struct Planner<'t> {
+/// Words that a convolution needs for itself: sums and multipliers of its
+/// channels, and its kernel's scratch.
+pub(super) fn conv_words<D>(conv: &Conv<D>, form: Form) -> usize {
+    let skip = conv.skip.as_ref().map_or(0, |skip| skip.shape.channels);
+    2 * conv.channels + scratch_words(form, conv.geometry, conv.x.shape.channels, skip)
+}
+
+/// Words that a normalisation needs for itself: slope and intercept of each
+/// channel.
+pub(super) fn norm_words<D>(norm: &Norm<D>) -> usize {
+    let skip = norm.skip.as_ref().map_or(0, |skip| skip.shape.channels);
+    // The halves of a concatenation take turns.
+    2 * skip.max(norm.x.shape.channels)
+}
+
+/// Words that an attention needs for itself: a weight for each position.
+pub(super) fn attention_words<D>(attention: &Attention<D>) -> usize {
+    let side = attention.query.shape.side;
+    side * side
+}
+
+struct Planner<'t, 'b> {
     arena: Arena,
     plan: Plan,
     topology: &'t Topology,
+    /// Where the weights' forms are read.
+    records: Option<Records<'b>>,
 }
 
-impl Planner<'_> {
-    /// Where a layer's output begins.
-    fn place(&mut self, site: Site, shape: Shape) -> usize {
-        let start = self
-            .arena
-            .place(shape.values())
-            .map_or(0, |range| range.start);
-        if self.arena.peak() > self.plan.activations {
-            self.plan.activations = self.arena.peak();
+impl<'b> Planner<'_, 'b> {
+    /// Where a layer's output begins; `words` is what it needs while it is
+    /// computed.
+    fn place(&mut self, site: Site, shape: Shape, words: usize) -> usize {
+        let start = self.arena.place(shape.values()).map(|range| range.start);
+        self.scratch(site, words);
+        start.unwrap_or(0)
+    }
+
+    fn scratch(&mut self, site: Site, words: usize) {
+        if words > 0
+            && let Some(scratch) = self.arena.place(4 * words)
+        {
+            self.arena.release(scratch.start);
+        }
+        if self.arena.peak() > self.plan.arena {
+            self.plan.arena = self.arena.peak();
             self.plan.peak = site;
         }
-        start
     }
 
-    fn count_conv(&mut self, conv: &Conv<usize>) {
-        self.params(2 * conv.channels);
-        self.plan.patch = self.plan.patch.max(conv.fan_in());
-        self.plan.macs += conv.macs();
-    }
-
-    fn params(&mut self, words: usize) {
-        self.plan.params = self.plan.params.max(words);
+    fn record<R: serde::Deserialize<'b>>(&mut self) -> Option<R> {
+        self.records.as_mut()?.next_record()
     }
 }
 
-impl Interpreter for Planner<'_> {
+impl Interpreter for Planner<'_, '_> {
     type Data = usize;
     type Error = Infallible;
 
@@ -112,38 +146,44 @@ impl Interpreter for Planner<'_> {
         let features = usize::from(self.topology.time_features);
         let embedding = usize::from(self.topology.embedding);
         self.plan.macs += (features + embedding) * embedding;
+        for _ in 0..2 {
+            let _: Option<LinearRecord<'_>> = self.record();
+        }
+        let _: Option<TableRecord<'_>> = self.record();
         Ok(())
     }
 
     fn input(&mut self, shape: Shape) -> Result<usize, Infallible> {
-        Ok(self.place(Site::new(Stage::Input, Part::Whole), shape))
+        let _: Option<InputRecord> = self.record();
+        Ok(self.place(Site::new(Stage::Input, Part::Whole), shape, 0))
     }
 
     fn norm(&mut self, norm: &Norm<usize>) -> Result<usize, Infallible> {
-        let skip = norm.skip.map_or(0, |skip| skip.shape.channels);
-        // The halves of a concatenation take turns.
-        self.params(2 * skip.max(norm.x.shape.channels));
-        Ok(self.place(norm.site, norm.output()))
+        let _: Option<NormRecord<'_>> = self.record();
+        Ok(self.place(norm.site, norm.output(), norm_words(norm)))
     }
 
     fn conv(&mut self, conv: &Conv<usize>) -> Result<usize, Infallible> {
-        self.count_conv(conv);
+        let record: Option<ConvRecord<'_>> = self.record();
+        let form = record.map_or(Form::Direct, |record| record.form);
+        self.plan.macs += conv.macs();
         if matches!(conv.extra, Extra::Embedding) {
             self.plan.macs += usize::from(self.topology.embedding) * conv.channels;
+            let _: Option<LinearRecord<'_>> = self.record();
         }
-        Ok(self.place(conv.site, conv.output()))
+        Ok(self.place(conv.site, conv.output(), conv_words(conv, form)))
     }
 
     fn attention(&mut self, attention: &Attention<usize>) -> Result<usize, Infallible> {
+        let _: Option<MixRecord> = self.record();
         let shape = attention.query.shape;
-        let positions = shape.side * shape.side;
-        self.params(positions);
-        self.plan.macs += 2 * shape.values() * positions;
-        Ok(self.place(attention.site, shape))
+        self.plan.macs += 2 * shape.values() * shape.side * shape.side;
+        Ok(self.place(attention.site, shape, attention_words(attention)))
     }
 
     fn output(&mut self, conv: &Conv<usize>) -> Result<(), Infallible> {
-        self.count_conv(conv);
+        self.plan.macs += conv.macs();
+        self.scratch(conv.site, conv_words(conv, Form::Direct));
         Ok(())
     }
 

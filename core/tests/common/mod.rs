@@ -6,10 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord, OutputRecord,
-    Packing, Quant, Recommended, TableRecord,
+    ConvRecord, Form, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
+    OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
-use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk};
+use tiny_ddpm::unet::{
+    Attention, Conv, Extra, Geometry, Interpreter, Norm, Part, Shape, Site, Stage, walk,
+};
 use tiny_ddpm::{Level, Prediction, ScheduleKind, Topology};
 
 /// A U-Net that runs in milliseconds, with every kind of layer.
@@ -69,18 +71,31 @@ pub fn random_blob(topology: Topology, seed: u64) -> Vec<u8> {
     changed_blob(topology, seed, |_, _| ())
 }
 
-/// The same, where `change` may spoil the numbers of a convolution.
+/// The same weights, transformed wherever that saves multiplications.
+pub fn transformed_blob(topology: Topology, seed: u64) -> Vec<u8> {
+    let info = Info {
+        packing: Packing::Transformed,
+        ..info(topology)
+    };
+    blob_of(info, seed, |_, _| ())
+}
+
+/// A portable one, where `change` may spoil the numbers of a convolution.
 pub fn changed_blob(
     topology: Topology,
     seed: u64,
-    mut change: impl FnMut(Site, &mut Numbers),
+    change: impl FnMut(Site, &mut Numbers),
 ) -> Vec<u8> {
-    let mut buffer = vec![0; 4 << 20];
-    let info = info(topology);
+    blob_of(info(topology), seed, change)
+}
+
+fn blob_of(info: Info<'_>, seed: u64, mut change: impl FnMut(Site, &mut Numbers)) -> Vec<u8> {
+    let mut buffer = vec![0; 8 << 20];
     let mut random = Random {
         generator: ChaCha8Rng::seed_from_u64(seed),
         writer: Writer::new(&mut buffer, &info).unwrap(),
         topology: &info.topology,
+        packing: info.packing,
         centres: Vec::new(),
         change: &mut change,
     };
@@ -102,6 +117,7 @@ struct Random<'w, 't> {
     generator: ChaCha8Rng,
     writer: Writer<'w>,
     topology: &'t Topology,
+    packing: Packing,
     /// Of each activation, what its channels are around 0 of `i8`, in steps
     /// that no channel halves.
     centres: Vec<Vec<f64>>,
@@ -126,6 +142,14 @@ pub fn padded(site: Site) -> bool {
     resampled && matches!(site.part, Part::Conv2 | Part::Project)
 }
 
+/// Rows of weights as a blob holds them.
+pub fn packed<D>(form: Form, conv: &Conv<D>, rows: &[i8]) -> Vec<u8> {
+    let inputs = conv.input_channels();
+    let mut bytes = vec![0; form.bytes(conv.geometry, inputs, conv.channels)];
+    form.pack(conv.geometry, inputs, rows, &mut bytes);
+    bytes
+}
+
 impl Random<'_, '_> {
     fn below(&mut self, n: u32) -> i32 {
         (self.generator.next_u32() % n) as i32
@@ -142,8 +166,16 @@ impl Random<'_, '_> {
             .collect()
     }
 
-    fn weights(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| (self.below(255) - 127) as u8).collect()
+    /// Rows of weights.
+    fn weights(&mut self, count: usize) -> Vec<i8> {
+        (0..count).map(|_| (self.below(255) - 127) as i8).collect()
+    }
+
+    fn form(&self, geometry: Geometry) -> Form {
+        match self.packing {
+            Packing::Transformed => Form::fastest(geometry),
+            _ => Form::Direct,
+        }
     }
 
     fn linear(&mut self, inputs: usize, outputs: usize, scale: f32) {
@@ -263,6 +295,8 @@ impl Interpreter for Random<'_, '_> {
             zero_points,
         };
         (self.change)(conv.site, &mut numbers);
+        let form = self.form(conv.geometry);
+        let weights = packed(form, conv, &weights);
         self.writer
             .aligned(weights.len(), |padding| ConvRecord {
                 padding,
@@ -273,6 +307,7 @@ impl Interpreter for Random<'_, '_> {
                 scale: numbers.scale,
                 shifts: &numbers.shifts,
                 zero_points: &numbers.zero_points,
+                form,
             })
             .unwrap();
         if matches!(conv.extra, Extra::Embedding) {
@@ -295,7 +330,7 @@ impl Interpreter for Random<'_, '_> {
 
     fn output(&mut self, conv: &Conv<usize>) -> Result<(), Self::Error> {
         let (outputs, fan_in) = (conv.channels, conv.fan_in());
-        let weights = self.weights(fan_in * outputs);
+        let weights = packed(Form::Direct, conv, &self.weights(fan_in * outputs));
         let bias = self.words(outputs, -5000, 5000);
         let unit = 1.0 / ((fan_in as f32).sqrt() * 73.0 * 40.0);
         let scales: Vec<u8> = vec![unit; outputs]

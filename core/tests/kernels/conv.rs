@@ -3,8 +3,21 @@
 
 use super::uniform;
 use proptest::prelude::*;
-use tiny_ddpm::kernels::conv::{Plane, Task, conv};
+use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
+use tiny_ddpm::kernels::engine::Portable;
+use tiny_ddpm::kernels::packing::Form;
 use tiny_ddpm::unet::Geometry;
+
+const FORMS: [Form; 3] = [Form::Direct, Form::Winograd, Form::Phases];
+
+/// Which engine runs a convolution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Runner {
+    /// The definition.
+    Portable,
+    /// The best that this machine has.
+    Native,
+}
 
 const GEOMETRIES: [Geometry; 4] = [
     Geometry::Pointwise,
@@ -72,8 +85,16 @@ impl Case {
         [&self.x, &self.skip][half]
     }
 
-    /// The kernel's sums, and how often each was written.
+    /// The sums of the definition's engine.
     fn run(&self) -> Vec<i32> {
+        self.run_on(Form::Direct, Runner::Portable)
+    }
+
+    /// The kernel's sums; each must be written once.
+    fn run_on(&self, form: Form, runner: Runner) -> Vec<i32> {
+        let inputs = self.channels[0] + self.channels[1];
+        let mut weights = vec![99; form.bytes(self.geometry, inputs, self.outputs)];
+        form.pack(self.geometry, inputs, &self.weights, &mut weights);
         let own = [0, 1].map(|half| -> Vec<u8> {
             let own = self.own_zero_points[half].iter();
             own.flat_map(|&zero| i16::from(zero).to_le_bytes())
@@ -90,15 +111,21 @@ impl Case {
             side: self.side,
             x: plane(0),
             skip: plane(1),
-            weights: &self.weights,
+            form,
+            weights: &weights,
             initial: &self.initial,
         };
-        let mut patch = vec![99; self.weights.len() / self.outputs + 3];
+        let words = scratch_words(form, self.geometry, self.channels[0], self.channels[1]);
+        let mut scratch = vec![0x6789_9876; words];
         let mut sums = vec![None; self.geometry.output_side(self.side).pow(2) * self.outputs];
-        conv(&task, &mut patch, |position, channel, sum| {
+        let mut finish = |position: usize, channel: usize, sum: i32| {
             let written = sums[position * self.outputs + channel].replace(sum);
             assert_eq!(written, None, "position {position} written twice");
-        });
+        };
+        match runner {
+            Runner::Portable => conv_on(Portable, &task, &mut scratch, &mut finish),
+            Runner::Native => conv(&task, &mut scratch, &mut finish),
+        }
         sums.into_iter().map(Option::unwrap).collect()
     }
 
@@ -176,8 +203,14 @@ impl Case {
     }
 
     fn check(&self) {
-        let found: Vec<i64> = self.run().into_iter().map(i64::from).collect();
-        assert_eq!(found, self.expected(), "{self:?}");
+        let expected = self.expected();
+        for form in FORMS.into_iter().filter(|form| form.fits(self.geometry)) {
+            for runner in [Runner::Portable, Runner::Native] {
+                let sums = self.run_on(form, runner);
+                let found: Vec<i64> = sums.into_iter().map(i64::from).collect();
+                assert_eq!(found, expected, "{form:?} by {runner:?}: {self:?}");
+            }
+        }
     }
 }
 
@@ -261,6 +294,25 @@ fn extremes_do_not_overflow() {
     }
 }
 
+/// Unpacking gives the rows that were packed, and sizes are exact.
+#[test]
+fn packing_is_reversible() {
+    for geometry in GEOMETRIES {
+        for form in FORMS.into_iter().filter(|form| form.fits(geometry)) {
+            for (inputs, outputs) in [(1, 1), (3, 5), (4, 4), (6, 7), (8, 2)] {
+                let fan_in = geometry.taps() * inputs;
+                let rows: Vec<i8> = uniform(3, fan_in * outputs);
+                let rows: Vec<i8> = rows.into_iter().map(|w| w.max(-127)).collect();
+                let mut packed = vec![1; form.bytes(geometry, inputs, outputs)];
+                form.pack(geometry, inputs, &rows, &mut packed);
+                let mut unpacked = vec![99; rows.len()];
+                form.unpack(geometry, inputs, &packed, &mut unpacked);
+                assert_eq!(unpacked, rows, "{form:?} of {geometry:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -268,10 +320,10 @@ proptest! {
     fn any_convolution_is_its_definition(
         geometry in proptest::sample::select(GEOMETRIES.to_vec()),
         side in 1_usize..=7,
-        channels in [1_usize..=5, 0_usize..=5],
+        channels in [1_usize..=9, 0_usize..=9],
         zero_points: [i8; 2],
         own: [bool; 2],
-        outputs in 1_usize..=4,
+        outputs in 1_usize..=6,
         seed in 0_u64..1 << 40,
     ) {
         let case = Case::random(geometry, side, channels, zero_points, outputs, seed);
@@ -285,7 +337,8 @@ proptest! {
         side in 0_usize..=5,
         channels in [0_usize..=3, 0_usize..=3],
         lengths in [0_usize..80, 0_usize..80, 0_usize..80, 0_usize..5],
-        patch in 0_usize..60,
+        scratch in 0_usize..200,
+        form in proptest::sample::select(FORMS.to_vec()),
         zero_bytes in [0_usize..9, 0_usize..9],
     ) {
         let values = [7_i8; 80];
@@ -300,9 +353,11 @@ proptest! {
             side,
             x,
             skip,
-            weights: &values[..lengths[2]],
+            form,
+            weights: &[7; 80][..lengths[2]],
             initial: &[0; 5][..lengths[3]],
         };
-        conv(&task, &mut [0; 60][..patch], |_, _, _| ());
+        conv(&task, &mut [0; 200][..scratch], &mut |_, _, _| ());
+        conv_on(Portable, &task, &mut [0; 200][..scratch], &mut |_, _, _| ());
     }
 }

@@ -1,6 +1,6 @@
 //! What the network accepts, and what its answer depends on.
 
-use super::common::{random_blob, small_topology};
+use super::common::{random_blob, small_topology, transformed_blob};
 use super::topologies;
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
@@ -155,6 +155,23 @@ fn the_answer_has_its_golden_bits() {
         })
         .collect();
     assert_eq!(hashes, GOLDEN, "found {hashes:#010x?}");
+}
+
+/// How the weights are stored is no part of the answer.
+#[test]
+fn transformed_weights_give_the_same_bits() {
+    for topology in topologies() {
+        for seed in 0..4 {
+            let plain = random_blob(topology.clone(), seed);
+            let transformed = transformed_blob(topology.clone(), seed);
+            assert_ne!(plain, transformed);
+            let [plain, transformed] = [&plain, &transformed].map(|blob| {
+                let model = Model::load(blob).unwrap();
+                bits(&predict(&model, 250, None))
+            });
+            assert_eq!(plain, transformed);
+        }
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Plane {
 
 /// Σ w (q - zero point) plus what the zero points make of a folded bias:
 /// positions by output channels.
-pub fn conv(inputs: &[&Plane], geometry: Geometry, weights: &[u8], outputs: usize) -> Vec<f64> {
+pub fn conv(inputs: &[&Plane], geometry: Geometry, weights: &[i8], outputs: usize) -> Vec<f64> {
     let side = inputs[0].shape.side;
     let channels: usize = inputs.iter().map(|plane| plane.shape.channels).sum();
     let output_side = geometry.output_side(side);
@@ -88,7 +88,7 @@ pub fn conv(inputs: &[&Plane], geometry: Geometry, weights: &[u8], outputs: usiz
                 for &(dy, dx) in &taps {
                     for plane in inputs {
                         for channel in 0..plane.shape.channels {
-                            let weight = f64::from(*weights.next().unwrap() as i8);
+                            let weight = f64::from(*weights.next().unwrap());
                             let value = plane.at(source(row, dy), source(column, dx), channel);
                             sum += weight * (value + plane.zero_points[channel]);
                         }

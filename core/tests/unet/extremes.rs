@@ -9,8 +9,10 @@ use rand_core::{Rng, SeedableRng};
 use std::convert::Infallible;
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Quant, TableRecord,
+    ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
+    Packing, Quant, TableRecord,
 };
+use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Topology, Unet, Variance};
 
@@ -18,6 +20,7 @@ struct Extreme<'w, 't> {
     generator: ChaCha8Rng,
     writer: Writer<'w>,
     topology: &'t Topology,
+    packing: Packing,
 }
 
 impl Extreme<'_, '_> {
@@ -51,8 +54,15 @@ impl Extreme<'_, '_> {
         self.array(count, &[i16::MIN, -1, 0, i16::MAX], i16::to_le_bytes)
     }
 
-    fn weights(&mut self, count: usize) -> Vec<u8> {
-        self.array(count, &[-127, 0, 127], i8::to_le_bytes)
+    /// Also such transformed weights as no weights give.
+    fn packed(&mut self, conv: &Conv<()>, form: Form) -> Vec<u8> {
+        let bytes = form.bytes(conv.geometry, conv.input_channels(), conv.channels);
+        let limit = match form {
+            Form::Winograd => MAX_WINOGRAD,
+            Form::Phases => MAX_PHASE,
+            _ => return self.array(bytes, &[-127, 0, 127], i8::to_le_bytes),
+        };
+        self.array(bytes / 2, &[-limit, 0, limit], i16::to_le_bytes)
     }
 
     fn bias(&mut self, count: usize) -> Vec<u8> {
@@ -119,7 +129,11 @@ impl Interpreter for Extreme<'_, '_> {
     }
 
     fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
-        let weights = self.weights(conv.fan_in() * conv.channels);
+        let form = match self.packing {
+            Packing::Transformed => Form::fastest(conv.geometry),
+            _ => Form::Direct,
+        };
+        let weights = self.packed(conv, form);
         let bias = self.bias(conv.channels);
         let multipliers = self.words(conv.channels, &[0, 1, 1 << 24, i32::MAX]);
         let residual = match conv.extra {
@@ -152,6 +166,7 @@ impl Interpreter for Extreme<'_, '_> {
                 scale,
                 shifts: &shifts,
                 zero_points: &zero_points,
+                form,
             })
             .unwrap();
         if matches!(conv.extra, Extra::Embedding) {
@@ -171,7 +186,7 @@ impl Interpreter for Extreme<'_, '_> {
     }
 
     fn output(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
-        let weights = self.weights(conv.fan_in() * conv.channels);
+        let weights = self.packed(conv, Form::Direct);
         let bias = self.bias(conv.channels);
         let scales = self.floats(conv.channels, &[f32::MIN_POSITIVE, 0.03, f32::MAX]);
         self.writer
@@ -188,13 +203,17 @@ impl Interpreter for Extreme<'_, '_> {
     fn release(&mut self, (): ()) {}
 }
 
-fn extreme_blob(topology: &Topology, seed: u64) -> Vec<u8> {
-    let mut buffer = vec![0; 1 << 20];
-    let info = info(topology.clone());
+fn extreme_blob(topology: &Topology, packing: Packing, seed: u64) -> Vec<u8> {
+    let mut buffer = vec![0; 4 << 20];
+    let info = Info {
+        packing,
+        ..info(topology.clone())
+    };
     let mut extreme = Extreme {
         generator: ChaCha8Rng::seed_from_u64(seed),
         writer: Writer::new(&mut buffer, &info).unwrap(),
         topology,
+        packing,
     };
     let Ok(()) = walk(&mut extreme, topology);
     let length = extreme.writer.finish();
@@ -214,7 +233,8 @@ proptest! {
         ]),
         timestep in proptest::sample::select(vec![1_u16, 500, 1000]),
     ) {
-        let blob = extreme_blob(&topology, seed);
+        let packing = [Packing::Portable, Packing::Transformed][(seed % 2) as usize];
+        let blob = extreme_blob(&topology, packing, seed);
         let model = Model::load(&blob).expect("limits are allowed");
         let mut workspace = vec![0; model.workspace_words()];
         let mut unet = Unet::new(&model, &mut workspace).unwrap();
@@ -232,7 +252,7 @@ proptest! {
                 method,
                 steps: 2,
                 guidance: if class.is_some() { 100.0 } else { 0.0 },
-                clip: seed % 2 == 0,
+                clip: seed % 4 < 2,
                 seed,
                 picture: u64::MAX,
                 class,

@@ -5,6 +5,7 @@ use super::topologies;
 use std::collections::BTreeSet;
 use tiny_ddpm::Model;
 use tiny_ddpm::unet::Plan;
+use tiny_ddpm::{Level, Topology};
 
 #[test]
 fn the_layers_macs_are_the_plan_s() {
@@ -81,11 +82,27 @@ fn the_smallest_network_s_layers_are_named_in_order() {
     assert_eq!(names, expected.concat());
 }
 
-/// The peak is at least what its layer's inputs and output take, and less
-/// than all activations side by side.
+/// The peak is at least what its layer's output takes, and less than all
+/// activations side by side.
 #[test]
 fn activations_share_memory() {
     for topology in topologies() {
+        // So large that it is the activations that count.
+        let topology = Topology {
+            image_size: 8 * topology.patch,
+            ..topology
+        };
+        let wide = topology.levels.iter().map(|level| Level {
+            channels: 3 * level.channels,
+            ..*level
+        });
+        let topology = Topology {
+            levels: wide.collect(),
+            ..topology
+        };
+        if topology.validate().is_err() {
+            continue;
+        }
         let blob = random_blob(topology, 1);
         let model = Model::load(&blob).unwrap();
         let plan = model.plan();
@@ -97,7 +114,7 @@ fn activations_share_memory() {
         });
         assert!(peak_is_a_layer);
         assert!(plan.activation_bytes() > largest);
-        assert!(plan.activation_bytes() < all);
+        assert!(plan.activation_bytes() < all, "{plan:?} of {all}");
         assert!(4 * plan.workspace_words() > plan.activation_bytes());
     }
 }

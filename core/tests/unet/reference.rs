@@ -4,12 +4,12 @@
 //! operation takes its inputs as they were observed, and its output must be
 //! what was observed, to the last rounding.
 
-use super::common::random_blob;
+use super::common::{random_blob, transformed_blob};
 use super::definition::{self, Plane, silu};
 use super::topologies;
 use std::convert::Infallible;
 use tiny_ddpm::blob::records::{
-    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
+    ConvRecord, Form, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
 use tiny_ddpm::noise::Noise;
@@ -49,6 +49,13 @@ fn halfwords(bytes: &[u8]) -> Vec<f64> {
         .chunks(2)
         .map(|half| f64::from(i16::from_le_bytes(half.try_into().unwrap())))
         .collect()
+}
+
+/// Weights as training knows them.
+fn rows(op: &Conv<Site>, form: Form, packed: &[u8]) -> Vec<i8> {
+    let mut rows = vec![0; op.fan_in() * op.channels];
+    form.unpack(op.geometry, op.input_channels(), packed, &mut rows);
+    rows
 }
 
 fn linear(record: &LinearRecord<'_>, x: &[f64]) -> Vec<f64> {
@@ -176,7 +183,12 @@ impl Interpreter for Reference<'_> {
             initial.iter_mut().zip(added).for_each(|(i, a)| *i += a);
         }
         let inputs = self.inputs(op.x, op.skip);
-        let sums = definition::conv(&inputs, op.geometry, record.weights, op.channels);
+        let sums = definition::conv(
+            &inputs,
+            op.geometry,
+            &rows(op, record.form, record.weights),
+            op.channels,
+        );
         let multipliers = words(record.multipliers);
         let exact: Vec<f64> = sums
             .iter()
@@ -216,7 +228,12 @@ impl Interpreter for Reference<'_> {
         let record: OutputRecord<'_> = self.records.next_record().unwrap();
         let (bias, scales) = (words(record.bias), floats(record.scales));
         let inputs = self.inputs(op.x, None);
-        let sums = definition::conv(&inputs, op.geometry, record.weights, op.channels);
+        let sums = definition::conv(
+            &inputs,
+            op.geometry,
+            &rows(op, Form::Direct, record.weights),
+            op.channels,
+        );
         for (i, sum) in sums.iter().enumerate() {
             let (position, channel) = (i / op.channels, i % op.channels);
             let side = op.x.shape.side;
@@ -239,7 +256,10 @@ fn every_layer_is_its_definition() {
     for (index, topology) in topologies().into_iter().enumerate() {
         for (seed, timestep, class) in [(1, 1, None), (2, 321, Some(0)), (3, 1000, Some(2))] {
             let class = class.filter(|&class| u16::from(class) < topology.classes);
-            let blob = random_blob(topology.clone(), seed);
+            let blob = match seed {
+                1 => transformed_blob(topology.clone(), seed),
+                _ => random_blob(topology.clone(), seed),
+            };
             let model = Model::load(&blob).unwrap();
             let pixels = topology.pixels();
             let (mut x_t, mut out) = (vec![0.0; pixels], vec![f32::NAN; pixels]);

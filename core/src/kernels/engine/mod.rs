@@ -1,0 +1,65 @@
+//! The innermost loops, which targets do in their own ways.
+//!
+//! An [`Engine`] is how a target multiplies. [`Portable`] is every engine's
+//! definition: whatever an engine does must give the same integers. The
+//! compiler's target decides which is used ([`Native`]), and on x86-64 the
+//! processor that is found: no feature can be set wrong.
+//!
+//! Engines lay out what they multiply (the "columns": the inputs of a few
+//! positions side by side) as they like; only they read it again.
+
+mod portable;
+#[cfg(target_feature = "dsp")]
+mod dsp;
+
+pub use portable::Portable;
+
+/// Positions that a direct convolution computes at once.
+pub const LANES: usize = 4;
+/// Positions, or Winograd tiles, that the other forms compute at once.
+pub const WIDE_LANES: usize = 2;
+
+/// The engine of this target.
+#[cfg(target_feature = "dsp")]
+pub type Native = dsp::Dsp;
+/// The engine of this target.
+#[cfg(not(target_feature = "dsp"))]
+pub type Native = Portable;
+
+/// How a target multiplies.
+///
+/// Slices are as long as the functions say; where they are not, the result is
+/// meaningless, but nothing worse happens.
+pub trait Engine: Copy + Default {
+    /// Whether weights that begin there can be read.
+    fn can_read(self, weights: &[u8]) -> bool {
+        let _ = weights;
+        true
+    }
+
+    /// Puts the inputs `k..` of each lane into the columns. `k` and the length
+    /// of each source are multiples of 4; the columns have room for as many
+    /// inputs as their length divided by `LANES` says.
+    fn spread<const LANES: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
+        portable::spread(columns, k, sources);
+    }
+
+    /// Sums of two outputs at each position: weights in
+    /// [`Form::Direct`](super::packing::Form::Direct), a pair of outputs.
+    fn tile(self, columns: &[i16], weights: &[u8]) -> [[i32; LANES]; 2] {
+        portable::tile(columns, weights)
+    }
+
+    /// Sums of four outputs at each of two positions, for each block of
+    /// `columns` with its own block of `weights`, in the `i16` forms' order.
+    fn wide(self, columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANES]; 4]]) {
+        portable::wide(columns, weights, sums);
+    }
+
+    /// Puts Bᵀ d B of the inputs `k..` into lane `lane` of the columns of all
+    /// 16 frequencies. `k` is a multiple of 4; `window` are the 4x4 positions
+    /// that a tile sees, row by row.
+    fn winograd(self, columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
+        portable::winograd(columns, k, lane, window);
+    }
+}
