@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use tiny_ddpm::Topology;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, TableRecord,
+    ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
+    TableRecord,
 };
 use tiny_ddpm::blob::{Model, WriteError, Writer};
 use tiny_ddpm::unet::{
@@ -67,10 +68,21 @@ struct Packer<'a, 'w> {
 /// Integer weights of a convolution, and the unit of each output channel's
 /// accumulator.
 struct Quantised {
-    weights: Vec<u8>,
+    /// Rows, as training knows them.
+    weights: Vec<i8>,
     /// i32, with the inputs' zero points folded in.
     bias: Vec<u8>,
     units: Vec<f64>,
+}
+
+impl Quantised {
+    /// The weights as every device reads them.
+    fn packed<D>(&self, conv: &Conv<D>) -> Vec<u8> {
+        let inputs = conv.input_channels();
+        let mut packed = vec![0; Form::Direct.bytes(conv.geometry, inputs, conv.channels)];
+        Form::Direct.pack(conv.geometry, inputs, &self.weights, &mut packed);
+        packed
+    }
 }
 
 impl<'a> Packer<'a, '_> {
@@ -152,7 +164,7 @@ impl<'a> Packer<'a, '_> {
                     // What rounding the weight adds on average is no noise: the
                     // bias takes it back.
                     sum += (exact - weight) * means[input];
-                    quantised.weights.push(weight as i8 as u8);
+                    quantised.weights.push(weight as i8);
                 }
             }
             quantised.bias.extend((sum.round() as i32).to_le_bytes());
@@ -287,17 +299,18 @@ impl<'a> Interpreter for Packer<'a, '_> {
             .iter()
             .flat_map(|zero| zero.to_le_bytes())
             .collect();
-        self.writer
-            .aligned(quantised.weights.len(), |padding| ConvRecord {
-                padding,
-                weights: &quantised.weights,
-                bias: &quantised.bias,
-                multipliers: &multipliers,
-                residual,
-                scale: range.scale,
-                shifts: &range.shifts,
-                zero_points: &zero_points,
-            })?;
+        let weights = quantised.packed(conv);
+        self.writer.aligned(weights.len(), |padding| ConvRecord {
+            padding,
+            weights: &weights,
+            bias: &quantised.bias,
+            multipliers: &multipliers,
+            residual,
+            scale: range.scale,
+            shifts: &range.shifts,
+            zero_points: &zero_points,
+            form: Form::Direct,
+        })?;
         if matches!(conv.extra, Extra::Embedding) {
             let emb = Site::new(site.stage, Part::Embedding);
             let width = usize::from(self.topology.embedding);
@@ -332,13 +345,13 @@ impl<'a> Interpreter for Packer<'a, '_> {
             .iter()
             .flat_map(|&unit| (unit as f32).to_le_bytes())
             .collect();
-        self.writer
-            .aligned(quantised.weights.len(), |padding| OutputRecord {
-                padding,
-                weights: &quantised.weights,
-                bias: &quantised.bias,
-                scales: &scales,
-            })?;
+        let weights = quantised.packed(conv);
+        self.writer.aligned(weights.len(), |padding| OutputRecord {
+            padding,
+            weights: &weights,
+            bias: &quantised.bias,
+            scales: &scales,
+        })?;
         Ok(())
     }
 
