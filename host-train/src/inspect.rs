@@ -70,7 +70,7 @@ pub struct Report {
     pub buffers: Buffers,
     /// Bytes of activations at the peak; part of the workspace.
     pub activation_bytes: usize,
-    /// The layer whose output makes that peak.
+    /// The layer that makes that peak.
     pub peak_layer: String,
     /// Trained numbers.
     pub parameters: usize,

@@ -1,4 +1,4 @@
-//! Trains, exports, samples and inspects tiny-ddpm models.
+//! Trains, exports, repacks, samples and inspects tiny-ddpm models.
 
 #[cfg(feature = "train")]
 pub mod config;
@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod model_file;
 pub mod output;
 pub mod quant;
+pub mod repack;
 pub mod sample;
 #[cfg(feature = "train")]
 pub mod train;

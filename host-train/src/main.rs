@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tiny_ddpm_train::{inspect, sample};
+use tiny_ddpm_train::{inspect, repack, sample};
 
 /// Diffusion models for microcontrollers: train, export, sample, inspect.
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   tiny-ddpm sample models/digits.tddpm          ten digits, in the terminal and in out/samples
   tiny-ddpm inspect models/digits.tddpm         what is in a model and what it needs
+  tiny-ddpm repack models/digits.tddpm --target cortex-m4 --out fast.tddpm
   tiny-ddpm train --preset digits --out runs/digits
   tiny-ddpm export runs/digits --out digits.tddpm
 Each command explains itself: tiny-ddpm sample --help";
@@ -36,6 +37,7 @@ enum Command {
     Export(NotBuilt),
     Sample(sample::SampleArgs),
     Inspect(inspect::InspectArgs),
+    Repack(repack::RepackArgs),
 }
 
 /// A command that this build lacks, with whatever was meant for it.
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Export(_) => not_built("export"),
         Command::Sample(args) => sample::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Repack(args) => repack::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::model::Model;
 use super::records::{
-    ConvRecord, Form, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord, NormRecord,
-    OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
+    ConvRecord, Form, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
+    NormRecord, OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
 };
 use super::{BlobError, ParamError};
 use crate::Topology;

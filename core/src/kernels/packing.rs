@@ -103,8 +103,7 @@ impl Form {
         }
         for (output, row) in rows.chunks_exact(taps * inputs).enumerate() {
             let weight = |tap: usize, input: usize| {
-                row.get(tap * inputs + input)
-                    .map_or(0, |&w| i16::from(w))
+                row.get(tap * inputs + input).map_or(0, |&w| i16::from(w))
             };
             match self {
                 Self::Direct => {
@@ -246,7 +245,11 @@ fn phase_kernel(g: [i16; 9], phase: usize) -> [i16; 4] {
     }
     let (down, right) = (phase / 2 == 1, phase % 2 == 1);
     let [a, b, c, d, e, f, g, h, i] = g;
-    let rows = [line([a, b, c], right), line([d, e, f], right), line([g, h, i], right)];
+    let rows = [
+        line([a, b, c], right),
+        line([d, e, f], right),
+        line([g, h, i], right),
+    ];
     let [[a, b], [c, d], [e, f]] = rows;
     let ([top_left, bottom_left], [top_right, bottom_right]) =
         (line([a, c, e], down), line([b, d, f], down));

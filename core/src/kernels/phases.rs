@@ -50,8 +50,7 @@ pub(super) fn conv<E: Engine>(
             let mut lanes = gathered.chunks_exact(fan_in);
             let sources = [(); WIDE_LANES].map(|()| lanes.next().unwrap_or_default());
             engine.spread(columns, 0, sources);
-            let at = places
-                .map(|(row, column)| (2 * row + down) * (2 * side) + 2 * column + right);
+            let at = places.map(|(row, column)| (2 * row + down) * (2 * side) + 2 * column + right);
             let at = at.get(..count).unwrap_or_default();
 
             let quads = weights.chunks_exact(quad_bytes);
@@ -80,7 +79,9 @@ fn gather(
     let side = task.side;
     let mut to = gathered.chunks_exact_mut(task.inputs());
     for (tap, to) in (0..TAPS).zip(&mut to) {
-        let place = (row + down + tap / 2).checked_sub(1).zip((column + right + tap % 2).checked_sub(1));
+        let place = (row + down + tap / 2)
+            .checked_sub(1)
+            .zip((column + right + tap % 2).checked_sub(1));
         let source = place.filter(|&(row, column)| row < side && column < side);
         let source = source.map(|(row, column)| row * side + column);
         let Some((x, skip)) = to.split_at_mut_checked(task.x.channels) else {

@@ -1,6 +1,6 @@
 //! Runs the network on int8 activations.
 
-use super::arena::Arena;
+use super::arena::{Arena, End, Place};
 use super::error::UnetError;
 use super::plan::{Plan, attention_words, conv_words, norm_words};
 use super::site::{Part, Site, Stage};
@@ -159,7 +159,8 @@ struct Memory<'w> {
 impl<'w> Memory<'w> {
     fn split(workspace: &'w mut [u32], plan: &Plan) -> Option<Self> {
         let (embedding, rest) = workspace.split_at_mut_checked(plan.embedding)?;
-        let (quantised, arena) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
+        let (quantised, rest) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
+        let arena = rest.get_mut(..plan.arena.div_ceil(4))?;
         Some(Self {
             embedding: bytemuck::cast_slice_mut(embedding),
             quantised: bytemuck::cast_slice_mut(quantised),
@@ -171,6 +172,7 @@ impl<'w> Memory<'w> {
 /// An activation in the workspace.
 #[derive(Clone, Copy, Debug)]
 struct Stored<'b> {
+    place: Place,
     start: usize,
     len: usize,
     quant: Channels<'b>,
@@ -204,10 +206,17 @@ struct Forward<'r, 'b, 'w, F> {
 }
 
 impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
-    fn place(&mut self, shape: Shape, quant: Channels<'b>) -> Result<Stored<'b>, UnetError> {
-        let range = self.arena.place(shape.values()).ok_or(UnetError::Corrupt)?;
+    fn place(
+        &mut self,
+        shape: Shape,
+        end: End,
+        quant: Channels<'b>,
+    ) -> Result<Stored<'b>, UnetError> {
+        let place = self.arena.place(end, shape.values());
+        let place = place.ok_or(UnetError::Corrupt)?;
         Ok(Stored {
-            start: range.start,
+            place,
+            start: place.range(self.memory.arena.len()).start,
             len: shape.values(),
             quant,
         })
@@ -215,9 +224,10 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
 
     /// A place for `words` words that nothing needs after this layer.
     fn scratch(&mut self, words: usize) -> Result<Range<usize>, UnetError> {
-        let range = self.arena.place(4 * words).ok_or(UnetError::Corrupt)?;
-        self.arena.release(range.start);
-        Ok(range)
+        let place = self.arena.place(End::Low, 4 * words);
+        let place = place.ok_or(UnetError::Corrupt)?;
+        self.arena.release(place);
+        Ok(place.range(self.memory.arena.len()))
     }
 
     /// Shows an activation to the observer and hands it on.
@@ -256,7 +266,9 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         );
         for (sum, added) in sums.iter_mut().zip(added) {
             let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
-            *sum = (libm::roundf(added) as i32).to_ne_bytes().map(|byte| byte as i8);
+            *sum = (libm::roundf(added) as i32)
+                .to_ne_bytes()
+                .map(|byte| byte as i8);
         }
         Ok(())
     }
@@ -330,7 +342,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
     fn input(&mut self, shape: Shape) -> Result<Stored<'b>, UnetError> {
         let record: InputRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let quant = record.output;
-        let data = self.place(shape, quant.into())?;
+        let data = self.place(shape, End::Low, quant.into())?;
         let inverse = 1.0 / quant.scale;
         let activations = self.memory.arena.get_mut(data.range());
         let patches = activations.ok_or(UnetError::Corrupt)?;
@@ -345,7 +357,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
     fn norm(&mut self, op: &Norm<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
         let record: NormRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, record.output.into())?;
+        let data = self.place(shape, End::Low, record.output.into())?;
         let operands = [
             op.x.data.range(),
             optional(op.skip.as_ref()),
@@ -410,7 +422,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
     fn conv(&mut self, op: &Conv<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
         let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, record.output())?;
+        let data = self.place(shape, End::of(op), record.output())?;
         let scratch = self.scratch(conv_words(op, record.form))?;
         let embedding = matches!(op.extra, Extra::Embedding);
         if embedding {
@@ -431,7 +443,11 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let [x, skip, residual_values, out, scratch] = disjoint(arena, operands)?;
         let (initial, multipliers, scratch) = split_scratch(scratch, op.channels)?;
         for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
-            *sum = if embedding { sum.wrapping_add(bias) } else { bias };
+            *sum = if embedding {
+                sum.wrapping_add(bias)
+            } else {
+                bias
+            };
         }
         for (multiplier, word) in multipliers.iter_mut().zip(words(record.multipliers)) {
             *multiplier = word;
@@ -463,7 +479,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
     fn attention(&mut self, op: &Attention<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
         let record: MixRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.query.shape;
-        let data = self.place(shape, record.output.into())?;
+        let data = self.place(shape, End::Low, record.output.into())?;
         let operands = [
             op.query.data.range(),
             op.key.data.range(),
@@ -530,7 +546,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
     }
 
     fn release(&mut self, data: Stored<'b>) {
-        self.arena.release(data.start);
+        self.arena.release(data.place);
     }
 }
 

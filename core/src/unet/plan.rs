@@ -1,7 +1,7 @@
 //! What memory a network needs and how much it computes: from its topology,
 //! and from the forms in which its weights are stored.
 
-use super::arena::Arena;
+use super::arena::{Arena, End, Place};
 use super::site::{Part, Site, Stage};
 use super::walk::{Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::Topology;
@@ -58,9 +58,7 @@ impl Plan {
     #[must_use]
     pub fn workspace_words(&self) -> usize {
         // The embedding is there as floats and as halfwords.
-        self.embedding
-            + self.embedding.div_ceil(2)
-            + self.arena.div_ceil(4)
+        self.embedding + self.embedding.div_ceil(2) + self.arena.div_ceil(4)
     }
 
     /// Bytes of activations at the peak, with what the layer there needs for
@@ -113,19 +111,18 @@ struct Planner<'t, 'b> {
 }
 
 impl<'b> Planner<'_, 'b> {
-    /// Where a layer's output begins; `words` is what it needs while it is
-    /// computed.
-    fn place(&mut self, site: Site, shape: Shape, words: usize) -> usize {
-        let start = self.arena.place(shape.values()).map(|range| range.start);
+    /// A layer's output; `words` is what it needs while it is computed.
+    fn place(&mut self, site: Site, shape: Shape, end: End, words: usize) -> Option<Place> {
+        let place = self.arena.place(end, shape.values());
         self.scratch(site, words);
-        start.unwrap_or(0)
+        place
     }
 
     fn scratch(&mut self, site: Site, words: usize) {
         if words > 0
-            && let Some(scratch) = self.arena.place(4 * words)
+            && let Some(scratch) = self.arena.place(End::Low, 4 * words)
         {
-            self.arena.release(scratch.start);
+            self.arena.release(scratch);
         }
         if self.arena.peak() > self.plan.arena {
             self.plan.arena = self.arena.peak();
@@ -139,7 +136,8 @@ impl<'b> Planner<'_, 'b> {
 }
 
 impl Interpreter for Planner<'_, '_> {
-    type Data = usize;
+    /// `None` if more are alive than any network has.
+    type Data = Option<Place>;
     type Error = Infallible;
 
     fn time(&mut self) -> Result<(), Infallible> {
@@ -153,17 +151,17 @@ impl Interpreter for Planner<'_, '_> {
         Ok(())
     }
 
-    fn input(&mut self, shape: Shape) -> Result<usize, Infallible> {
+    fn input(&mut self, shape: Shape) -> Result<Option<Place>, Infallible> {
         let _: Option<InputRecord> = self.record();
-        Ok(self.place(Site::new(Stage::Input, Part::Whole), shape, 0))
+        Ok(self.place(Site::new(Stage::Input, Part::Whole), shape, End::Low, 0))
     }
 
-    fn norm(&mut self, norm: &Norm<usize>) -> Result<usize, Infallible> {
+    fn norm(&mut self, norm: &Norm<Option<Place>>) -> Result<Option<Place>, Infallible> {
         let _: Option<NormRecord<'_>> = self.record();
-        Ok(self.place(norm.site, norm.output(), norm_words(norm)))
+        Ok(self.place(norm.site, norm.output(), End::Low, norm_words(norm)))
     }
 
-    fn conv(&mut self, conv: &Conv<usize>) -> Result<usize, Infallible> {
+    fn conv(&mut self, conv: &Conv<Option<Place>>) -> Result<Option<Place>, Infallible> {
         let record: Option<ConvRecord<'_>> = self.record();
         let form = record.map_or(Form::Direct, |record| record.form);
         self.plan.macs += conv.macs();
@@ -171,23 +169,33 @@ impl Interpreter for Planner<'_, '_> {
             self.plan.macs += usize::from(self.topology.embedding) * conv.channels;
             let _: Option<LinearRecord<'_>> = self.record();
         }
-        Ok(self.place(conv.site, conv.output(), conv_words(conv, form)))
+        Ok(self.place(
+            conv.site,
+            conv.output(),
+            End::of(conv),
+            conv_words(conv, form),
+        ))
     }
 
-    fn attention(&mut self, attention: &Attention<usize>) -> Result<usize, Infallible> {
+    fn attention(
+        &mut self,
+        attention: &Attention<Option<Place>>,
+    ) -> Result<Option<Place>, Infallible> {
         let _: Option<MixRecord> = self.record();
         let shape = attention.query.shape;
         self.plan.macs += 2 * shape.values() * shape.side * shape.side;
-        Ok(self.place(attention.site, shape, attention_words(attention)))
+        Ok(self.place(attention.site, shape, End::Low, attention_words(attention)))
     }
 
-    fn output(&mut self, conv: &Conv<usize>) -> Result<(), Infallible> {
+    fn output(&mut self, conv: &Conv<Option<Place>>) -> Result<(), Infallible> {
         self.plan.macs += conv.macs();
         self.scratch(conv.site, conv_words(conv, Form::Direct));
         Ok(())
     }
 
-    fn release(&mut self, start: usize) {
-        self.arena.release(start);
+    fn release(&mut self, place: Option<Place>) {
+        if let Some(place) = place {
+            self.arena.release(place);
+        }
     }
 }

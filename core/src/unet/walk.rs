@@ -96,6 +96,8 @@ pub struct Conv<D> {
     pub channels: usize,
     /// What is added.
     pub extra: Extra<D>,
+    /// Whether the output is also a skip connection, and so lives long.
+    pub lent: bool,
 }
 
 impl<D> Conv<D> {
@@ -233,12 +235,13 @@ pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::E
                 level: index,
                 block,
             };
-            flow.res_block(stage, None, channels(level))?;
+            flow.res_block(stage, None, channels(level), !level.attention)?;
             if level.attention {
-                flow.attention(Stage::DownAttention {
+                let stage = Stage::DownAttention {
                     level: index,
                     block,
-                })?;
+                };
+                flow.attention(stage, true)?;
             }
             // Never full: the capacity is that of the largest topology.
             let _ = skips.push(flow.lend());
@@ -249,11 +252,11 @@ pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::E
         }
     }
 
-    flow.res_block(Stage::Mid { block: 0 }, None, coarsest)?;
+    flow.res_block(Stage::Mid { block: 0 }, None, coarsest, false)?;
     if topology.mid_attention {
-        flow.attention(Stage::MidAttention)?;
+        flow.attention(Stage::MidAttention, false)?;
     }
-    flow.res_block(Stage::Mid { block: 1 }, None, coarsest)?;
+    flow.res_block(Stage::Mid { block: 1 }, None, coarsest, false)?;
 
     for (i, level) in topology.levels.iter().enumerate().rev() {
         let index = i as u8;
@@ -262,12 +265,13 @@ pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::E
                 level: index,
                 block,
             };
-            flow.res_block(stage, skips.pop(), channels(level))?;
+            flow.res_block(stage, skips.pop(), channels(level), false)?;
             if level.attention {
-                flow.attention(Stage::UpAttention {
+                let stage = Stage::UpAttention {
                     level: index,
                     block,
-                })?;
+                };
+                flow.attention(stage, false)?;
             }
         }
         if let Some(finer) = i.checked_sub(1).and_then(|i| topology.levels.get(i)) {
@@ -347,6 +351,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry,
             channels,
             extra: Extra::None,
+            lent: false,
         })?;
         self.replace(h);
         Ok(())
@@ -359,6 +364,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         stage: Stage,
         skip: Option<Activation<I::Data>>,
         channels: usize,
+        lent: bool,
     ) -> Result<(), I::Error> {
         let conv3x3 = |part, x, extra| Conv {
             site: Site::new(stage, part),
@@ -367,6 +373,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry: Geometry::Same,
             channels,
             extra,
+            lent: false,
         };
         let first = Norm {
             site: Site::new(stage, Part::Norm1),
@@ -396,14 +403,17 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         })?;
         self.net.release(conv1.data);
         let residual = Extra::Residual(self.h);
-        let conv2 = self.run_conv(&conv3x3(Part::Conv2, norm2, residual))?;
+        let conv2 = self.run_conv(&Conv {
+            lent,
+            ..conv3x3(Part::Conv2, norm2, residual)
+        })?;
         self.net.release(norm2.data);
         self.replace(conv2);
         Ok(())
     }
 
     /// y = x + proj(softmax(q k^T / sqrt(d)) v), with q, k, v from norm(x).
-    fn attention(&mut self, stage: Stage) -> Result<(), I::Error> {
+    fn attention(&mut self, stage: Stage, lent: bool) -> Result<(), I::Error> {
         let channels = self.h.shape.channels;
         let pointwise = |part, x, extra| Conv {
             site: Site::new(stage, part),
@@ -412,6 +422,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry: Geometry::Pointwise,
             channels,
             extra,
+            lent: false,
         };
         let norm = self.run_norm(&Norm {
             site: Site::new(stage, Part::Norm),
@@ -437,7 +448,10 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             self.net.release(operand.data);
         }
         let residual = Extra::Residual(self.h);
-        let project = self.run_conv(&pointwise(Part::Project, mix, residual))?;
+        let project = self.run_conv(&Conv {
+            lent,
+            ..pointwise(Part::Project, mix, residual)
+        })?;
         self.net.release(mix.data);
         self.replace(project);
         Ok(())
@@ -459,6 +473,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry: Geometry::Same,
             channels,
             extra: Extra::None,
+            lent: false,
         })?;
         self.net.release(self.h.data);
         Ok(())

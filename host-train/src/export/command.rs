@@ -14,7 +14,8 @@ use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
 use crate::model_file;
 use crate::output::Staged;
-use crate::quant::{RangeRule, pack};
+use crate::quant::{RangeRule, pack, repack};
+use crate::repack::TargetArgs;
 use crate::train::{Backend, load_ema};
 
 /// Quantise a training run's averaged weights and write the blob
@@ -44,6 +45,9 @@ pub struct ExportArgs {
     /// Pictures generated to see the activations' ranges
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pictures: u16,
+    /// How the weights are stored.
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Where the float network is computed
     #[arg(long, value_enum, default_value = "flex")]
     pub backend: Backend,
@@ -109,6 +113,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     };
     let ranges = calibration.ranges(args.range, form);
     let blob = pack(&info, &super::weights(&float), &ranges)?;
+    let blob = repack(&blob, args.target.target, args.target.flash)?;
     let model = Model::load(&blob)?;
 
     let trajectory = trajectory(&model)?;

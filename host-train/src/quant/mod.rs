@@ -7,8 +7,10 @@
 
 mod pack;
 mod ranges;
+mod repack;
 mod weights;
 
 pub use pack::pack;
 pub use ranges::{Calibration, Form, Range, RangeRule, Ranges};
+pub use repack::{Target, repack};
 pub use weights::Weights;

@@ -8,9 +8,9 @@
 //! Engines lay out what they multiply (the "columns": the inputs of a few
 //! positions side by side) as they like; only they read it again.
 
-mod portable;
 #[cfg(target_feature = "dsp")]
 mod dsp;
+mod portable;
 
 pub use portable::Portable;
 

@@ -11,11 +11,7 @@ pub struct Portable;
 
 impl Engine for Portable {}
 
-pub(super) fn spread<const LANES: usize>(
-    columns: &mut [i16],
-    k: usize,
-    sources: [&[i8]; LANES],
-) {
+pub(super) fn spread<const LANES: usize>(columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
     let lane_len = (columns.len() / LANES.max(1)).max(1);
     for (lane, source) in columns.chunks_exact_mut(lane_len).zip(sources) {
         let to = lane.iter_mut().skip(k);

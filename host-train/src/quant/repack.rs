@@ -1,0 +1,269 @@
+//! The same model with its weights stored in another way.
+//!
+//! Nothing is lost either way: [`Form`]s hold the same weights, and every
+//! device computes the same pictures from them. What changes is how much flash
+//! they take, and how many multiplications.
+
+use std::convert::Infallible;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use tiny_ddpm::Model;
+use tiny_ddpm::blob::records::{
+    ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
+    Packing, Records, TableRecord,
+};
+use tiny_ddpm::blob::{WriteError, Writer};
+use tiny_ddpm::unet::{Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
+
+/// What a blob is to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Anything: the smallest blob
+    #[default]
+    Portable,
+    /// Cortex-M4, M7 and M33: transformed weights, as many as fit --flash
+    CortexM4,
+    /// Cortex-M0 and M0+: as portable
+    CortexM0,
+    /// RV32: as portable
+    Riscv32,
+}
+
+/// Input channels from which on a transformation pays.
+const MIN_INPUTS: usize = 8;
+
+/// Repacks a blob for a target: at most `flash` bytes, unless even the
+/// smallest form has more.
+///
+/// # Errors
+/// Where `blob` is no model.
+pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
+    let model = Model::load(blob)?;
+    let portable = rewrite(&model, &[])?;
+    if target != Target::CortexM4 {
+        return Ok(portable);
+    }
+    // The best bargains first: multiplications saved for a byte.
+    let mut choices = choices(&model);
+    choices.sort_by(|a, b| b.bargain().total_cmp(&a.bargain()));
+    let mut forms = vec![Form::Direct; choices.len()];
+    let mut size = portable.len();
+    for choice in &choices {
+        if choice.inputs >= MIN_INPUTS && size + choice.extra_bytes() <= flash {
+            size += choice.extra_bytes();
+            forms[choice.index] = choice.form;
+        }
+    }
+    let repacked = rewrite(&model, &forms)?;
+    ensure!(
+        repacked.len() <= flash.max(portable.len()) + 16 * forms.len(),
+        "the repacked blob has {} bytes",
+        repacked.len()
+    );
+    // Alignment may cost a few bytes that were not counted.
+    match repacked.len() > flash {
+        true => Ok(portable),
+        false => Ok(repacked),
+    }
+}
+
+/// A convolution whose weights could be transformed.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    /// Counts all convolutions with an activation as output.
+    index: usize,
+    form: Form,
+    geometry: Geometry,
+    side: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Choice {
+    /// Multiplications that the transformation saves.
+    fn saved(&self) -> usize {
+        let channels = self.inputs * self.outputs;
+        let (direct, transformed) = match self.form {
+            Form::Winograd => (9 * self.side.pow(2), 16 * self.side.div_ceil(2).pow(2)),
+            Form::Phases => (9 * (2 * self.side).pow(2), 4 * (2 * self.side).pow(2)),
+            _ => return 0,
+        };
+        channels * direct.saturating_sub(transformed)
+    }
+
+    fn extra_bytes(&self) -> usize {
+        let bytes = |form: Form| form.bytes(self.geometry, self.inputs, self.outputs);
+        // And what aligning it may add.
+        bytes(self.form) - bytes(Form::Direct) + 16
+    }
+
+    fn bargain(&self) -> f64 {
+        self.saved() as f64 / self.extra_bytes() as f64
+    }
+}
+
+fn choices(model: &Model<'_>) -> Vec<Choice> {
+    let mut collector = Collector::default();
+    let Ok(()) = walk(&mut collector, model.topology());
+    collector.choices
+}
+
+#[derive(Default)]
+struct Collector {
+    count: usize,
+    choices: Vec<Choice>,
+}
+
+impl Interpreter for Collector {
+    type Data = ();
+    type Error = Infallible;
+
+    fn time(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn input(&mut self, _: Shape) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn norm(&mut self, _: &Norm<()>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+        self.choices.push(Choice {
+            index: self.count,
+            form: Form::fastest(conv.geometry),
+            geometry: conv.geometry,
+            side: conv.x.shape.side,
+            inputs: conv.input_channels(),
+            outputs: conv.channels,
+        });
+        self.count += 1;
+        Ok(())
+    }
+
+    fn attention(&mut self, _: &Attention<()>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn output(&mut self, _: &Conv<()>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn release(&mut self, (): ()) {}
+}
+
+/// Writes the model again, its convolutions in these forms, or direct.
+fn rewrite(model: &Model<'_>, forms: &[Form]) -> Result<Vec<u8>> {
+    let mut size = 4 * model.blob_len() + (1 << 12);
+    loop {
+        let mut buffer = vec![0; size];
+        match rewrite_into(&mut buffer, model, forms) {
+            Ok(length) => {
+                buffer.truncate(length);
+                Model::load(&buffer).context("the repacked model does not load")?;
+                return Ok(buffer);
+            }
+            Err(error) if error.is::<WriteError>() => size *= 2,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn rewrite_into(buffer: &mut [u8], model: &Model<'_>, forms: &[Form]) -> Result<usize> {
+    let packing = match forms.iter().all(|form| *form == Form::Direct) {
+        true => Packing::Portable,
+        false => Packing::Transformed,
+    };
+    let info = Info {
+        packing,
+        ..model.info().clone()
+    };
+    let mut rewriter = Rewriter {
+        records: model.records(),
+        writer: Writer::new(buffer, &info)?,
+        forms: forms.iter(),
+    };
+    walk(&mut rewriter, model.topology())?;
+    Ok(rewriter.writer.finish())
+}
+
+struct Rewriter<'b, 'w, 'f> {
+    records: Records<'b>,
+    writer: Writer<'w>,
+    forms: std::slice::Iter<'f, Form>,
+}
+
+impl<'b> Rewriter<'b, '_, '_> {
+    fn next<R: serde::Deserialize<'b>>(&mut self) -> Result<R> {
+        self.records.next_record().context("a record is missing")
+    }
+
+    fn copy<R: serde::Deserialize<'b> + serde::Serialize>(&mut self) -> Result<()> {
+        let record: R = self.next()?;
+        Ok(self.writer.record(&record)?)
+    }
+}
+
+/// Weights of a convolution in another form.
+fn reform<D>(conv: &Conv<D>, packed: &[u8], from: Form, to: Form) -> Vec<u8> {
+    let inputs = conv.input_channels();
+    let mut rows = vec![0; conv.fan_in() * conv.channels];
+    from.unpack(conv.geometry, inputs, packed, &mut rows);
+    let mut packed = vec![0; to.bytes(conv.geometry, inputs, conv.channels)];
+    to.pack(conv.geometry, inputs, &rows, &mut packed);
+    packed
+}
+
+impl Interpreter for Rewriter<'_, '_, '_> {
+    type Data = ();
+    type Error = anyhow::Error;
+
+    fn time(&mut self) -> Result<()> {
+        self.copy::<LinearRecord<'_>>()?;
+        self.copy::<LinearRecord<'_>>()?;
+        self.copy::<TableRecord<'_>>()
+    }
+
+    fn input(&mut self, _: Shape) -> Result<()> {
+        self.copy::<InputRecord>()
+    }
+
+    fn norm(&mut self, _: &Norm<()>) -> Result<()> {
+        self.copy::<NormRecord<'_>>()
+    }
+
+    fn conv(&mut self, conv: &Conv<()>) -> Result<()> {
+        let record: ConvRecord<'_> = self.next()?;
+        let form = self.forms.next().copied().unwrap_or_default();
+        let weights = reform(conv, record.weights, record.form, form);
+        self.writer.aligned(weights.len(), |padding| ConvRecord {
+            padding,
+            weights: &weights,
+            form,
+            ..record
+        })?;
+        if matches!(conv.extra, Extra::Embedding) {
+            self.copy::<LinearRecord<'_>>()?;
+        }
+        Ok(())
+    }
+
+    fn attention(&mut self, _: &Attention<()>) -> Result<()> {
+        self.copy::<MixRecord>()
+    }
+
+    fn output(&mut self, _: &Conv<()>) -> Result<()> {
+        let record: OutputRecord<'_> = self.next()?;
+        self.writer
+            .aligned(record.weights.len(), |padding| OutputRecord {
+                padding,
+                ..record
+            })?;
+        Ok(())
+    }
+
+    fn release(&mut self, (): ()) {}
+}

@@ -1,0 +1,106 @@
+//! `tiny-ddpm repack`: a blob for another device.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, ensure};
+use clap::Args;
+use tiny_ddpm::blob::records::{Form, Record};
+
+use crate::model_file;
+use crate::output::Staged;
+use crate::quant::{Target, repack};
+
+/// Where weights go, and how much of it there is.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TargetArgs {
+    /// What the blob is to run on; every device runs every packing, but not
+    /// every one equally fast
+    #[arg(long, value_enum, default_value_t)]
+    pub target: Target,
+    /// The most bytes that the blob may have for the sake of speed, as in
+    /// 900000, 880KiB or 1MiB
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = parse_bytes)]
+    pub flash: usize,
+}
+
+/// Store a blob's weights in another way: smaller, or faster on a device
+///
+/// The model stays the same: its pictures keep their hashes.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  tiny-ddpm repack models/digits.tddpm --target cortex-m4 --flash 880KiB --out fast.tddpm
+  tiny-ddpm repack fast.tddpm --target portable --out small.tddpm")]
+pub struct RepackArgs {
+    /// The blob
+    #[arg(value_name = "BLOB")]
+    pub blob: PathBuf,
+    /// The blob to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// For which device.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Repacks a blob.
+///
+/// # Errors
+/// Where it cannot be read, is not valid, or cannot be written.
+pub fn run(args: &RepackArgs) -> Result<()> {
+    let bytes = model_file::read(&args.blob)?;
+    model_file::load(&args.blob, &bytes)?;
+    let repacked = repack(&bytes, args.target.target, args.target.flash)?;
+    let model = model_file::load(&args.out, &repacked)?;
+    let (mut convolutions, mut transformed) = (0, 0);
+    model.for_each_layer(|layer| {
+        if let Record::Conv(conv) = layer.record {
+            convolutions += 1;
+            transformed += usize::from(conv.form != Form::Direct);
+        }
+    });
+    let mut staged = Staged::default();
+    staged.add(&args.out, &repacked)?;
+    staged.publish()?;
+    println!(
+        "{}: {} bytes (before: {}), {transformed} of {convolutions} convolutions transformed, \
+         SHA-256 {}",
+        args.out.display(),
+        repacked.len(),
+        bytes.len(),
+        model_file::sha256(&repacked)
+    );
+    Ok(())
+}
+
+/// Reads a number of bytes, or of KiB or MiB.
+fn parse_bytes(text: &str) -> Result<usize> {
+    let (digits, unit) = match text.trim() {
+        t if t.ends_with("MiB") => (&t[..t.len() - 3], 1 << 20),
+        t if t.ends_with("KiB") => (&t[..t.len() - 3], 1 << 10),
+        t => (t, 1),
+    };
+    let number: usize = digits
+        .trim()
+        .parse()
+        .map_err(|_| anyhow!("must be a number of bytes like 900000, 880KiB or 1MiB"))?;
+    let bytes = number.checked_mul(unit);
+    let bytes = bytes.ok_or_else(|| anyhow!("is more than any device has"))?;
+    ensure!(bytes > 0, "must be above 0");
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("900000").unwrap(), 900_000);
+        assert_eq!(parse_bytes("880KiB").unwrap(), 880 << 10);
+        assert_eq!(parse_bytes("1 MiB").unwrap(), 1 << 20);
+        for wrong in ["", "1MB", "-1", "0", "x KiB", "99999999999999999999"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}
