@@ -8,9 +8,13 @@
 //! Engines lay out what they multiply (the "columns": the inputs of a few
 //! positions side by side) as they like; only they read it again.
 
-#[cfg(target_feature = "dsp")]
+#[cfg(engine = "dsp")]
 mod dsp;
 mod portable;
+#[cfg(engine = "thumb")]
+mod thumb;
+#[cfg(target_arch = "x86_64")]
+pub mod x86;
 
 pub use portable::Portable;
 
@@ -20,17 +24,20 @@ pub const LANES: usize = 4;
 pub const WIDE_LANES: usize = 2;
 
 /// The engine of this target.
-#[cfg(target_feature = "dsp")]
+#[cfg(engine = "dsp")]
 pub type Native = dsp::Dsp;
 /// The engine of this target.
-#[cfg(not(target_feature = "dsp"))]
+#[cfg(engine = "thumb")]
+pub type Native = thumb::Thumb;
+/// The engine of this target.
+#[cfg(not(any(engine = "dsp", engine = "thumb")))]
 pub type Native = Portable;
 
 /// How a target multiplies.
 ///
 /// Slices are as long as the functions say; where they are not, the result is
 /// meaningless, but nothing worse happens.
-pub trait Engine: Copy + Default {
+pub trait Engine: Copy {
     /// Whether weights that begin there can be read.
     fn can_read(self, weights: &[u8]) -> bool {
         let _ = weights;
@@ -62,4 +69,27 @@ pub trait Engine: Copy + Default {
     fn winograd(self, columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
         portable::winograd(columns, k, lane, window);
     }
+}
+
+/// What any engine can do.
+pub(crate) trait Work {
+    type Output;
+
+    /// Always inlined, so that all of it is compiled for the engine's target.
+    fn run<E: Engine>(self, engine: E) -> Self::Output;
+}
+
+/// Does it with this machine's best engine.
+#[inline(always)]
+pub(crate) fn with_best<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(engine) = x86::Vnni::detect() {
+            return engine.run(work);
+        }
+        if let Some(engine) = x86::Avx2::detect() {
+            return engine.run(work);
+        }
+    }
+    work.run(Native::default())
 }
