@@ -10,7 +10,7 @@ use crate::blob::records::{
     TableRecord,
 };
 use crate::kernels::conv::{Plane, Task, conv};
-use crate::kernels::finish::{Requantise, Residual};
+use crate::kernels::finish::{Finish, Requantise, Residual};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
@@ -187,6 +187,41 @@ impl Stored<'_> {
 /// The bytes of an operand that may be absent.
 fn optional(operand: Option<&Activation<Stored<'_>>>) -> Range<usize> {
     operand.map_or(0..0, |operand| operand.data.range())
+}
+
+/// Where a convolution's sums go: one type, so that there is one convolution.
+enum Output<'a> {
+    Activation(Requantise<'a>),
+    /// The prediction, patch by patch.
+    Pixels {
+        topology: &'a Topology,
+        shape: Shape,
+        scales: &'a [f32],
+        out: &'a mut [f32],
+    },
+}
+
+impl Finish for Output<'_> {
+    #[inline]
+    fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
+        match self {
+            Self::Activation(requantise) => requantise.put(channel, at, sums),
+            Self::Pixels {
+                topology,
+                shape,
+                scales,
+                out,
+            } => {
+                let scale = scales.get(channel).copied().unwrap_or(0.0);
+                for (&position, &sum) in at.iter().zip(sums) {
+                    let index = pixel(topology, *shape, position * shape.channels + channel);
+                    if let Some(out) = out.get_mut(index) {
+                        *out = sum as f32 * scale;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// One run of the network.
@@ -452,7 +487,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         for (multiplier, word) in multipliers.iter_mut().zip(words(record.multipliers)) {
             *multiplier = word;
         }
-        let mut finish = Requantise {
+        let mut finish = Output::Activation(Requantise {
             multipliers,
             quant: data.quant,
             residual: residual.map(|residual| Residual {
@@ -462,7 +497,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             }),
             out,
             channels: op.channels,
-        };
+        });
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
@@ -524,7 +559,6 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
             *scale = value;
         }
-        let (topology, out) = (self.topology, &mut *self.out);
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
@@ -534,12 +568,11 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             weights: record.weights,
             initial,
         };
-        let mut finish = |position: usize, channel: usize, sum: i32| {
-            let index = pixel(topology, shape, position * shape.channels + channel);
-            let scale = scales.get(channel).copied().unwrap_or(0.0);
-            if let Some(out) = out.get_mut(index) {
-                *out = sum as f32 * scale;
-            }
+        let mut finish = Output::Pixels {
+            topology: self.topology,
+            shape,
+            scales,
+            out: &mut *self.out,
         };
         conv(&task, scratch, &mut finish);
         Ok(())

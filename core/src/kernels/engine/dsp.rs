@@ -23,11 +23,6 @@ const TILE_GROUP: usize = 8;
 const WIDE_GROUP: usize = 32;
 
 impl Engine for Dsp {
-    /// The loops read words.
-    fn can_read(self, weights: &[u8]) -> bool {
-        weights.as_ptr().addr().is_multiple_of(4)
-    }
-
     #[inline]
     fn spread<const LANES: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
         let length = sources.iter().map(|s| s.len()).min().unwrap_or(0);
@@ -59,6 +54,8 @@ impl Engine for Dsp {
             unsafe {
                 tiny_ddpm_dsp_tile(columns.as_ptr(), weights.as_ptr(), groups, &raw mut sums);
             }
+        } else {
+            tile_any(columns, weights, &mut sums);
         }
         sums
     }
@@ -83,6 +80,8 @@ impl Engine for Dsp {
                     blocks,
                 );
             }
+        } else {
+            wide_any(columns, weights, sums);
         }
     }
 
@@ -121,6 +120,42 @@ impl Engine for Dsp {
 
 fn aligned(columns: &[i16], weights: &[u8]) -> bool {
     (columns.as_ptr().addr() | weights.as_ptr().addr()).is_multiple_of(4)
+}
+
+/// [`tile`](Engine::tile) for a blob that does not lie at a multiple of four.
+#[cold]
+fn tile_any(columns: &[i16], weights: &[u8], sums: &mut [[i32; LANES]; 2]) {
+    let pairs = columns.chunks_exact(2 * LANES);
+    for (x, w) in pairs.zip(weights.as_chunks::<4>().0) {
+        for (lane, x) in x.as_chunks::<2>().0.iter().enumerate() {
+            let [x, y] = x.map(i32::from);
+            let [a, b, c, d] = w.map(|w| i32::from(w as i8));
+            for (sums, product) in sums.iter_mut().zip([a * x + c * y, b * x + d * y]) {
+                if let Some(sum) = sums.get_mut(lane) {
+                    *sum += product;
+                }
+            }
+        }
+    }
+}
+
+/// [`wide`](Engine::wide) for a blob that does not lie at a multiple of four.
+#[cold]
+fn wide_any(columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANES]; 4]]) {
+    let column = (columns.len() / sums.len().max(1)).max(1);
+    let mut pairs = weights.as_chunks::<4>().0.chunks_exact(4);
+    for (sums, columns) in sums.iter_mut().zip(columns.chunks_exact(column)) {
+        *sums = [[0; WIDE_LANES]; 4];
+        for (x, w) in columns.chunks_exact(2 * WIDE_LANES).zip(&mut pairs) {
+            for (sums, &[a, b, c, d]) in sums.iter_mut().zip(w) {
+                let [a, b] = [[a, b], [c, d]].map(|w| i32::from(i16::from_le_bytes(w)));
+                for (sum, x) in sums.iter_mut().zip(x.as_chunks::<2>().0) {
+                    let [x, y] = x.map(i32::from);
+                    *sum = sum.wrapping_add(a * x).wrapping_add(b * y);
+                }
+            }
+        }
+    }
 }
 
 /// The transform where channels do not come in groups of four: into the same
