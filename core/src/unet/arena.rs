@@ -1,14 +1,17 @@
 //! Places activations in one buffer, and reuses what is free.
 
 use super::walk::Conv;
+use crate::topology::{MAX_BLOCKS, MAX_LEVELS};
 use core::ops::Range;
 use heapless::Vec;
 
 /// Activations begin at multiples of this many bytes.
 const ALIGN: usize = 4;
-/// Most activations alive at once: every skip connection, and what one block
-/// works on.
-const MAX_LIVE: usize = 32;
+/// Most places that one block works on at once: an attention has its input and
+/// that normalised, queries, keys, values, their mix, and scratch.
+const MAX_LOW: usize = 10;
+/// Every skip connection, and one that is about to take its operand's place.
+const MAX_HIGH: usize = MAX_LEVELS * MAX_BLOCKS as usize + 1;
 
 /// From which end of the buffer a place is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +57,8 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arena {
     /// Sorted by place, none overlapping.
-    low: Vec<Range<usize>, MAX_LIVE>,
-    high: Vec<Range<usize>, MAX_LIVE>,
+    low: Vec<Range<usize>, MAX_LOW>,
+    high: Vec<Range<usize>, MAX_HIGH>,
     peak: usize,
 }
 
@@ -64,43 +67,42 @@ impl Arena {
     /// if too many are alive.
     pub fn place(&mut self, end: End, len: usize) -> Option<Place> {
         let len = len.next_multiple_of(ALIGN);
-        let live = self.live(end);
-        let mut start = 0;
-        let mut index = 0;
-        for range in live.iter() {
-            if range.start >= start + len {
-                break;
-            }
-            start = range.end;
-            index += 1;
-        }
-        live.insert(index, start..start + len).ok()?;
+        let before = match end {
+            End::Low => insert(&mut self.low, len),
+            End::High => insert(&mut self.high, len),
+        }?;
         let extent = |live: &[Range<usize>]| live.last().map_or(0, |range| range.end);
         self.peak = self.peak.max(extent(&self.low) + extent(&self.high));
-        Some(Place {
-            end,
-            before: start,
-            len,
-        })
+        Some(Place { end, before, len })
     }
 
     /// Frees a place.
     pub fn release(&mut self, place: Place) {
-        let live = self.live(place.end);
-        live.retain(|range| range.start != place.before);
+        match place.end {
+            End::Low => self.low.retain(|range| range.start != place.before),
+            End::High => self.high.retain(|range| range.start != place.before),
+        }
     }
 
     /// Bytes that the buffer must have had so far.
     pub fn peak(&self) -> usize {
         self.peak
     }
+}
 
-    fn live(&mut self, end: End) -> &mut Vec<Range<usize>, MAX_LIVE> {
-        match end {
-            End::Low => &mut self.low,
-            End::High => &mut self.high,
+/// Puts `len` bytes into the first gap; returns where that begins.
+fn insert<const N: usize>(live: &mut Vec<Range<usize>, N>, len: usize) -> Option<usize> {
+    let mut start = 0;
+    let mut index = 0;
+    for range in live.iter() {
+        if range.start >= start + len {
+            break;
         }
+        start = range.end;
+        index += 1;
     }
+    live.insert(index, start..start + len).ok()?;
+    Some(start)
 }
 
 #[cfg(test)]

@@ -173,20 +173,7 @@ impl<'w> Memory<'w> {
 #[derive(Clone, Copy, Debug)]
 struct Stored<'b> {
     place: Place,
-    start: usize,
-    len: usize,
     quant: Channels<'b>,
-}
-
-impl Stored<'_> {
-    fn range(&self) -> Range<usize> {
-        self.start..self.start + self.len
-    }
-}
-
-/// The bytes of an operand that may be absent.
-fn optional(operand: Option<&Activation<Stored<'_>>>) -> Range<usize> {
-    operand.map_or(0..0, |operand| operand.data.range())
 }
 
 /// Where a convolution's sums go: one type, so that there is one convolution.
@@ -249,12 +236,23 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
     ) -> Result<Stored<'b>, UnetError> {
         let place = self.arena.place(end, shape.values());
         let place = place.ok_or(UnetError::Corrupt)?;
-        Ok(Stored {
-            place,
-            start: place.range(self.memory.arena.len()).start,
-            len: shape.values(),
-            quant,
-        })
+        Ok(Stored { place, quant })
+    }
+
+    /// The bytes of an activation.
+    fn range(&self, shape: Shape, data: &Stored<'b>) -> Range<usize> {
+        let start = data.place.range(self.memory.arena.len()).start;
+        start..start + shape.values()
+    }
+
+    /// The bytes of an operand.
+    fn operand(&self, operand: &Activation<Stored<'b>>) -> Range<usize> {
+        self.range(operand.shape, &operand.data)
+    }
+
+    /// The bytes of an operand that may be absent.
+    fn optional(&self, operand: Option<&Activation<Stored<'b>>>) -> Range<usize> {
+        operand.map_or(0..0, |operand| self.operand(operand))
     }
 
     /// A place for `words` words that nothing needs after this layer.
@@ -272,7 +270,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         shape: Shape,
         data: Stored<'b>,
     ) -> Result<Stored<'b>, UnetError> {
-        let values = self.memory.arena.get(data.range());
+        let values = self.memory.arena.get(self.range(shape, &data));
         (self.observe)(&Observation {
             site,
             shape,
@@ -379,7 +377,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let quant = record.output;
         let data = self.place(shape, End::Low, quant.into())?;
         let inverse = 1.0 / quant.scale;
-        let activations = self.memory.arena.get_mut(data.range());
+        let range = self.range(shape, &data);
+        let activations = self.memory.arena.get_mut(range);
         let patches = activations.ok_or(UnetError::Corrupt)?;
         for (i, value) in patches.iter_mut().enumerate() {
             let x = self.x_t.get(pixel(self.topology, shape, i)).copied();
@@ -394,9 +393,9 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let shape = op.output();
         let data = self.place(shape, End::Low, record.output.into())?;
         let operands = [
-            op.x.data.range(),
-            optional(op.skip.as_ref()),
-            data.range(),
+            self.operand(&op.x),
+            self.optional(op.skip.as_ref()),
+            self.range(shape, &data),
             self.scratch(norm_words(op))?,
         ];
         let arena = &mut self.memory.arena;
@@ -431,9 +430,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             for (index, (slopes, intercepts)) in lines {
                 let first = index * group;
                 let mut sums = Sums::default();
-                for channel in first..first + slopes.len() {
-                    sums.add(values, channels, channel, fine(channel));
-                }
+                sums.add_group(values, channels, first..first + slopes.len(), fine);
                 let statistics = Statistics::new(sums, epsilon);
                 let lines = slopes.iter_mut().zip(intercepts).enumerate();
                 for ((i, (slope, intercept)), (gain, offset)) in lines.zip(affine.by_ref()) {
@@ -468,10 +465,10 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             Extra::None | Extra::Embedding => None,
         };
         let operands = [
-            op.x.data.range(),
-            optional(op.skip.as_ref()),
-            optional(residual),
-            data.range(),
+            self.operand(&op.x),
+            self.optional(op.skip.as_ref()),
+            self.optional(residual),
+            self.range(shape, &data),
             scratch,
         ];
         let arena = &mut self.memory.arena;
@@ -516,10 +513,10 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let shape = op.query.shape;
         let data = self.place(shape, End::Low, record.output.into())?;
         let operands = [
-            op.query.data.range(),
-            op.key.data.range(),
-            op.value.data.range(),
-            data.range(),
+            self.operand(&op.query),
+            self.operand(&op.key),
+            self.operand(&op.value),
+            self.range(shape, &data),
             self.scratch(attention_words(op))?,
         ];
         let arena = &mut self.memory.arena;
@@ -547,7 +544,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
         let operands = [
-            op.x.data.range(),
+            self.operand(&op.x),
             self.scratch(conv_words(op, Form::Direct))?,
         ];
         let [x, scratch] = disjoint(self.memory.arena, operands)?;
