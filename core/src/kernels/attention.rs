@@ -4,9 +4,12 @@
 //! Logits are taken to base 2 with 8 fraction bits, and the softmax's
 //! numerators have 15: int8 weights would drop every key but the nearest few.
 
-use super::conv::dot;
+use super::engine::{Engine, Work, with_best};
 use super::tables::{EXP2, EXP2_STEPS};
 use super::{multiply_high, saturate};
+
+/// Channels that are computed side by side.
+const SIDE_BY_SIDE: usize = 4;
 
 /// Fixed-point factors of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,30 +53,92 @@ pub fn head(
     weights: &mut [i32],
     output: &mut [i8],
 ) {
-    let channels = head.channels.max(1);
-    let outputs = output.chunks_exact_mut(channels);
-    for (query, output) in queries.chunks_exact(channels).zip(outputs) {
-        let sum = softmax(head, query, keys, factors.logit, weights);
-        // At most 2^47 over at least 2^15, since the largest numerator is 2^15.
-        let inverse = ((i64::from(factors.value) << 24) / i64::from(sum.max(1 << 15))).max(0);
-        let outputs = output.iter_mut().skip(head.first).take(head.width);
-        for (channel, output) in (head.first..).zip(outputs) {
-            // At most 256 terms of 2^15 * 2^7.
-            let column = values.iter().skip(channel).step_by(channels);
-            let mixed: i32 = weights
-                .iter()
-                .zip(column)
-                .map(|(&weight, &value)| weight * i32::from(value))
-                .sum();
-            let scaled = (i64::from(mixed) * inverse + (1 << 39)) >> 40;
-            let scaled = scaled.clamp(-1 << 16, 1 << 16) as i32;
-            *output = saturate(scaled + i32::from(factors.zero_point));
+    with_best(Arguments {
+        head,
+        queries,
+        keys,
+        values,
+        factors,
+        weights,
+        output,
+    });
+}
+
+/// The arguments of [`head`].
+struct Arguments<'a> {
+    head: Head,
+    queries: &'a [i8],
+    keys: &'a [i8],
+    values: &'a [i8],
+    factors: Factors,
+    weights: &'a mut [i32],
+    output: &'a mut [i8],
+}
+
+impl Work for Arguments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<E: Engine>(self, _: E) {
+        let Self {
+            head,
+            factors,
+            weights,
+            ..
+        } = self;
+        let channels = head.channels.max(1);
+        let outputs = self.output.chunks_exact_mut(channels);
+        for (query, output) in self.queries.chunks_exact(channels).zip(outputs) {
+            let sum = softmax(head, query, self.keys, factors.logit, weights);
+            // At most 2^47 over at least 2^15, since the largest numerator is
+            // 2^15.
+            let inverse = ((i64::from(factors.value) << 24) / i64::from(sum.max(1 << 15))).max(0);
+            let end = output.len().min(head.first + head.width);
+            let output = output.get_mut(head.first..end).unwrap_or_default();
+            let (blocks, rest) = output.as_chunks_mut::<SIDE_BY_SIDE>();
+            let mut first = head.first;
+            for block in blocks {
+                *block = mix(weights, self.values, channels, first, factors, inverse);
+                first += SIDE_BY_SIDE;
+            }
+            for (channel, output) in (first..).zip(rest) {
+                [*output] = mix(weights, self.values, channels, channel, factors, inverse);
+            }
         }
     }
 }
 
+/// The mean of the values' channels from `first` on, weighted.
+#[inline(always)]
+fn mix<const N: usize>(
+    weights: &[i32],
+    values: &[i8],
+    channels: usize,
+    first: usize,
+    factors: Factors,
+    inverse: i64,
+) -> [i8; N] {
+    let mut mixed = [0i32; N];
+    let values = values.get(first..).unwrap_or_default();
+    for (&weight, position) in weights.iter().zip(values.chunks(channels)) {
+        // At most 256 terms of 2^15 * 2^7.
+        let position = position.first_chunk::<N>();
+        for (mixed, &value) in mixed.iter_mut().zip(position.into_iter().flatten()) {
+            *mixed += weight * i32::from(value);
+        }
+    }
+    let mut outputs = [0; N];
+    for (output, mixed) in outputs.iter_mut().zip(mixed) {
+        let scaled = (i64::from(mixed) * inverse + (1 << 39)) >> 40;
+        let scaled = scaled.clamp(-1 << 16, 1 << 16) as i32;
+        *output = saturate(scaled + i32::from(factors.zero_point));
+    }
+    outputs
+}
+
 /// The softmax's numerators of one query, 15 fraction bits, the largest of
 /// them 1; returns their sum.
+#[inline(always)]
 fn softmax(head: Head, query: &[i8], keys: &[i8], factor: i32, weights: &mut [i32]) -> i32 {
     let query = head.of(query);
     let mut largest = i32::MIN;
@@ -95,4 +160,19 @@ fn softmax(head: Head, query: &[i8], keys: &[i8], factor: i32, weights: &mut [i3
         sum += *weight;
     }
     sum
+}
+
+/// Σ a b, several products side by side.
+#[inline(always)]
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<SIDE_BY_SIDE>(), b.as_chunks::<SIDE_BY_SIDE>());
+    let mut sums = [0i32; SIDE_BY_SIDE];
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += i32::from(a) * i32::from(b);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest);
+    let rest = rest.map(|(&a, &b)| i32::from(a) * i32::from(b));
+    sums.into_iter().chain(rest).sum()
 }

@@ -6,7 +6,7 @@
 //! At most 9 * 512 products of at most 2^14 each stay below 2^27; with a bias
 //! and an embedding of at most 2^29 each, below 2^31.
 
-use super::engine::{Engine, LANES, Native, Portable};
+use super::engine::{Engine, LANES, Portable, Work, with_best};
 use super::finish::Finish;
 use super::packing::{Form, GROUP, PAIR};
 use super::{halfwords, phases, winograd};
@@ -111,11 +111,30 @@ pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> u
 /// Runs a convolution with this machine's best engine; `finish` gets every
 /// sum. `scratch` has [`scratch_words`].
 pub fn conv(task: &Task<'_>, scratch: &mut [u32], finish: &mut impl Finish) {
-    let native = Native::default();
-    if native.can_read(task.weights) {
-        conv_on(native, task, scratch, finish);
-    } else {
-        conv_on(Portable, task, scratch, finish);
+    with_best(Conv {
+        task,
+        scratch,
+        finish,
+    });
+}
+
+/// The arguments of [`conv`].
+struct Conv<'t, 'a, F> {
+    task: &'t Task<'a>,
+    scratch: &'t mut [u32],
+    finish: &'t mut F,
+}
+
+impl<F: Finish> Work for Conv<'_, '_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<E: Engine>(self, engine: E) {
+        if engine.can_read(self.task.weights) {
+            conv_on(engine, self.task, self.scratch, self.finish);
+        } else {
+            conv_on(Portable, self.task, self.scratch, self.finish);
+        }
     }
 }
 
@@ -184,7 +203,10 @@ fn direct<E: Engine>(
         for weights in task.weights.chunks_exact(PAIR * fan_in) {
             for sums in engine.tile(columns, weights) {
                 if let Some(&initial) = task.initial.get(channel) {
-                    let sums = sums.map(|sum| initial.wrapping_add(sum));
+                    let mut sums = sums;
+                    for sum in &mut sums {
+                        *sum = initial.wrapping_add(*sum);
+                    }
                     finish.put(
                         channel,
                         at.get(..count).unwrap_or_default(),
@@ -208,13 +230,20 @@ fn fill<E: Engine>(
 ) {
     let mut k = 0;
     for tap in 0..task.geometry.taps() {
-        let sources = places.map(|place| tap_source(task.geometry, task.side, place, tap));
+        let mut sources = [None; LANES];
+        for (source, place) in sources.iter_mut().zip(places) {
+            *source = tap_source(task.geometry, task.side, place, tap);
+        }
         for (plane, padding) in task.planes(padding) {
             if plane.channels == 0 {
                 continue;
             }
-            let values =
-                sources.map(|source| source.and_then(|at| plane.at(at)).unwrap_or(padding));
+            let mut values = [padding; LANES];
+            for (values, source) in values.iter_mut().zip(sources) {
+                if let Some(found) = source.and_then(|at| plane.at(at)) {
+                    *values = found;
+                }
+            }
             engine.spread(columns, k, values);
             k += plane.channels;
         }
@@ -284,12 +313,4 @@ fn tap_coordinate(geometry: Geometry, side: usize, output: usize, offset: usize)
     } else {
         (coordinate < side).then_some(coordinate)
     }
-}
-
-/// Σ a b.
-#[inline]
-pub(crate) fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter()
-        .zip(b)
-        .fold(0, |sum, (&a, &b)| sum + i32::from(a) * i32::from(b))
 }

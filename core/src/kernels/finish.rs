@@ -45,7 +45,9 @@ pub struct Requantise<'a> {
 }
 
 impl Finish for Requantise<'_> {
-    #[inline]
+    // Compiled anew for each of the processors that x86-64 engines are for.
+    #[cfg_attr(target_arch = "x86_64", inline(always))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline)]
     fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         let multiplier = self.multipliers.get(channel).copied().unwrap_or(0);
         let zero_point = i32::from(self.quant.zero_point(channel));

@@ -11,8 +11,10 @@
 //! Per channel u = gain (q - mean) / deviation + offset becomes one multiply
 //! and one add in fixed point. u has 7 fraction bits and is cut to [-8, 8).
 
+use super::engine::{Engine, Work, with_best};
 use super::saturate;
 use super::tables::{SILU, SILU_BITS, SILU_REACH};
+use core::ops::Range;
 
 /// Fraction bits of u.
 pub const U_BITS: u32 = 7;
@@ -31,6 +33,10 @@ const GUARD_BITS: u32 = 8;
 const MAX_SLOPE: i64 = 1 << 22;
 /// Intercepts are cut here: with slope * q below 2^31 together.
 const MAX_INTERCEPT: i64 = 1 << 30;
+
+/// Channels that are computed side by side: as many as an x86 has in a vector,
+/// and one where there are no vectors to fill.
+const SIDE_BY_SIDE: usize = if cfg!(target_arch = "x86_64") { 8 } else { 1 };
 
 /// Sums of a group in fine units: enough for mean and deviation.
 ///
@@ -65,20 +71,95 @@ impl Fine {
 impl Sums {
     /// Adds channel `channel` of all positions.
     pub fn add(&mut self, values: &[i8], channels: usize, channel: usize, fine: Fine) {
-        let (mut count, mut sum, mut squares) = (0u32, 0i32, 0i32);
+        self.add_channels::<1>(values, channels, channel, |_| fine);
+    }
+
+    /// Adds the channels `group` of all positions.
+    pub fn add_group(
+        &mut self,
+        values: &[i8],
+        channels: usize,
+        group: Range<usize>,
+        fine: impl Fn(usize) -> Fine,
+    ) {
+        with_best(AddGroup {
+            sums: self,
+            values,
+            channels,
+            group,
+            fine,
+        });
+    }
+
+    /// Adds `N` channels from `first` on.
+    #[inline(always)]
+    fn add_channels<const N: usize>(
+        &mut self,
+        values: &[i8],
+        channels: usize,
+        first: usize,
+        fine: impl Fn(usize) -> Fine,
+    ) {
+        let (mut count, mut sum, mut squares) = (0u32, [0i32; N], [0i32; N]);
         // At most 2^12 positions.
-        for &q in values.iter().skip(channel).step_by(channels.max(1)) {
-            let q = i32::from(q);
+        let values = values.get(first..).unwrap_or_default();
+        for position in values.chunks(channels.max(1)) {
+            let Some(position) = position.first_chunk::<N>() else {
+                break;
+            };
             count += 1;
-            sum += q;
-            squares += q * q;
+            for ((&q, sum), squares) in position.iter().zip(&mut sum).zip(&mut squares) {
+                let q = i32::from(q);
+                *sum += q;
+                *squares += q * q;
+            }
         }
+        for (channel, (sum, squares)) in (first..).zip(sum.into_iter().zip(squares)) {
+            self.join(count, sum, squares, fine(channel));
+        }
+    }
+
+    /// Adds a channel's `count` values.
+    #[inline]
+    fn join(&mut self, count: u32, sum: i32, squares: i32, fine: Fine) {
         let (n, zero) = (i64::from(count), i64::from(fine.zero_point));
         let (sum, squares) = (i64::from(sum), i64::from(squares));
         let about_zero = squares - 2 * zero * sum + n * zero * zero;
         self.count += count;
         self.sum += (sum - n * zero) << fine.bits();
         self.squares += (about_zero.max(0) as u64) << (2 * fine.bits());
+    }
+}
+
+/// The arguments of [`Sums::add_group`].
+struct AddGroup<'s, 'v, F> {
+    sums: &'s mut Sums,
+    values: &'v [i8],
+    channels: usize,
+    group: Range<usize>,
+    fine: F,
+}
+
+impl<F: Fn(usize) -> Fine> Work for AddGroup<'_, '_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<E: Engine>(self, _: E) {
+        let Self {
+            sums,
+            values,
+            channels,
+            group,
+            fine,
+        } = self;
+        let mut first = group.start;
+        while group.end.saturating_sub(first) >= SIDE_BY_SIDE {
+            sums.add_channels::<SIDE_BY_SIDE>(values, channels, first, &fine);
+            first += SIDE_BY_SIDE;
+        }
+        for channel in first..group.end {
+            sums.add_channels::<1>(values, channels, channel, &fine);
+        }
     }
 }
 
@@ -145,22 +226,44 @@ pub struct Target {
 
 impl Target {
     /// The output value for q.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn apply(self, q: i8, slope: i32, intercept: i32) -> i8 {
+        let [value] = self.apply_all(&[q], &[slope], &[intercept]);
+        value
+    }
+
+    /// The same for channels side by side.
+    #[inline(always)]
+    fn apply_all<const N: usize>(
+        self,
+        q: &[i8; N],
+        slope: &[i32; N],
+        intercept: &[i32; N],
+    ) -> [i8; N] {
         let rounding = 1 << (SLOPE_BITS - 1);
-        let u = (slope * i32::from(q) + intercept + rounding) >> SLOPE_BITS;
-        let u = u.clamp(-SILU_REACH, SILU_REACH - 1);
-        let value = if self.silu {
-            // The clamp leaves only indices of the table.
-            SILU.get((u + SILU_REACH) as usize)
-                .map_or(0, |&y| i32::from(y))
-        } else {
-            u << (SILU_BITS - U_BITS)
-        };
+        let mut values = [0; N];
+        let lines = slope.iter().zip(intercept);
+        for (value, (&q, (&slope, &intercept))) in values.iter_mut().zip(q.iter().zip(lines)) {
+            let u = (slope * i32::from(q) + intercept + rounding) >> SLOPE_BITS;
+            *value = u.clamp(-SILU_REACH, SILU_REACH - 1);
+        }
+        for value in &mut values {
+            *value = if self.silu {
+                // The clamp leaves only indices of the table.
+                let y = SILU.get((*value + SILU_REACH) as usize);
+                y.map_or(0, |&y| i32::from(y))
+            } else {
+                *value << (SILU_BITS - U_BITS)
+            };
+        }
         // Below 2^15 * 2^15.
-        let scaled = (value * self.multiplier + (1 << 19)) >> 20;
-        saturate(scaled + i32::from(self.zero_point))
+        let mut outputs = [0; N];
+        for (output, value) in outputs.iter_mut().zip(values) {
+            let scaled = (value * self.multiplier + (1 << 19)) >> 20;
+            *output = saturate(scaled + i32::from(self.zero_point));
+        }
+        outputs
     }
 }
 
@@ -176,15 +279,55 @@ pub fn apply(
     output_channels: usize,
     first_output: usize,
 ) {
-    let channels = slopes.len().max(1);
-    let positions = values
-        .chunks_exact(channels)
-        .zip(output.chunks_exact_mut(output_channels.max(1)));
-    for (values, output) in positions {
-        let lines = slopes.iter().zip(intercepts);
-        let outputs = output.iter_mut().skip(first_output);
-        for ((&q, (&slope, &intercept)), output) in values.iter().zip(lines).zip(outputs) {
-            *output = target.apply(q, slope, intercept);
+    with_best(Apply {
+        values,
+        slopes,
+        intercepts,
+        target,
+        output,
+        output_channels,
+        first_output,
+    });
+}
+
+/// The arguments of [`apply`].
+struct Apply<'a> {
+    values: &'a [i8],
+    slopes: &'a [i32],
+    intercepts: &'a [i32],
+    target: Target,
+    output: &'a mut [i8],
+    output_channels: usize,
+    first_output: usize,
+}
+
+impl Work for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<E: Engine>(self, _: E) {
+        let channels = self.slopes.len().max(1);
+        let (slopes, slopes_rest) = self.slopes.as_chunks::<SIDE_BY_SIDE>();
+        let (intercepts, intercepts_rest) = self.intercepts.as_chunks::<SIDE_BY_SIDE>();
+        let positions = self
+            .values
+            .chunks_exact(channels)
+            .zip(self.output.chunks_exact_mut(self.output_channels.max(1)));
+        for (values, output) in positions {
+            let end = output.len().min(self.first_output + channels);
+            let output = output.get_mut(self.first_output..end).unwrap_or_default();
+            let (values, values_rest) = values.as_chunks();
+            let (output, output_rest) = output.as_chunks_mut();
+            let lines = slopes.iter().zip(intercepts);
+            let values = values.iter().zip(lines);
+            for (output, (q, (slope, intercept))) in output.iter_mut().zip(values) {
+                *output = self.target.apply_all(q, slope, intercept);
+            }
+            let lines = slopes_rest.iter().zip(intercepts_rest);
+            let values = values_rest.iter().zip(lines);
+            for (output, (&q, (&slope, &intercept))) in output_rest.iter_mut().zip(values) {
+                *output = self.target.apply(q, slope, intercept);
+            }
         }
     }
 }

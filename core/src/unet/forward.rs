@@ -189,7 +189,9 @@ enum Output<'a> {
 }
 
 impl Finish for Output<'_> {
-    #[inline]
+    // Compiled anew for each of the processors that x86-64 engines are for.
+    #[cfg_attr(target_arch = "x86_64", inline(always))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline)]
     fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         match self {
             Self::Activation(requantise) => requantise.put(channel, at, sums),
