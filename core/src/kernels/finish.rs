@@ -1,6 +1,6 @@
 //! What becomes of a convolution's sums.
 
-use super::{multiply_high, saturate};
+use super::{multiply_high, multiply_high_sum, saturate};
 use crate::blob::records::Channels;
 
 /// Takes the sums of a convolution, a few positions of one channel at a time.
@@ -69,19 +69,13 @@ impl Finish for Requantise<'_> {
                     let r = residual.values.get(place).map_or(0, |&r| i32::from(r));
                     let r = (r - zero) << halvings;
                     if let Some(out) = self.out.get_mut(place) {
-                        let scaled = add_residual(sum, multiplier, r, residual.factor);
+                        // Rounded once, together. `r` is below 2^24, so nothing
+                        // overflows.
+                        let scaled = multiply_high_sum([sum, multiplier], [r, residual.factor]);
                         *out = saturate(scaled + zero_point);
                     }
                 }
             }
         }
     }
-}
-
-/// round((sum * multiplier + residual * factor) / 2^32): both are rounded
-/// once, together. `residual` is below 2^24, so nothing overflows.
-#[inline]
-fn add_residual(sum: i32, multiplier: i32, residual: i32, factor: i32) -> i32 {
-    let total = i64::from(sum) * i64::from(multiplier) + i64::from(residual) * i64::from(factor);
-    ((total + (1 << 31)) >> 32) as i32
 }

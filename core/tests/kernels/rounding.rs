@@ -1,7 +1,7 @@
 //! The one way an accumulator becomes an activation.
 
 use proptest::prelude::*;
-use tiny_ddpm::kernels::{multiply_high, saturate};
+use tiny_ddpm::kernels::{halves, multiply_high, multiply_high_sum, saturate};
 
 #[test]
 fn halves_round_upwards() {
@@ -41,13 +41,51 @@ fn extremes_do_not_overflow() {
 fn check(value: i32, multiplier: i32) {
     let doubled = 2 * i128::from(value) * i128::from(multiplier) + (1 << 32);
     let expected = doubled.div_euclid(1 << 33);
-    assert_eq!(i128::from(multiply_high(value, multiplier)), expected);
+    for found in [
+        multiply_high(value, multiplier),
+        halves::multiply_high(value, multiplier),
+    ] {
+        assert_eq!(i128::from(found), expected, "{value} * {multiplier}");
+    }
+}
+
+/// floor((a * b + c * d) / 2^32 + 1/2), in numbers of 128 bits; nothing where
+/// it does not fit.
+fn check_sum(a: [i32; 2], b: [i32; 2]) {
+    let [first, second] = [a, b].map(|[x, y]| i128::from(x) * i128::from(y));
+    let expected = (2 * (first + second) + (1 << 32)).div_euclid(1 << 33);
+    let Ok(expected) = i32::try_from(expected) else {
+        return;
+    };
+    assert_eq!(multiply_high_sum(a, b), expected, "{a:?} + {b:?}");
+    assert_eq!(halves::multiply_high_sum(a, b), expected, "{a:?} + {b:?}");
+}
+
+/// Where a half of a number has all its bits, or one.
+#[test]
+fn halves_carry_into_each_other() {
+    let halves = [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFE, 0xFFFF];
+    let words = halves.map(|upper| halves.map(|lower: u32| (upper << 16 | lower) as i32));
+    for &value in words.iter().flatten() {
+        for &multiplier in words.iter().flatten() {
+            check(value, multiplier);
+            for other in [i32::MIN, -1, 0, 1, i32::MAX] {
+                check_sum([value, multiplier], [other, value]);
+                check_sum([value, multiplier], [other, 1 << 24]);
+            }
+        }
+    }
 }
 
 proptest! {
     #[test]
     fn multiply_high_is_its_definition(value: i32, multiplier: i32) {
         check(value, multiplier);
+    }
+
+    #[test]
+    fn multiply_high_sum_is_its_definition(a: [i32; 2], b: [i32; 2]) {
+        check_sum(a, b);
     }
 
     #[test]
