@@ -1,12 +1,15 @@
-//! The commands a person or CI types: `cargo xtask demo`, `cargo xtask test`.
+//! The commands a person or CI types: `cargo xtask demo`, `cargo xtask bench`,
+//! `cargo xtask test`.
 //!
 //! The pieces are a library, so that tests can build and run firmware too:
 //!
 //! - [`setup`]: finds or installs what is missing;
 //! - [`firmware`]: builds firmware around a blob;
 //! - [`emulator`]: runs it, and reads its log;
-//! - [`host`]: generates the same pictures with the same code, here.
+//! - [`host`]: generates the same pictures with the same code, here;
+//! - [`bench`]: counts instructions on emulated machines.
 
+pub mod bench;
 pub mod demo;
 pub mod emulator;
 pub mod firmware;

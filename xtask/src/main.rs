@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{demo, stages};
+use xtask::{bench, demo, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -14,19 +14,22 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "\
-Both commands first look for what they need (a Cortex-M toolchain, QEMU, a
-Vulkan driver) and install it where they can.
+All commands first look for what they need (toolchains for microcontrollers,
+QEMU, a Vulkan driver) and install it where they can.
 
 Examples:
   cargo xtask demo
   cargo xtask demo --seed 7 --classes 3,1,4 --steps 10
   cargo xtask demo --blob runs/mine/model.tddpm --png out/mine.png
+  cargo xtask bench --target m4,m0
   cargo xtask test --fast";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch an emulated microcontroller turn noise into digits
     Demo(demo::Options),
+    /// Count the instructions of kernels and of a denoising step
+    Bench(bench::Options),
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -34,6 +37,7 @@ enum Command {
 fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

@@ -48,6 +48,8 @@ pub enum Toolchain {
 pub enum Purpose {
     /// Run firmware.
     Demo,
+    /// Count instructions on all targets.
+    Bench,
     /// Run everything that CI runs.
     Test,
 }
@@ -107,7 +109,7 @@ impl Toolchain {
 /// If something is missing and could not be installed.
 pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     let mut targets = vec![CORTEX_M4];
-    if purpose == Purpose::Test {
+    if purpose != Purpose::Demo {
         targets.extend(OTHER_TARGETS);
     }
     let found = Toolchain::find(&targets).or_else(|| add_targets(&targets));
@@ -121,6 +123,9 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     }
     if !has_qemu() {
         wanted.push("qemu-system-arm");
+    }
+    if purpose != Purpose::Demo && !has_riscv_qemu() {
+        wanted.push("qemu-system-misc");
     }
     if purpose == Purpose::Test && !has_vulkan() {
         wanted.extend(["mesa-vulkan-drivers", "libvulkan1"]);
@@ -182,6 +187,12 @@ pub fn has_qemu() -> bool {
     output(command("qemu-system-arm").arg("--version")).is_some()
 }
 
+/// Whether the emulator for RISC-V is there.
+#[must_use]
+pub fn has_riscv_qemu() -> bool {
+    output(command("qemu-system-riscv32").arg("--version")).is_some()
+}
+
 /// Whether some Vulkan driver is there, of a GPU or in software.
 fn has_vulkan() -> bool {
     let drivers = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
@@ -240,8 +251,16 @@ fn by_hand(missing: &[&str], reason: &str) -> String {
             OTHER_TARGETS.join(" ")
         );
     }
-    if missing.contains(&"qemu-system-arm") {
-        text.push_str("\nElsewhere, install QEMU so that `qemu-system-arm` is in PATH.");
+    let programs = [
+        ("qemu-system-arm", "qemu-system-arm"),
+        ("qemu-system-misc", "qemu-system-riscv32"),
+    ];
+    for (_, program) in programs.iter().filter(|(p, _)| missing.contains(p)) {
+        // As above.
+        let _ = write!(
+            text,
+            "\nElsewhere, install QEMU so that `{program}` is in PATH."
+        );
     }
     text
 }

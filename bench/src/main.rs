@@ -1,0 +1,150 @@
+//! Counts the instructions of kernels, and checks their results, on an
+//! emulated microcontroller; `cargo xtask bench` runs it.
+//!
+//! What to do comes as words from the emulator: `kernels`, `step` (of the
+//! model in the file `model.tddpm`), `check`, `check-spoiled`, `misread`.
+//! Lines that begin with `@` are for programs: a word that names the line,
+//! then `name=value` words.
+#![no_std]
+#![no_main]
+
+mod board;
+mod check;
+mod kernels;
+mod layers;
+mod memory;
+mod step;
+
+use board::Counter;
+use core::mem::MaybeUninit;
+use memory::{Aligned, Memory};
+use semihosting::io::Read as _;
+use semihosting::sys::arm_compat::sys_get_cmdline_uninit;
+use semihosting::{fs, println, process};
+use tiny_ddpm::kernels::engine::Native;
+
+/// Everything that is too large for the stack.
+struct Statics {
+    memory: Memory,
+    blob: Aligned<{ 2 << 20 }>,
+    room: step::Room,
+}
+
+static mut STATICS: Statics = Statics {
+    memory: Memory::new(),
+    blob: Aligned([0; _]),
+    room: step::Room {
+        workspace: [0; _],
+        x: [0.0; _],
+        out: [0.0; _],
+    },
+};
+
+/// Why there is no result.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the reasons are printed")]
+enum Failure {
+    /// The emulator's timer does not count instructions.
+    Counter,
+    NotRepeatable(kernels::NotRepeatable),
+    Step(step::StepError),
+    File(semihosting::io::Error),
+    Mismatch,
+    Word,
+}
+
+/// What the start-up code calls.
+fn main() -> ! {
+    board::prepare();
+    let mut buffer = [MaybeUninit::uninit(); 256];
+    let line = sys_get_cmdline_uninit(&mut buffer).unwrap_or_default();
+    let line = core::str::from_utf8(line).unwrap_or_default();
+    let statics = &raw mut STATICS;
+    // SAFETY: this runs once, and nothing else knows of these.
+    let statics = unsafe { &mut *statics };
+    println!("@engine name={}", core::any::type_name::<Native>());
+    for word in line.split_ascii_whitespace() {
+        if let Err(failure) = run(word, statics) {
+            println!("{word}: {failure:?}");
+            process::exit(1);
+        }
+    }
+    println!("@end");
+    process::exit(0)
+}
+
+fn run(word: &str, statics: &mut Statics) -> Result<(), Failure> {
+    match word {
+        "kernels" => {
+            let counter = Counter::start().ok_or(Failure::Counter)?;
+            kernels::run(counter, &mut statics.memory, |row| {
+                println!(
+                    "@kernel kernel={} shape={} form={} macs={} instructions={}",
+                    row.kernel, row.shape, row.form, row.macs, row.instructions
+                );
+            })
+            .map_err(Failure::NotRepeatable)
+        }
+        "step" => {
+            let counter = Counter::start().ok_or(Failure::Counter)?;
+            let length = read(c"model.tddpm", &mut statics.blob.0).map_err(Failure::File)?;
+            let blob = &statics.blob.0[..length];
+            let step = step::run(counter, blob, &mut statics.room).map_err(Failure::Step)?;
+            println!(
+                "@step macs={} instructions={} hash={:08x}",
+                step.macs, step.instructions, step.hash
+            );
+            for (name, (macs, instructions)) in step::KINDS.iter().zip(step.kinds) {
+                println!("@kind name={name} macs={macs} instructions={instructions}");
+            }
+            Ok(())
+        }
+        "check" => check(&mut statics.memory, false),
+        "check-spoiled" => check(&mut statics.memory, true),
+        "misread" => {
+            println!("a word at an odd address: {:#010x}", board::misread());
+            Ok(())
+        }
+        _ => Err(Failure::Word),
+    }
+}
+
+fn check(memory: &mut Memory, spoil: bool) -> Result<(), Failure> {
+    let convolutions = check::convolutions(memory, spoil, |mismatch| {
+        println!("first mismatch: {mismatch}");
+    });
+    let outcomes = [
+        convolutions,
+        check::normalisations(memory),
+        check::attentions(memory),
+        check::linears(memory),
+    ];
+    for outcome in outcomes {
+        println!(
+            "@check group={} cases={} mismatches={} hash={:08x}",
+            outcome.group, outcome.cases, outcome.mismatches, outcome.hash
+        );
+    }
+    match convolutions.mismatches {
+        0 => Ok(()),
+        _ => Err(Failure::Mismatch),
+    }
+}
+
+/// Reads a file of the host; returns its length.
+fn read(path: &core::ffi::CStr, buffer: &mut [u8]) -> semihosting::io::Result<usize> {
+    let mut file = fs::File::open(path)?;
+    let mut length = 0;
+    loop {
+        match file.read(&mut buffer[length..])? {
+            0 => return Ok(length),
+            count => length += count,
+        }
+    }
+}
+
+#[panic_handler]
+fn panicked(info: &core::panic::PanicInfo) -> ! {
+    println!("{info}");
+    process::exit(1)
+}
