@@ -102,6 +102,8 @@ pub struct InputRecord {
 /// residual block; then outputs are in units of the convolution's accumulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinearRecord<'b> {
+    /// Zeros that align the weights.
+    pub padding: &'b [u8],
     /// `i16`, a row for each output.
     pub weights: &'b [u8],
     /// `f32` for each output: what a weight of 1 stands for.
@@ -192,6 +194,7 @@ pub struct Channels<'b> {
 
 impl Channels<'_> {
     /// Halvings of a channel's scale, at most [`MAX_SHIFT`].
+    #[inline]
     #[must_use]
     pub fn shift(&self, channel: usize) -> u8 {
         let shift = self.shifts.get(channel);
@@ -199,6 +202,7 @@ impl Channels<'_> {
     }
 
     /// The integer that stands for 0 in a channel.
+    #[inline]
     #[must_use]
     pub fn zero_point(&self, channel: usize) -> i16 {
         let words = self.zero_points.as_chunks().0;

@@ -97,13 +97,6 @@ fn within(halves: &[u8], limit: i16) -> bool {
     halfwords(halves).all(|w| (-limit..=limit).contains(&w))
 }
 
-fn linear(record: &LinearRecord<'_>, inputs: usize, outputs: usize) -> Check {
-    length(record.weights, 2 * inputs * outputs)?;
-    length(record.scales, 4 * outputs)?;
-    length(record.bias, 4 * outputs)?;
-    all_finite(record.scales)?;
-    all_finite(record.bias)
-}
 
 impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
     fn next<R: Deserialize<'b>>(&mut self, layer: Site) -> Result<R, BlobError> {
@@ -135,12 +128,30 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         let record: LinearRecord<'b> = self.next(site)?;
         self.report(
             site,
-            linear(&record, inputs, outputs),
+            self.linear_record(&record, inputs, outputs),
             vector(outputs),
             inputs,
             inputs * outputs,
             Record::Linear(record),
         )
+    }
+
+    fn linear_record(&self, record: &LinearRecord<'_>, inputs: usize, outputs: usize) -> Check {
+        length(record.weights, 2 * inputs * outputs)?;
+        self.alignment(record.padding, record.weights)?;
+        length(record.scales, 4 * outputs)?;
+        length(record.bias, 4 * outputs)?;
+        all_finite(record.scales)?;
+        all_finite(record.bias)
+    }
+
+    fn alignment(&self, padding: &[u8], weights: &[u8]) -> Check {
+        let aligned = self.blob.is_none_or(|blob| {
+            let offset = weights.as_ptr().addr().wrapping_sub(blob.as_ptr().addr());
+            offset.is_multiple_of(WEIGHT_ALIGN)
+        });
+        let padded = padding.len() < WEIGHT_ALIGN && padding.iter().all(|&byte| byte == 0);
+        ensure(aligned && padded, ParamError::Alignment)
     }
 
     fn weights(&self, padding: &[u8], weights: &[u8], form: Form, conv: &Conv<&[u8]>) -> Check {
@@ -149,12 +160,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         ensure(allowed, ParamError::Form)?;
         let inputs = conv.input_channels();
         length(weights, form.bytes(conv.geometry, inputs, conv.channels))?;
-        let aligned = self.blob.is_none_or(|blob| {
-            let offset = weights.as_ptr().addr().wrapping_sub(blob.as_ptr().addr());
-            offset.is_multiple_of(WEIGHT_ALIGN)
-        });
-        let padded = padding.len() < WEIGHT_ALIGN && padding.iter().all(|&byte| byte == 0);
-        ensure(aligned && padded, ParamError::Alignment)?;
+        self.alignment(padding, weights)?;
         let in_range = match form {
             Form::Direct => weights.iter().all(|&w| w != 0x80),
             Form::Winograd => within(weights, MAX_WINOGRAD),

@@ -188,7 +188,8 @@ impl Random<'_, '_> {
             .collect();
         let bias = vec![0; 4 * outputs];
         self.writer
-            .record(&LinearRecord {
+            .aligned(weights.len(), |padding| LinearRecord {
+                padding,
                 weights: &weights,
                 scales: &scales,
                 bias: &bias,

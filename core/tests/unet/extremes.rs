@@ -82,12 +82,17 @@ impl Extreme<'_, '_> {
 
     fn linear(&mut self, inputs: usize, outputs: usize) {
         let any_float = [f32::MIN, -1.0, 0.0, 1e-40, 1e-4, f32::MAX];
-        let record = LinearRecord {
-            weights: &self.halfwords(inputs * outputs),
-            scales: &self.floats(outputs, &any_float),
-            bias: &self.floats(outputs, &any_float),
-        };
-        self.writer.record(&record).unwrap();
+        let weights = self.halfwords(inputs * outputs);
+        let scales = self.floats(outputs, &any_float);
+        let bias = self.floats(outputs, &any_float);
+        self.writer
+            .aligned(weights.len(), |padding| LinearRecord {
+                padding,
+                weights: &weights,
+                scales: &scales,
+                bias: &bias,
+            })
+            .unwrap();
     }
 }
 

@@ -193,7 +193,8 @@ impl<'a> Packer<'a, '_> {
             scales.extend(((scale / units(output)) as f32).to_le_bytes());
             biases.extend(((f64::from(bias) / units(output)) as f32).to_le_bytes());
         }
-        self.writer.record(&LinearRecord {
+        self.writer.aligned(words.len(), |padding| LinearRecord {
+            padding,
             weights: &words,
             scales: &scales,
             bias: &biases,

@@ -201,6 +201,16 @@ impl<'b> Rewriter<'b, '_, '_> {
         self.records.next_record().context("a record is missing")
     }
 
+    fn linear(&mut self) -> Result<()> {
+        let record: LinearRecord<'_> = self.next()?;
+        self.writer
+            .aligned(record.weights.len(), |padding| LinearRecord {
+                padding,
+                ..record
+            })?;
+        Ok(())
+    }
+
     fn copy<R: serde::Deserialize<'b> + serde::Serialize>(&mut self) -> Result<()> {
         let record: R = self.next()?;
         Ok(self.writer.record(&record)?)
@@ -222,8 +232,8 @@ impl Interpreter for Rewriter<'_, '_, '_> {
     type Error = anyhow::Error;
 
     fn time(&mut self) -> Result<()> {
-        self.copy::<LinearRecord<'_>>()?;
-        self.copy::<LinearRecord<'_>>()?;
+        self.linear()?;
+        self.linear()?;
         self.copy::<TableRecord<'_>>()
     }
 
@@ -246,7 +256,7 @@ impl Interpreter for Rewriter<'_, '_, '_> {
             ..record
         })?;
         if matches!(conv.extra, Extra::Embedding) {
-            self.copy::<LinearRecord<'_>>()?;
+            self.linear()?;
         }
         Ok(())
     }

@@ -116,6 +116,24 @@ impl Engine for Dsp {
             }
         }
     }
+
+    #[inline]
+    fn dots(self, rows: [&[u8]; 2], x: &[i16]) -> [i64; 2] {
+        let [a, b] = rows;
+        let fours = x.len() / 4;
+        let whole = x.len().is_multiple_of(4) && a.len() == 2 * x.len() && b.len() == a.len();
+        let aligned = a.as_ptr().addr() | b.as_ptr().addr() | x.as_ptr().addr();
+        if fours == 0 || !whole || !aligned.is_multiple_of(4) {
+            return super::portable::dots(rows, x);
+        }
+        let mut sums = [0; 2];
+        // SAFETY: `x` and both rows have `fours` times four halfwords, aligned
+        // to words.
+        unsafe {
+            tiny_ddpm_dsp_dots(x.as_ptr(), a.as_ptr(), b.as_ptr(), fours, &raw mut sums);
+        }
+        sums
+    }
 }
 
 fn aligned(columns: &[i16], weights: &[u8]) -> bool {
@@ -276,6 +294,15 @@ unsafe extern "C" {
         groups: usize,
         sums: *mut [[i32; WIDE_LANES]; 4],
         blocks: usize,
+    );
+    /// Multiplies `fours` (at least 1) times four halfwords of `x` with those
+    /// of two rows.
+    fn tiny_ddpm_dsp_dots(
+        x: *const i16,
+        a: *const u8,
+        b: *const u8,
+        fours: usize,
+        sums: *mut [i64; 2],
     );
 }
 
@@ -482,4 +509,48 @@ global_asm!(
     "add sp, sp, #16",
     "pop {{r4-r11, pc}}",
     ".size tiny_ddpm_dsp_wide, . - tiny_ddpm_dsp_wide",
+);
+
+global_asm!(
+    ".syntax unified",
+    ".thumb",
+    // r0 x, r1 and r2 rows, r4:r5 and r6:r7 sums, r8 to r11 operands.
+    ".macro tiny_ddpm_dots_four",
+    "ldrd r8, r9, [r0], #8",
+    "ldrd r10, r11, [r1], #8",
+    "smlald r4, r5, r8, r10",
+    "smlald r4, r5, r9, r11",
+    "ldrd r10, r11, [r2], #8",
+    "smlald r6, r7, r8, r10",
+    "smlald r6, r7, r9, r11",
+    ".endm",
+    ".section .text.tiny_ddpm_dsp_dots,\"ax\",%progbits",
+    ".p2align 2",
+    ".thumb_func",
+    ".global tiny_ddpm_dsp_dots",
+    ".type tiny_ddpm_dsp_dots, %function",
+    "tiny_ddpm_dsp_dots:",
+    "push {{r4-r11, lr}}",
+    "add r12, r0, r3, lsl #3",
+    "mov r4, #0",
+    "mov r5, r4",
+    "mov r6, r4",
+    "mov r7, r4",
+    "ands r3, r3, #3",
+    "beq 4f",
+    "cmp r3, #2",
+    "beq 2f",
+    "blo 1f",
+    "b 3f",
+    ".p2align 2",
+    "4: tiny_ddpm_dots_four",
+    "3: tiny_ddpm_dots_four",
+    "2: tiny_ddpm_dots_four",
+    "1: tiny_ddpm_dots_four",
+    "cmp r0, r12",
+    "bne 4b",
+    "ldr r3, [sp, #36]",
+    "stmia r3, {{r4-r7}}",
+    "pop {{r4-r11, pc}}",
+    ".size tiny_ddpm_dsp_dots, . - tiny_ddpm_dsp_dots",
 );

@@ -9,6 +9,7 @@
 //! positions side by side) as they like; only they read it again.
 
 #[cfg(engine = "dsp")]
+#[allow(unsafe_code, reason = "assembly")]
 mod dsp;
 mod portable;
 #[cfg(engine = "thumb")]
@@ -38,10 +39,10 @@ pub type Native = Portable;
 /// Slices are as long as the functions say; where they are not, the result is
 /// meaningless, but nothing worse happens.
 pub trait Engine: Copy {
-    /// Whether weights that begin there can be read.
-    fn can_read(self, weights: &[u8]) -> bool {
-        let _ = weights;
-        true
+    /// Does work, compiled for this engine's target.
+    #[inline(always)]
+    fn run<W: Work>(self, work: W) -> W::Output {
+        work.run(self)
     }
 
     /// Puts the inputs `k..` of each lane into the columns. `k` and the length
@@ -69,13 +70,26 @@ pub trait Engine: Copy {
     fn winograd(self, columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
         portable::winograd(columns, k, lane, window);
     }
+
+    /// Σ w x for two rows of little-endian halfwords, each as long as `x`.
+    fn dots(self, rows: [&[u8]; 2], x: &[i16]) -> [i64; 2] {
+        portable::dots(rows, x)
+    }
+
+    /// Σ a b.
+    #[inline(always)]
+    fn dot(self, a: &[i8], b: &[i8]) -> i32 {
+        portable::dot(a, b)
+    }
 }
 
 /// What any engine can do.
-pub(crate) trait Work {
+pub trait Work {
+    /// What comes of it.
     type Output;
 
-    /// Always inlined, so that all of it is compiled for the engine's target.
+    /// Does it. Whoever implements this has it always inlined, so that all of
+    /// it is compiled for the engine's target.
     fn run<E: Engine>(self, engine: E) -> Self::Output;
 }
 

@@ -89,6 +89,15 @@ pub(super) fn winograd(columns: &mut [i16], k: usize, lane: usize, window: &[&[i
     }
 }
 
+pub(super) fn dots(rows: [&[u8]; 2], x: &[i16]) -> [i64; 2] {
+    rows.map(|row| {
+        let products = halfwords(row)
+            .zip(x)
+            .map(|(w, &x)| i64::from(i32::from(w) * i32::from(x)));
+        products.sum()
+    })
+}
+
 /// Bᵀ d B with Bᵀ = (1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1).
 #[inline]
 pub(super) fn transform(d: [i16; 16]) -> [i16; 16] {
@@ -107,4 +116,11 @@ pub(super) fn transform(d: [i16; 16]) -> [i16; 16] {
         }
     }
     out
+}
+
+#[inline]
+pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter()
+        .zip(b)
+        .fold(0, |sum, (&a, &b)| sum + i32::from(a) * i32::from(b))
 }
