@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_gap_is_used_again() {
         let mut arena = Arena::default();
-        let mut place = |arena: &mut Arena, len| arena.place(End::Low, len).unwrap();
+        let place = |arena: &mut Arena, len| arena.place(End::Low, len).unwrap();
         let a = place(&mut arena, 10);
         let b = place(&mut arena, 20);
         assert_eq!((a.range(99), b.range(99)), (0..12, 12..32));
