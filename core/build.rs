@@ -12,6 +12,13 @@ fn main() {
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     if has_dsp(&target, &flags) {
         println!("cargo::rustc-cfg=engine=\"dsp\"");
+        // Where a crate becomes bitcode, its assembly is read without the
+        // flags, so it has to name a processor itself.
+        let cpu = match target.starts_with("thumbv8m") {
+            true => "cortex-m33",
+            false => "cortex-m4",
+        };
+        println!("cargo::rustc-env=DSP_CPU=.cpu {cpu}");
     } else if target.starts_with("thumbv6m") || target.starts_with("thumbv8m.base") {
         println!("cargo::rustc-cfg=engine=\"thumb\"");
     }
@@ -25,7 +32,14 @@ fn has_dsp(target: &str, flags: &str) -> bool {
     }
     let named = |word: &str| {
         let cpu = word.strip_prefix("target-cpu=").is_some_and(|cpu| {
-            ["cortex-m33", "cortex-m35p", "cortex-m52", "cortex-m55", "cortex-m85"].contains(&cpu)
+            [
+                "cortex-m33",
+                "cortex-m35p",
+                "cortex-m52",
+                "cortex-m55",
+                "cortex-m85",
+            ]
+            .contains(&cpu)
         });
         let feature = word
             .strip_prefix("target-feature=")

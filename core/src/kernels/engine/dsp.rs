@@ -88,7 +88,7 @@ impl Engine for Dsp {
     #[inline]
     fn winograd(self, columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
         let channels = window.iter().map(|values| values.len()).min().unwrap_or(0);
-        if !channels.is_multiple_of(GROUP) || !columns.as_ptr().addr().is_multiple_of(4) {
+        if !(channels | k).is_multiple_of(GROUP) || !columns.as_ptr().addr().is_multiple_of(4) {
             return winograd_any(columns, k, lane, window);
         }
         // Words of a frequency's block.
@@ -307,6 +307,7 @@ unsafe extern "C" {
 }
 
 global_asm!(
+    env!("DSP_CPU"),
     ".syntax unified",
     ".thumb",
     // r0 to, r1 to r3 and r12 sources, lr groups left
@@ -360,6 +361,7 @@ global_asm!(
 );
 
 global_asm!(
+    env!("DSP_CPU"),
     ".syntax unified",
     ".thumb",
     // Two inputs: r4-r7 and r8-r11 sums of four lanes and both outputs, r0
@@ -424,6 +426,7 @@ global_asm!(
 );
 
 global_asm!(
+    env!("DSP_CPU"),
     ".syntax unified",
     ".thumb",
     // Two inputs: r4-r11 sums of four outputs in two lanes, r0 columns, r1
@@ -512,6 +515,7 @@ global_asm!(
 );
 
 global_asm!(
+    env!("DSP_CPU"),
     ".syntax unified",
     ".thumb",
     // r0 x, r1 and r2 rows, r4:r5 and r6:r7 sums, r8 to r11 operands.
