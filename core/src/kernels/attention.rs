@@ -8,8 +8,10 @@ use super::engine::{Engine, Work, with_best};
 use super::tables::{EXP2, EXP2_STEPS};
 use super::{multiply_high, saturate};
 
-/// Channels that are computed side by side.
-const SIDE_BY_SIDE: usize = 4;
+/// Channels of the output that are computed side by side, where there are that
+/// many left: as many as an x86 has in a vector, or else as many sums as a
+/// microcontroller has registers for.
+const SIDE_BY_SIDE: usize = if cfg!(target_arch = "x86_64") { 8 } else { 4 };
 
 /// Fixed-point factors of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Work for Arguments<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<E: Engine>(self, _: E) {
+    fn run<E: Engine>(self, engine: E) {
         let Self {
             head,
             factors,
@@ -89,57 +91,85 @@ impl Work for Arguments<'_> {
         let channels = head.channels.max(1);
         let outputs = self.output.chunks_exact_mut(channels);
         for (query, output) in self.queries.chunks_exact(channels).zip(outputs) {
-            let sum = softmax(head, query, self.keys, factors.logit, weights);
+            let sum = softmax(engine, head, query, self.keys, factors.logit, weights);
             // At most 2^47 over at least 2^15, since the largest numerator is
             // 2^15.
             let inverse = ((i64::from(factors.value) << 24) / i64::from(sum.max(1 << 15))).max(0);
             let end = output.len().min(head.first + head.width);
             let output = output.get_mut(head.first..end).unwrap_or_default();
+            let mixed = |first| Mixed {
+                weights: &*weights,
+                values: self.values,
+                channels,
+                first,
+                factors,
+                inverse,
+            };
             let (blocks, rest) = output.as_chunks_mut::<SIDE_BY_SIDE>();
             let mut first = head.first;
             for block in blocks {
-                *block = mix(weights, self.values, channels, first, factors, inverse);
+                *block = mixed(first).compute();
                 first += SIDE_BY_SIDE;
             }
+            let (blocks, rest) = rest.as_chunks_mut::<4>();
+            for block in blocks {
+                *block = mixed(first).compute();
+                first += 4;
+            }
             for (channel, output) in (first..).zip(rest) {
-                [*output] = mix(weights, self.values, channels, channel, factors, inverse);
+                [*output] = mixed(channel).compute();
             }
         }
     }
 }
 
 /// The mean of the values' channels from `first` on, weighted.
-#[inline(always)]
-fn mix<const N: usize>(
-    weights: &[i32],
-    values: &[i8],
+struct Mixed<'a> {
+    weights: &'a [i32],
+    values: &'a [i8],
     channels: usize,
     first: usize,
     factors: Factors,
+    /// Of the weights' sum, with the value's factor.
     inverse: i64,
-) -> [i8; N] {
-    let mut mixed = [0i32; N];
-    let values = values.get(first..).unwrap_or_default();
-    for (&weight, position) in weights.iter().zip(values.chunks(channels)) {
-        // At most 256 terms of 2^15 * 2^7.
-        let position = position.first_chunk::<N>();
-        for (mixed, &value) in mixed.iter_mut().zip(position.into_iter().flatten()) {
-            *mixed += weight * i32::from(value);
+}
+
+impl Mixed<'_> {
+    #[inline(always)]
+    fn compute<const N: usize>(self) -> [i8; N] {
+        let mut mixed = [0i32; N];
+        let positions = self.values.chunks_exact(self.channels);
+        for (&weight, position) in self.weights.iter().zip(positions) {
+            // At most 256 terms of 2^15 * 2^7.
+            let position = position.get(self.first..).unwrap_or_default();
+            let Some(position) = position.first_chunk::<N>() else {
+                break;
+            };
+            for (mixed, &value) in mixed.iter_mut().zip(position) {
+                *mixed += weight * i32::from(value);
+            }
         }
+        let mut outputs = [0; N];
+        for (output, mixed) in outputs.iter_mut().zip(mixed) {
+            let scaled = (i64::from(mixed) * self.inverse + (1 << 39)) >> 40;
+            let scaled = scaled.clamp(-1 << 16, 1 << 16) as i32;
+            *output = saturate(scaled + i32::from(self.factors.zero_point));
+        }
+        outputs
     }
-    let mut outputs = [0; N];
-    for (output, mixed) in outputs.iter_mut().zip(mixed) {
-        let scaled = (i64::from(mixed) * inverse + (1 << 39)) >> 40;
-        let scaled = scaled.clamp(-1 << 16, 1 << 16) as i32;
-        *output = saturate(scaled + i32::from(factors.zero_point));
-    }
-    outputs
 }
 
 /// The softmax's numerators of one query, 15 fraction bits, the largest of
 /// them 1; returns their sum.
 #[inline(always)]
-fn softmax(head: Head, query: &[i8], keys: &[i8], factor: i32, weights: &mut [i32]) -> i32 {
+fn softmax<E: Engine>(
+    engine: E,
+    head: Head,
+    query: &[i8],
+    keys: &[i8],
+    factor: i32,
+    weights: &mut [i32],
+) -> i32 {
     let query = head.of(query);
     let mut largest = i32::MIN;
     for (weight, key) in weights
@@ -147,7 +177,7 @@ fn softmax(head: Head, query: &[i8], keys: &[i8], factor: i32, weights: &mut [i3
         .zip(keys.chunks_exact(head.channels.max(1)))
     {
         // At most 256 products of 2^14 fill 22 bits, with the shift 30.
-        *weight = multiply_high(dot(query, head.of(key)) << 8, factor);
+        *weight = multiply_high(engine.dot(query, head.of(key)) << 8, factor);
         largest = largest.max(*weight);
     }
     let mut sum = 0;
@@ -160,19 +190,4 @@ fn softmax(head: Head, query: &[i8], keys: &[i8], factor: i32, weights: &mut [i3
         sum += *weight;
     }
     sum
-}
-
-/// Σ a b, several products side by side.
-#[inline(always)]
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<SIDE_BY_SIDE>(), b.as_chunks::<SIDE_BY_SIDE>());
-    let mut sums = [0i32; SIDE_BY_SIDE];
-    for (a, b) in a.iter().zip(b) {
-        for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += i32::from(a) * i32::from(b);
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest);
-    let rest = rest.map(|(&a, &b)| i32::from(a) * i32::from(b));
-    sums.into_iter().chain(rest).sum()
 }

@@ -6,11 +6,25 @@
 //! At most 9 * 512 products of at most 2^14 each stay below 2^27; with a bias
 //! and an embedding of at most 2^29 each, below 2^31.
 
-use super::engine::{Engine, LANES, Portable, Work, with_best};
+use super::engine::{Engine, LANES, Work, with_best};
 use super::finish::Finish;
 use super::packing::{Form, GROUP, PAIR};
 use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
+
+/// Where the taps of a convolution lie: rows and columns. A table, because not
+/// every processor divides.
+const TAPS: [(usize, usize); 9] = [
+    (0, 0),
+    (0, 1),
+    (0, 2),
+    (1, 0),
+    (1, 1),
+    (1, 2),
+    (2, 0),
+    (2, 1),
+    (2, 2),
+];
 
 /// An activation as a convolution reads it.
 #[derive(Clone, Copy, Debug)]
@@ -130,39 +144,44 @@ impl<F: Finish> Work for Conv<'_, '_, F> {
 
     #[inline(always)]
     fn run<E: Engine>(self, engine: E) {
-        if engine.can_read(self.task.weights) {
-            conv_on(engine, self.task, self.scratch, self.finish);
-        } else {
-            conv_on(Portable, self.task, self.scratch, self.finish);
+        let Self {
+            task,
+            scratch,
+            finish,
+        } = self;
+        let Some((padding, scratch)) = scratch.split_at_mut_checked(task.inputs().div_ceil(4))
+        else {
+            return;
+        };
+        let padding: &mut [i8] = bytemuck::cast_slice_mut(padding);
+        let Some(padding) = padding.get_mut(..task.inputs()) else {
+            return;
+        };
+        task.pad(padding);
+        if task.inputs() == 0 || !task.form.fits(task.geometry) {
+            return;
+        }
+        match task.form {
+            Form::Direct => direct(engine, task, padding, scratch, finish),
+            Form::Winograd => winograd::conv(engine, task, padding, scratch, finish),
+            Form::Phases => phases::conv(engine, task, padding, scratch, finish),
         }
     }
 }
 
-/// The same with a given engine, which must be able to
-/// [read](Engine::can_read) the weights.
-#[inline(always)]
+/// The same with a given engine.
+#[inline]
 pub fn conv_on<E: Engine>(
     engine: E,
     task: &Task<'_>,
     scratch: &mut [u32],
     finish: &mut impl Finish,
 ) {
-    let Some((padding, scratch)) = scratch.split_at_mut_checked(task.inputs().div_ceil(4)) else {
-        return;
-    };
-    let padding: &mut [i8] = bytemuck::cast_slice_mut(padding);
-    let Some(padding) = padding.get_mut(..task.inputs()) else {
-        return;
-    };
-    task.pad(padding);
-    if task.inputs() == 0 || !task.form.fits(task.geometry) {
-        return;
-    }
-    match task.form {
-        Form::Direct => direct(engine, task, padding, scratch, finish),
-        Form::Winograd => winograd::conv(engine, task, padding, scratch, finish),
-        Form::Phases => phases::conv(engine, task, padding, scratch, finish),
-    }
+    engine.run(Conv {
+        task,
+        scratch,
+        finish,
+    });
 }
 
 #[inline(always)]
@@ -229,7 +248,7 @@ fn fill<E: Engine>(
     columns: &mut [i16],
 ) {
     let mut k = 0;
-    for tap in 0..task.geometry.taps() {
+    for &tap in TAPS.iter().take(task.geometry.taps()) {
         let mut sources = [None; LANES];
         for (source, place) in sources.iter_mut().zip(places) {
             *source = tap_source(task.geometry, task.side, place, tap);
@@ -261,22 +280,24 @@ fn gather<E: Engine>(
     columns: &mut [i16],
     fan_in: usize,
 ) {
-    let inputs = task.inputs();
+    let planes = task.planes(padding);
     for (lane, place) in gathered.chunks_exact_mut(fan_in).zip(places) {
-        let mut taps = lane.chunks_exact_mut(inputs);
-        for (tap, to) in (0..task.geometry.taps()).zip(&mut taps) {
+        // Beyond the last input weights are 0, but what is not said is not the
+        // same bits.
+        lane.fill(0);
+        let mut k = 0;
+        for &tap in TAPS.iter().take(task.geometry.taps()) {
             let source = tap_source(task.geometry, task.side, place, tap);
-            let mut to = to.iter_mut();
-            for (plane, padding) in task.planes(padding) {
-                let values = source.and_then(|at| plane.at(at)).unwrap_or(padding);
-                for (&value, to) in values.iter().zip(&mut to) {
-                    *to = value;
+            for (plane, padding) in &planes {
+                if plane.channels == 0 {
+                    continue;
                 }
+                let values = source.and_then(|at| plane.at(at)).unwrap_or(padding);
+                let to = lane.iter_mut().skip(k);
+                to.zip(values).for_each(|(to, &value)| *to = value);
+                k += plane.channels;
             }
         }
-        // Their weights are 0, but what is not said is not the same bits.
-        let used = task.geometry.taps() * inputs;
-        lane.iter_mut().skip(used).for_each(|v| *v = 0);
     }
     let mut lanes = gathered.chunks_exact(fan_in);
     let sources = [(); LANES].map(|()| lanes.next().unwrap_or_default());
@@ -290,13 +311,13 @@ fn tap_source(
     geometry: Geometry,
     side: usize,
     (row, column): (usize, usize),
-    tap: usize,
+    (down, right): (usize, usize),
 ) -> Option<usize> {
     if geometry == Geometry::Pointwise {
         return Some(row * side + column);
     }
-    let row = tap_coordinate(geometry, side, row, tap / 3)?;
-    let column = tap_coordinate(geometry, side, column, tap % 3)?;
+    let row = tap_coordinate(geometry, side, row, down)?;
+    let column = tap_coordinate(geometry, side, column, right)?;
     Some(row * side + column)
 }
 

@@ -229,8 +229,10 @@ impl Target {
     #[inline(always)]
     #[must_use]
     pub fn apply(self, q: i8, slope: i32, intercept: i32) -> i8 {
-        let [value] = self.apply_all(&[q], &[slope], &[intercept]);
-        value
+        let mut output = [0];
+        self.apply_all(&[q], &[slope], &[intercept], &mut output);
+        let [output] = output;
+        output
     }
 
     /// The same for channels side by side.
@@ -240,7 +242,8 @@ impl Target {
         q: &[i8; N],
         slope: &[i32; N],
         intercept: &[i32; N],
-    ) -> [i8; N] {
+        outputs: &mut [i8; N],
+    ) {
         let rounding = 1 << (SLOPE_BITS - 1);
         let mut values = [0; N];
         let lines = slope.iter().zip(intercept);
@@ -258,12 +261,10 @@ impl Target {
             };
         }
         // Below 2^15 * 2^15.
-        let mut outputs = [0; N];
-        for (output, value) in outputs.iter_mut().zip(values) {
+        for (output, value) in outputs.iter_mut().zip(&values) {
             let scaled = (value * self.multiplier + (1 << 19)) >> 20;
             *output = saturate(scaled + i32::from(self.zero_point));
         }
-        outputs
     }
 }
 
@@ -321,7 +322,7 @@ impl Work for Apply<'_> {
             let lines = slopes.iter().zip(intercepts);
             let values = values.iter().zip(lines);
             for (output, (q, (slope, intercept))) in output.iter_mut().zip(values) {
-                *output = self.target.apply_all(q, slope, intercept);
+                self.target.apply_all(q, slope, intercept, output);
             }
             let lines = slopes_rest.iter().zip(intercepts_rest);
             let values = values_rest.iter().zip(lines);

@@ -13,7 +13,7 @@
 
 #![expect(unsafe_code, reason = "instructions that not every x86-64 has")]
 
-use super::portable::transform;
+use super::portable::{self, transform};
 use super::{Engine, LANES, WIDE_LANES, Work};
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -41,17 +41,6 @@ impl Avx2 {
     pub fn detect() -> Option<Self> {
         avx2::get().then_some(Self(()))
     }
-
-    /// Runs work that is compiled for AVX2.
-    #[inline]
-    pub(super) fn run<W: Work>(self, work: W) -> W::Output {
-        #[target_feature(enable = "avx2")]
-        fn run<W: Work>(engine: Avx2, work: W) -> W::Output {
-            work.run(engine)
-        }
-        // SAFETY: an `Avx2` exists, so the processor has AVX2.
-        unsafe { run(self, work) }
-    }
 }
 
 impl Vnni {
@@ -77,20 +66,19 @@ impl Vnni {
         // ask is known from AVX-512, which is found there too.
         avx512::get() && !cfg!(miri) && __cpuid_count(7, 0).ecx & (1 << 11) != 0
     }
-
-    /// Runs work that is compiled for AVX-512.
-    #[inline]
-    pub(super) fn run<W: Work>(self, work: W) -> W::Output {
-        #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-        fn run<W: Work>(engine: Vnni, work: W) -> W::Output {
-            work.run(engine)
-        }
-        // SAFETY: a `Vnni` exists, so the processor has all of these.
-        unsafe { run(self, work) }
-    }
 }
 
 impl Engine for Avx2 {
+    #[inline]
+    fn run<W: Work>(self, work: W) -> W::Output {
+        #[target_feature(enable = "avx2")]
+        fn run<W: Work>(engine: Avx2, work: W) -> W::Output {
+            work.run(engine)
+        }
+        // SAFETY: an `Avx2` exists, so the processor has AVX2.
+        unsafe { run(self, work) }
+    }
+
     #[inline(always)]
     fn spread<const LANES: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
         // SAFETY: an `Avx2` exists, so the processor has AVX2.
@@ -114,16 +102,34 @@ impl Engine for Avx2 {
         // SAFETY: an `Avx2` exists, so the processor has AVX2.
         unsafe { winograd_avx2(columns, k, lane, window) }
     }
+
+    #[inline(always)]
+    fn dot(self, a: &[i8], b: &[i8]) -> i32 {
+        // SAFETY: an `Avx2` exists, so the processor has AVX2.
+        unsafe { dot_avx2(a, b) }
+    }
 }
 
 impl Engine for Vnni {
+    #[inline]
+    fn run<W: Work>(self, work: W) -> W::Output {
+        #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
+        fn run<W: Work>(engine: Vnni, work: W) -> W::Output {
+            work.run(engine)
+        }
+        // SAFETY: a `Vnni` exists, so the processor has all of these.
+        unsafe { run(self, work) }
+    }
+
     #[inline(always)]
     fn spread<const L: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; L]) {
-        if L == LANES {
-            spread_bytes(columns, k, sources);
-        } else {
-            // SAFETY: a `Vnni` exists, so the processor has AVX2.
-            unsafe { spread_halfwords(columns, k, sources) }
+        // SAFETY: a `Vnni` exists, so the processor has AVX2.
+        unsafe {
+            if L == LANES {
+                spread_bytes(columns, k, sources);
+            } else {
+                spread_halfwords(columns, k, sources);
+            }
         }
     }
 
@@ -143,6 +149,12 @@ impl Engine for Vnni {
     fn winograd(self, columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
         // SAFETY: a `Vnni` exists, so the processor has AVX2.
         unsafe { winograd_avx2(columns, k, lane, window) }
+    }
+
+    #[inline(always)]
+    fn dot(self, a: &[i8], b: &[i8]) -> i32 {
+        // SAFETY: a `Vnni` exists, so the processor has AVX2.
+        unsafe { dot_avx2(a, b) }
     }
 }
 
@@ -175,16 +187,25 @@ fn spread_halfwords<const LANES: usize>(columns: &mut [i16], k: usize, sources: 
 }
 
 /// Each four inputs twice, as a product of bytes takes them: unsigned.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2")]
 fn spread_bytes<const LANES: usize>(columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
     let lane_len = (columns.len() / LANES.max(1)).max(1);
-    for (lane, source) in columns.chunks_exact_mut(lane_len).zip(sources) {
-        let groups = lane.as_chunks_mut::<4>().0.iter_mut().skip(k / 4);
-        for (to, from) in groups.zip(source.as_chunks::<4>().0) {
-            let [a, b, c, d] = from.map(|v| v as u8 ^ 0x80);
-            let halves = [i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d])];
-            let [p, q] = halves;
-            *to = [p, q, p, q];
+    for (lane, source) in columns.chunks_exact_mut(lane_len).zip(&sources) {
+        let (from, from_rest) = source.as_chunks::<8>();
+        let (to, to_rest) = match lane.get_mut(k..) {
+            Some(lane) => lane.split_at_mut((8 * from.len()).min(lane.len())),
+            None => return,
+        };
+        for (to, &from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from) {
+            let from = _mm_cvtsi64_si128(bytemuck::must_cast(from));
+            let from = _mm_xor_si128(from, _mm_set1_epi8(-128));
+            *to = bytemuck::must_cast(_mm_unpacklo_epi32(from, from));
+        }
+        let groups = to_rest.as_chunks_mut::<4>().0.iter_mut();
+        for (to, from) in groups.zip(from_rest.as_chunks::<4>().0) {
+            let group = u32::from_le_bytes(from.map(|v| v as u8 ^ 0x80));
+            *to = bytemuck::must_cast([group; 2]);
         }
     }
 }
@@ -213,33 +234,56 @@ fn tile_avx2(columns: &[i16], weights: &[u8]) -> [[i32; LANES]; 2] {
             load_halfwords(c),
             load_halfwords(d),
         ];
-        multiply_pair(load_weights(w), x, &mut first, &mut second);
+        [first, second] = multiply_pair(load_weights(w), x, first, second);
     }
     if !rest.is_empty() {
-        let x = [filled(a_rest), filled(b_rest), filled(c_rest), filled(d_rest)];
+        let x = [
+            filled(a_rest),
+            filled(b_rest),
+            filled(c_rest),
+            filled(d_rest),
+        ];
         let [a, b, c, d] = &x;
-        let x = [load_halfwords(a), load_halfwords(b), load_halfwords(c), load_halfwords(d)];
-        multiply_pair(load_weights(&filled(rest)), x, &mut first, &mut second);
+        let x = [
+            load_halfwords(a),
+            load_halfwords(b),
+            load_halfwords(c),
+            load_halfwords(d),
+        ];
+        [first, second] = multiply_pair(load_weights(&filled(rest)), x, first, second);
     }
     [total(first), total(second)]
 }
 
-/// Adds the products of 16 inputs with the weights of two outputs.
+/// Adds the products of 16 inputs with the weights of two outputs. Nothing is
+/// a loop here: all sums are to stay in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn multiply_pair(
     weights: __m256i,
-    x: [__m256i; LANES],
-    first: &mut [__m256i; LANES],
-    second: &mut [__m256i; LANES],
-) {
+    [a, b, c, d]: [__m256i; LANES],
+    first: [__m256i; LANES],
+    second: [__m256i; LANES],
+) -> [[__m256i; LANES]; 2] {
     // The first output's weights are the even bytes.
     let even = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8);
     let odd = _mm256_srai_epi16(weights, 8);
-    for ((x, first), second) in x.into_iter().zip(first).zip(second) {
-        *first = _mm256_add_epi32(*first, _mm256_madd_epi16(x, even));
-        *second = _mm256_add_epi32(*second, _mm256_madd_epi16(x, odd));
-    }
+    let [p, q, r, s] = first;
+    let [t, u, v, w] = second;
+    [
+        [
+            _mm256_add_epi32(p, _mm256_madd_epi16(a, even)),
+            _mm256_add_epi32(q, _mm256_madd_epi16(b, even)),
+            _mm256_add_epi32(r, _mm256_madd_epi16(c, even)),
+            _mm256_add_epi32(s, _mm256_madd_epi16(d, even)),
+        ],
+        [
+            _mm256_add_epi32(t, _mm256_madd_epi16(a, odd)),
+            _mm256_add_epi32(u, _mm256_madd_epi16(b, odd)),
+            _mm256_add_epi32(v, _mm256_madd_epi16(c, odd)),
+            _mm256_add_epi32(w, _mm256_madd_epi16(d, odd)),
+        ],
+    ]
 }
 
 /// The sum of each vector's eight.
@@ -297,20 +341,15 @@ fn winograd_avx2(columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16
     let (_, columns) = columns.split_at_mut(first);
     let stride = WIDE_LANES * lane_len;
     let mut done = 0;
-    while k.is_multiple_of(4) && done + 8 <= channels {
-        let mut d = [_mm_setzero_si128(); 16];
-        for (d, values) in d.iter_mut().zip(window) {
-            let eight = values.get(done..).and_then(|values| values.first_chunk());
-            *d = halfwords_in_order(*eight.unwrap_or(&[0; 8]));
+    if k.is_multiple_of(4) {
+        while done + 8 <= channels {
+            transform_channels::<8>(columns, stride, k, done, window);
+            done += 8;
         }
-        let values = transform_vectors(d);
-        for (to, value) in columns.chunks_mut(stride).zip(values) {
-            let to = to.get_mut(k + done..);
-            if let Some(to) = to.and_then(|to| to.first_chunk_mut::<8>()) {
-                *to = bytemuck::must_cast(value);
-            }
+        if done + 4 <= channels {
+            transform_channels::<4>(columns, stride, k, done, window);
+            done += 4;
         }
-        done += 8;
     }
     for channel in done..channels {
         let mut d = [0; 16];
@@ -323,6 +362,35 @@ fn winograd_avx2(columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16
             if let Some(to) = to.get_mut(place) {
                 *to = value;
             }
+        }
+    }
+}
+
+/// [`transform`] of `N` channels from `first` on, at most 8.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transform_channels<const N: usize>(
+    columns: &mut [i16],
+    stride: usize,
+    k: usize,
+    first: usize,
+    window: &[&[i8]; 16],
+) {
+    let mut d = [_mm_setzero_si128(); 16];
+    for (d, values) in d.iter_mut().zip(window) {
+        let values = values.get(first..).unwrap_or_default();
+        let mut eight = [0; 8];
+        if let (Some(values), Some(eight)) = (values.first_chunk(), eight.first_chunk_mut::<N>()) {
+            *eight = *values;
+        }
+        *d = halfwords_in_order(eight);
+    }
+    for (to, value) in columns.chunks_mut(stride).zip(transform_vectors(d)) {
+        let value: [i16; 8] = bytemuck::must_cast(value);
+        let to = to.get_mut(k + first..);
+        let to = to.and_then(|to| to.first_chunk_mut::<N>());
+        if let (Some(to), Some(value)) = (to, value.first_chunk()) {
+            *to = *value;
         }
     }
 }
@@ -360,6 +428,39 @@ fn transform_line(a: __m128i, b: __m128i, c: __m128i, d: __m128i) -> [__m128i; 4
 fn halfwords_in_order(bytes: [i8; 8]) -> __m128i {
     let bytes = _mm_cvtsi64_si128(bytemuck::must_cast(bytes));
     _mm_cvtepi8_epi16(in_order(bytes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_avx2(a: &[i8], b: &[i8]) -> i32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = _mm_setzero_si128();
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (bytemuck::must_cast(*a), bytemuck::must_cast(*b));
+        sums = _mm_add_epi32(
+            sums,
+            multiply_bytes(_mm_cvtsi64_si128(a), _mm_cvtsi64_si128(b)),
+        );
+    }
+    let (a, a_rest) = a_rest.as_chunks::<4>();
+    let (b, b_rest) = b_rest.as_chunks::<4>();
+    if let ([a], [b]) = (a, b) {
+        let (a, b) = (bytemuck::must_cast(*a), bytemuck::must_cast(*b));
+        sums = _mm_add_epi32(
+            sums,
+            multiply_bytes(_mm_cvtsi32_si128(a), _mm_cvtsi32_si128(b)),
+        );
+    }
+    sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b_01_00_11_10>(sums));
+    sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b_10_11_00_01>(sums));
+    _mm_cvtsi128_si32(sums) + portable::dot(a_rest, b_rest)
+}
+
+/// Products of the lower eight bytes, added in pairs.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_bytes(a: __m128i, b: __m128i) -> __m128i {
+    _mm_madd_epi16(_mm_cvtepi8_epi16(a), _mm_cvtepi8_epi16(b))
 }
 
 /// Groups of bytes in the order of their weights.
