@@ -184,7 +184,7 @@ pub fn convolutions(
         mismatches: 0,
         hash: 0,
     };
-    let mut hash = Hash::new();
+    let mut hash = Hash::empty();
     each_case(|case| {
         outcome.cases += 1;
         if let Some(mismatch) = compare(&case, memory, spoil && case.number == 200, &mut hash) {
@@ -502,7 +502,7 @@ impl Results {
     fn new(group: &'static str) -> Self {
         Self {
             random: Random::new(3),
-            hash: Hash::new(),
+            hash: Hash::empty(),
             outcome: Outcome {
                 group,
                 cases: 0,

@@ -31,7 +31,7 @@ struct Statics {
 }
 
 static mut STATICS: Statics = Statics {
-    memory: Memory::new(),
+    memory: Memory::zeros(),
     blob: Aligned([0; _]),
     room: step::Room {
         workspace: [0; _],

@@ -42,8 +42,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Zeros.
-    pub const fn new() -> Self {
+    /// Nothing but zeros.
+    pub const fn zeros() -> Self {
         Self {
             x: [0; _],
             skip: [0; _],
@@ -135,7 +135,7 @@ pub struct Hash(pub u32);
 
 impl Hash {
     /// Of nothing.
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         Self(0x811c_9dc5)
     }
 

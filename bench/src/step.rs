@@ -82,7 +82,7 @@ pub fn run(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Step, StepE
     unet.predict(x, TIMESTEP, class, out)
         .map_err(StepError::Unet)?;
     step.instructions = counter.between(start, counter.stamp());
-    let mut hash = Hash::new();
+    let mut hash = Hash::empty();
     hash.add_floats(out);
     step.hash = hash.0;
 

@@ -21,7 +21,7 @@ const TIMESTEP: u16 = 500;
 #[must_use]
 pub fn check() -> Vec<Outcome> {
     // Too large for the stack.
-    static MEMORY: Mutex<Memory> = Mutex::new(Memory::new());
+    static MEMORY: Mutex<Memory> = Mutex::new(Memory::zeros());
     static OUTCOMES: LazyLock<Vec<Outcome>> = LazyLock::new(|| {
         let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
         vec![
@@ -45,7 +45,7 @@ pub fn step(model: &Model<'_>) -> Result<u32, UnetError> {
     Random::new(SEED).picture(&mut x);
     let class = (model.topology().classes > 0).then_some(0);
     Unet::new(model, &mut workspace)?.predict(&x, TIMESTEP, class, &mut out)?;
-    let mut hash = Hash::new();
+    let mut hash = Hash::empty();
     hash.add_floats(&out);
     Ok(hash.0)
 }
