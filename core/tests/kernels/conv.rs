@@ -4,7 +4,7 @@
 use super::uniform;
 use proptest::prelude::*;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
-use tiny_ddpm::kernels::engine::Portable;
+use tiny_ddpm::kernels::engine::{Portable, Words};
 use tiny_ddpm::kernels::packing::Form;
 use tiny_ddpm::unet::Geometry;
 
@@ -15,6 +15,8 @@ const FORMS: [Form; 3] = [Form::Direct, Form::Winograd, Form::Phases];
 enum Runner {
     /// The definition.
     Portable,
+    /// Two products in a multiplication.
+    Words,
     /// The best that this machine has.
     Native,
 }
@@ -124,6 +126,7 @@ impl Case {
         };
         match runner {
             Runner::Portable => conv_on(Portable, &task, &mut scratch, &mut finish),
+            Runner::Words => conv_on(Words, &task, &mut scratch, &mut finish),
             Runner::Native => conv(&task, &mut scratch, &mut finish),
         }
         sums.into_iter().map(Option::unwrap).collect()
@@ -205,7 +208,7 @@ impl Case {
     fn check(&self) {
         let expected = self.expected();
         for form in FORMS.into_iter().filter(|form| form.fits(self.geometry)) {
-            for runner in [Runner::Portable, Runner::Native] {
+            for runner in [Runner::Portable, Runner::Words, Runner::Native] {
                 let sums = self.run_on(form, runner);
                 let found: Vec<i64> = sums.into_iter().map(i64::from).collect();
                 assert_eq!(found, expected, "{form:?} by {runner:?}: {self:?}");
@@ -359,5 +362,6 @@ proptest! {
         };
         conv(&task, &mut [0; 200][..scratch], &mut |_, _, _| ());
         conv_on(Portable, &task, &mut [0; 200][..scratch], &mut |_, _, _| ());
+        conv_on(Words, &task, &mut [0; 200][..scratch], &mut |_, _, _| ());
     }
 }

@@ -14,15 +14,20 @@ mod dsp;
 mod portable;
 #[cfg(engine = "thumb")]
 mod thumb;
+mod words;
 #[cfg(target_arch = "x86_64")]
 pub mod x86;
 
 pub use portable::Portable;
+pub use words::Words;
 
 /// Positions that a direct convolution computes at once.
 pub const LANES: usize = 4;
 /// Positions, or Winograd tiles, that the other forms compute at once.
 pub const WIDE_LANES: usize = 2;
+
+/// Sums of four outputs for both lanes, for each of Winograd's frequencies.
+pub type WinogradSums = [[[i32; WIDE_LANES]; 4]; 16];
 
 /// The engine of this target.
 #[cfg(engine = "dsp")]
@@ -31,7 +36,10 @@ pub type Native = dsp::Dsp;
 #[cfg(engine = "thumb")]
 pub type Native = thumb::Thumb;
 /// The engine of this target.
-#[cfg(not(any(engine = "dsp", engine = "thumb")))]
+#[cfg(target_arch = "riscv32")]
+pub type Native = Words;
+/// The engine of this target.
+#[cfg(not(any(engine = "dsp", engine = "thumb", target_arch = "riscv32")))]
 pub type Native = Portable;
 
 /// How a target multiplies.
@@ -69,6 +77,13 @@ pub trait Engine: Copy {
     /// that a tile sees, row by row.
     fn winograd(self, columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
         portable::winograd(columns, k, lane, window);
+    }
+
+    /// `initial` + Aᵀ m A / 4 of the sums of output `output` in lane `lane`: four
+    /// positions, row by row.
+    #[inline(always)]
+    fn inverse(self, sums: &WinogradSums, output: usize, lane: usize, initial: i32) -> [i32; 4] {
+        portable::inverse(sums, output, lane, initial)
     }
 
     /// Σ w x for two rows of little-endian halfwords, each as long as `x`.

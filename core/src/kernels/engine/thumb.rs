@@ -1,22 +1,10 @@
-//! Cortex-M0 and M0+: eight registers, no long multiply, no SIMD, but a
-//! multiply of 32 bits, which does two products at once.
+//! Cortex-M0 and M0+: eight registers, no long multiply, no SIMD. Columns and
+//! sums are those of [`Words`](super::Words): a word for an input of two lanes,
+//! and r = X w + X' w', whose halves are the products of both.
 //!
-//! A column's word holds an input of two lanes, X = a + b 2^16 as an integer
-//! (a sum, not halves side by side: where a is negative, b's half is one
-//! less). X w is then a w + b w 2^16: both lanes' products. Of two inputs they
-//! are added, r = X w + X' w'; inputs are within ±128 and weights within ±127,
-//! so either sum is at most 2 * 128 * 127 = 32512 and fits its half.
-//!
-//! The upper sum is floor(r / 2^16), and one more where the lower is negative,
-//! which is what bit 15 of r says: a shift to the right by 16 leaves that bit
-//! in the carry, and an add with carry has the upper sum exactly. The r are
-//! also added as they are, modulo 2^32; less 2^16 times the upper sum, that is
-//! the lower one: exact, because it fits 32 bits.
-//!
-//! Of each four inputs of four lanes the columns have eight words: lanes 0 and
-//! 1 of inputs 0 and 2, lanes 2 and 3 of the same, then inputs 1 and 3 of
-//! both: the order of the weights in
-//! [`Form::Direct`](super::super::packing::Form::Direct).
+//! Here the upper sum is floor(r / 2^16), and one more where the lower is
+//! negative, which is what bit 15 of r says: a shift to the right by 16 leaves
+//! that bit in the carry, and an add with carry has the upper sum exactly.
 
 #![expect(unsafe_code, reason = "calls assembly")]
 
