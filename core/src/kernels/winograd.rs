@@ -8,18 +8,16 @@
 //! cancels.
 
 use super::conv::Task;
-use super::engine::{Engine, WIDE_LANES};
+use super::engine::{Engine, WIDE_LANES, WinogradSums};
 use super::finish::Finish;
 use super::packing::{FREQUENCIES, GROUP, QUAD};
 
 /// Positions along an axis that a tile sees.
 const WINDOW: usize = 4;
-/// Sums of four outputs for both lanes, for each frequency.
-type Sums = [[[i32; WIDE_LANES]; QUAD]; FREQUENCIES];
 
 /// Words of the columns, and of the sums.
 pub(super) fn scratch_words(inputs: usize) -> usize {
-    columns_words(inputs) + size_of::<Sums>() / 4
+    columns_words(inputs) + size_of::<WinogradSums>() / 4
 }
 
 fn columns_words(inputs: usize) -> usize {
@@ -66,8 +64,8 @@ pub(super) fn conv<E: Engine>(
             engine.wide(columns, weights, sums);
             for (output, &initial) in initial.iter().enumerate() {
                 for (lane, outputs) in outputs.iter().enumerate() {
-                    let m = |frequency: usize| of(sums, frequency, output, lane);
-                    outputs.put(finish, quad * QUAD + output, inverse(m, initial));
+                    let y = engine.inverse(sums, output, lane, initial);
+                    outputs.put(finish, quad * QUAD + output, y);
                 }
             }
         }
@@ -107,12 +105,6 @@ impl Outputs {
     }
 }
 
-#[inline(always)]
-fn of(sums: &Sums, frequency: usize, output: usize, lane: usize) -> i32 {
-    let quad = sums.get(frequency).and_then(|quad| quad.get(output));
-    quad.and_then(|lanes| lanes.get(lane)).copied().unwrap_or(0)
-}
-
 /// Transforms what the tile at an even (`row`, `column`) sees.
 #[inline(always)]
 fn spread<E: Engine>(
@@ -139,19 +131,4 @@ fn spread<E: Engine>(
         engine.winograd(columns, k, lane, &window);
         k += plane.channels;
     }
-}
-
-/// Aᵀ m A / 4 + `initial`, with Aᵀ = (1 1 1 0; 0 1 -1 -1).
-#[inline(always)]
-fn inverse(m: impl Fn(usize) -> i32, initial: i32) -> [i32; 4] {
-    let line = |a: i32, b: i32, c: i32, d: i32| {
-        [
-            a.wrapping_add(b).wrapping_add(c),
-            b.wrapping_sub(c).wrapping_sub(d),
-        ]
-    };
-    let column = |i: usize| line(m(i), m(4 + i), m(8 + i), m(12 + i));
-    let [[a, e], [b, f], [c, g], [d, h]] = [column(0), column(1), column(2), column(3)];
-    let ([p, q], [r, s]) = (line(a, b, c, d), line(e, f, g, h));
-    [p, q, r, s].map(|y| initial.wrapping_add(y >> 2))
 }

@@ -10,7 +10,7 @@
 //! taken apart once for four lanes), 11 with `i16`.
 
 use super::super::packing::GROUP;
-use super::{Engine, LANES, WIDE_LANES};
+use super::{Engine, LANES, WIDE_LANES, WinogradSums};
 use core::arch::{asm, global_asm};
 
 /// The engine of Armv7E-M, and of Armv8-M with the DSP extension.
@@ -115,6 +115,21 @@ impl Engine for Dsp {
                 transform(odd, to.add(first + WIDE_LANES), block);
             }
         }
+    }
+
+    #[inline]
+    fn inverse(self, sums: &WinogradSums, output: usize, lane: usize, initial: i32) -> [i32; 4] {
+        let mut y = [0; 4];
+        if output < 4 && lane < WIDE_LANES {
+            let first = sums.as_ptr().cast::<i32>();
+            // SAFETY: of each of the 16 blocks of eight words this reads the
+            // one of this output and lane, and it writes four words.
+            unsafe {
+                let first = first.add(output * WIDE_LANES + lane);
+                tiny_ddpm_dsp_inverse(first, initial, &raw mut y);
+            }
+        }
+        y
     }
 
     #[inline]
@@ -295,6 +310,8 @@ unsafe extern "C" {
         sums: *mut [[i32; WIDE_LANES]; 4],
         blocks: usize,
     );
+    /// Reads 16 words that are 32 bytes apart.
+    fn tiny_ddpm_dsp_inverse(sums: *const i32, initial: i32, y: *mut [i32; 4]);
     /// Multiplies `fours` (at least 1) times four halfwords of `x` with those
     /// of two rows.
     fn tiny_ddpm_dsp_dots(
@@ -557,4 +574,67 @@ global_asm!(
     "stmia r3, {{r4-r7}}",
     "pop {{r4-r11, pc}}",
     ".size tiny_ddpm_dsp_dots, . - tiny_ddpm_dsp_dots",
+);
+
+global_asm!(
+    env!("DSP_CPU"),
+    ".syntax unified",
+    ".thumb",
+    // Each column of frequencies becomes two values, r3 to r6 and r7 to r10;
+    // each row of those again.
+    ".section .text.tiny_ddpm_dsp_inverse,\"ax\",%progbits",
+    ".p2align 2",
+    ".thumb_func",
+    ".global tiny_ddpm_dsp_inverse",
+    ".type tiny_ddpm_dsp_inverse, %function",
+    "tiny_ddpm_dsp_inverse:",
+    "push {{r4-r11, lr}}",
+    "ldr r3, [r0, #0]",
+    "ldr r7, [r0, #128]",
+    "ldr r11, [r0, #256]",
+    "ldr r12, [r0, #384]",
+    "add r3, r3, r7",
+    "sub r7, r7, r11",
+    "add r3, r3, r11",
+    "sub r7, r7, r12",
+    "ldr r4, [r0, #32]",
+    "ldr r8, [r0, #160]",
+    "ldr r11, [r0, #288]",
+    "ldr r12, [r0, #416]",
+    "add r4, r4, r8",
+    "sub r8, r8, r11",
+    "add r4, r4, r11",
+    "sub r8, r8, r12",
+    "ldr r5, [r0, #64]",
+    "ldr r9, [r0, #192]",
+    "ldr r11, [r0, #320]",
+    "ldr r12, [r0, #448]",
+    "add r5, r5, r9",
+    "sub r9, r9, r11",
+    "add r5, r5, r11",
+    "sub r9, r9, r12",
+    "ldr r6, [r0, #96]",
+    "ldr r10, [r0, #224]",
+    "ldr r11, [r0, #352]",
+    "ldr r12, [r0, #480]",
+    "add r6, r6, r10",
+    "sub r10, r10, r11",
+    "add r6, r6, r11",
+    "sub r10, r10, r12",
+    "add r3, r3, r4",
+    "sub r4, r4, r5",
+    "add r3, r3, r5",
+    "sub r4, r4, r6",
+    "add r3, r1, r3, asr #2",
+    "add r4, r1, r4, asr #2",
+    "add r7, r7, r8",
+    "sub r8, r8, r9",
+    "add r7, r7, r9",
+    "sub r8, r8, r10",
+    "add r7, r1, r7, asr #2",
+    "add r8, r1, r8, asr #2",
+    "strd r3, r4, [r2]",
+    "strd r7, r8, [r2, #8]",
+    "pop {{r4-r11, pc}}",
+    ".size tiny_ddpm_dsp_inverse, . - tiny_ddpm_dsp_inverse",
 );

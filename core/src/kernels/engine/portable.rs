@@ -3,7 +3,7 @@
 //! Columns: for each lane its inputs, one after the other.
 
 use super::super::halfwords;
-use super::{Engine, LANES, WIDE_LANES};
+use super::{Engine, LANES, WIDE_LANES, WinogradSums};
 
 /// Runs everywhere.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,4 +123,28 @@ pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
     a.iter()
         .zip(b)
         .fold(0, |sum, (&a, &b)| sum + i32::from(a) * i32::from(b))
+}
+
+/// With Aᵀ = (1 1 1 0; 0 1 -1 -1). What is added may wrap on the way.
+#[inline(always)]
+pub(super) fn inverse(
+    sums: &WinogradSums,
+    output: usize,
+    lane: usize,
+    initial: i32,
+) -> [i32; 4] {
+    let m = |frequency: usize| {
+        let quad = sums.get(frequency).and_then(|quad| quad.get(output));
+        quad.and_then(|lanes| lanes.get(lane)).copied().unwrap_or(0)
+    };
+    let line = |a: i32, b: i32, c: i32, d: i32| {
+        [
+            a.wrapping_add(b).wrapping_add(c),
+            b.wrapping_sub(c).wrapping_sub(d),
+        ]
+    };
+    let column = |i: usize| line(m(i), m(4 + i), m(8 + i), m(12 + i));
+    let [[a, e], [b, f], [c, g], [d, h]] = [column(0), column(1), column(2), column(3)];
+    let ([p, q], [r, s]) = (line(a, b, c, d), line(e, f, g, h));
+    [p, q, r, s].map(|y| initial.wrapping_add(y >> 2))
 }
