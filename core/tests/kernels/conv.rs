@@ -4,6 +4,8 @@
 use super::uniform;
 use proptest::prelude::*;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
+#[cfg(target_arch = "x86_64")]
+use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Portable, Words};
 use tiny_ddpm::kernels::packing::Form;
 use tiny_ddpm::unet::Geometry;
@@ -11,7 +13,7 @@ use tiny_ddpm::unet::Geometry;
 const FORMS: [Form; 3] = [Form::Direct, Form::Winograd, Form::Phases];
 
 /// Which engine runs a convolution.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 enum Runner {
     /// The definition.
     Portable,
@@ -19,6 +21,23 @@ enum Runner {
     Words,
     /// The best that this machine has.
     Native,
+    /// AVX2, also where there is more.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(x86::Avx2),
+    /// AVX-512 with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Vnni(x86::Vnni),
+}
+
+/// Those that this machine has.
+fn runners() -> Vec<Runner> {
+    let mut runners = vec![Runner::Portable, Runner::Words, Runner::Native];
+    #[cfg(target_arch = "x86_64")]
+    {
+        runners.extend(x86::Avx2::detect().map(Runner::Avx2));
+        runners.extend(x86::Vnni::detect().map(Runner::Vnni));
+    }
+    runners
 }
 
 const GEOMETRIES: [Geometry; 4] = [
@@ -128,6 +147,10 @@ impl Case {
             Runner::Portable => conv_on(Portable, &task, &mut scratch, &mut finish),
             Runner::Words => conv_on(Words, &task, &mut scratch, &mut finish),
             Runner::Native => conv(&task, &mut scratch, &mut finish),
+            #[cfg(target_arch = "x86_64")]
+            Runner::Avx2(engine) => conv_on(engine, &task, &mut scratch, &mut finish),
+            #[cfg(target_arch = "x86_64")]
+            Runner::Vnni(engine) => conv_on(engine, &task, &mut scratch, &mut finish),
         }
         sums.into_iter().map(Option::unwrap).collect()
     }
@@ -208,7 +231,7 @@ impl Case {
     fn check(&self) {
         let expected = self.expected();
         for form in FORMS.into_iter().filter(|form| form.fits(self.geometry)) {
-            for runner in [Runner::Portable, Runner::Words, Runner::Native] {
+            for runner in runners() {
                 let sums = self.run_on(form, runner);
                 let found: Vec<i64> = sums.into_iter().map(i64::from).collect();
                 assert_eq!(found, expected, "{form:?} by {runner:?}: {self:?}");
@@ -297,6 +320,41 @@ fn extremes_do_not_overflow() {
     }
 }
 
+/// Vectors of every width that an engine may have end within a group, at its
+/// end and behind it, with the largest products in every place.
+#[test]
+fn ends_of_vectors_are_exact() {
+    for geometry in GEOMETRIES {
+        for channels in [
+            [4, 0],
+            [8, 0],
+            [12, 0],
+            [16, 0],
+            [20, 0],
+            [24, 8],
+            [28, 4],
+            [32, 0],
+            [36, 28],
+            [64, 4],
+            [68, 0],
+            // No whole groups.
+            [5, 0],
+            [17, 14],
+            [31, 0],
+            [33, 2],
+        ] {
+            let mut case = Case::random(geometry, 3, channels, [-128, 127], 5, 9);
+            case.check();
+            for (input, weight) in [(-128, -127), (-128, 127), (127, 127), (127, -127)] {
+                case.x.fill(input);
+                case.skip.fill(input);
+                case.weights.fill(weight);
+                case.check();
+            }
+        }
+    }
+}
+
 /// Unpacking gives the rows that were packed, and sizes are exact.
 #[test]
 fn packing_is_reversible() {
@@ -362,6 +420,10 @@ proptest! {
         };
         conv(&task, &mut [0; 200][..scratch], &mut |_, _, _| ());
         conv_on(Portable, &task, &mut [0; 200][..scratch], &mut |_, _, _| ());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(engine) = x86::Avx2::detect() {
+            conv_on(engine, &task, &mut [0; 200][..scratch], &mut |_, _, _| ());
+        }
         conv_on(Words, &task, &mut [0; 200][..scratch], &mut |_, _, _| ());
     }
 }

@@ -162,8 +162,11 @@ impl Engine for Vnni {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn spread_halfwords<const LANES: usize>(columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
-    let lane_len = (columns.len() / LANES.max(1)).max(1);
-    for (lane, source) in columns.chunks_exact_mut(lane_len).zip(sources) {
+    let lane_len = columns.len() / LANES.max(1);
+    let mut rest = columns;
+    for source in &sources {
+        let (lane, others) = rest.split_at_mut(lane_len.min(rest.len()));
+        rest = others;
         let Some(lane) = lane.get_mut(k..) else {
             return;
         };
@@ -190,8 +193,11 @@ fn spread_halfwords<const LANES: usize>(columns: &mut [i16], k: usize, sources: 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn spread_bytes<const LANES: usize>(columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
-    let lane_len = (columns.len() / LANES.max(1)).max(1);
-    for (lane, source) in columns.chunks_exact_mut(lane_len).zip(&sources) {
+    let lane_len = columns.len() / LANES.max(1);
+    let mut rest = columns;
+    for source in &sources {
+        let (lane, others) = rest.split_at_mut(lane_len.min(rest.len()));
+        rest = others;
         let (from, from_rest) = source.as_chunks::<8>();
         let (to, to_rest) = match lane.get_mut(k..) {
             Some(lane) => lane.split_at_mut((8 * from.len()).min(lane.len())),
