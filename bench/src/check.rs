@@ -7,7 +7,7 @@ use core::fmt;
 use tiny_ddpm::blob::records::Channels;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::Portable;
-use tiny_ddpm::kernels::finish::{Finish, Requantise, Residual};
+use tiny_ddpm::kernels::finish::{Finish, Requantise, Residual, Scale};
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::packing::Form;
 use tiny_ddpm::unet::Geometry;
@@ -253,6 +253,7 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
         zero_points: [x_zeros, skip_zeros, out_zeros],
         shifts,
         words: [initial, multipliers],
+        scales: scales_words,
         sums: [found, expected],
         outputs: [activations, other_activations],
         ..
@@ -380,32 +381,23 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
     let residual = (case.number % 2 == 1).then_some(Residual {
         // Any activations will do.
         values: x,
-        quant: channels,
         factor: 1 << 23,
     });
     let (activations, other) = (
         &mut activations[..positions * outputs],
         &mut other_activations[..positions * outputs],
     );
-    let requantise = Requantise {
-        multipliers,
-        quant: channels,
-        residual,
-        out: &mut [],
-        channels: outputs,
+    let scales = |channel: usize| {
+        let residual = residual.map(|_| &channels);
+        Scale::new(multipliers[channel], &channels, residual, channel)
     };
-    let mut finish = Requantise {
-        out: &mut *other,
-        ..requantise
-    };
+    let all = || (0..outputs).map(scales);
+    let mut finish = Requantise::new(all(), residual, scales_words, &mut *other, outputs);
     for (index, &sum) in expected.iter().enumerate() {
-        finish.put(index % outputs, &[index / outputs], &[sum]);
+        finish.put_few(index % outputs, &[index / outputs], &[sum]);
     }
     hash.add_bytes(other);
-    let mut finish = Requantise {
-        out: &mut *activations,
-        ..requantise
-    };
+    let mut finish = Requantise::new(all(), residual, scales_words, &mut *activations, outputs);
     conv(&native, &mut scratch[start..start + words], &mut finish);
     let pairs = other.iter().zip(activations.iter()).enumerate();
     for (index, (&expected, &found)) in pairs {

@@ -3,7 +3,7 @@
 use tiny_ddpm::blob::records::Channels;
 use tiny_ddpm::kernels::attention::{self, Factors};
 use tiny_ddpm::kernels::conv::{Plane, Task, conv};
-use tiny_ddpm::kernels::finish::Requantise;
+use tiny_ddpm::kernels::finish::{Requantise, Scale};
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::norm::{self, Fine, Statistics, Sums, Target};
 use tiny_ddpm::kernels::packing::Form;
@@ -61,31 +61,33 @@ impl Convolution {
             multipliers,
             zero_points,
             shifts,
-            words: [initial, factors],
+            words: [initial, _],
+            scales: scales_words,
             outputs: [out, _],
             scratch,
             ..
         } = memory;
-        let (initial, factors) = (&mut initial[..self.outputs], &mut factors[..self.outputs]);
+        let initial = &mut initial[..self.outputs];
         for (initial, &bytes) in initial.iter_mut().zip(bias.as_chunks().0) {
             *initial = i32::from_le_bytes(bytes);
         }
-        for (factor, &bytes) in factors.iter_mut().zip(multipliers.as_chunks().0) {
-            *factor = i32::from_le_bytes(bytes);
-        }
         let side = self.geometry.output_side(self.side);
-        let mut finish = Requantise {
-            multipliers: factors,
-            quant: Channels {
-                scale: 0.03,
-                zero_point: 0,
-                shifts: &shifts[..self.outputs],
-                zero_points: &zero_points[2][..2 * self.outputs],
-            },
-            residual: None,
-            out: &mut out[..side * side * self.outputs],
-            channels: self.outputs,
+        let channels = Channels {
+            scale: 0.03,
+            zero_point: 0,
+            shifts: &shifts[..self.outputs],
+            zero_points: &zero_points[2][..2 * self.outputs],
         };
+        let scales = multipliers.as_chunks().0.iter().enumerate();
+        let mut finish = Requantise::new(
+            scales.take(self.outputs).map(|(channel, &bytes)| {
+                Scale::new(i32::from_le_bytes(bytes), &channels, None, channel)
+            }),
+            None,
+            scales_words,
+            &mut out[..side * side * self.outputs],
+            self.outputs,
+        );
         let none = Plane {
             values: &[],
             channels: 0,

@@ -31,6 +31,8 @@ pub struct Memory {
     pub shifts: [u8; 256],
     /// Words for each channel.
     pub words: [[i32; 256]; 2],
+    /// What sums become, for each channel.
+    pub scales: [i32; 4 * 256],
     /// Sums of both engines.
     pub sums: [[i32; 2304]; 2],
     /// Activations.
@@ -56,6 +58,7 @@ impl Memory {
             zero_points: [[0; _]; _],
             shifts: [0; _],
             words: [[0; _]; _],
+            scales: [0; _],
             sums: [[0; _]; _],
             outputs: [[0; _]; _],
             floats: [0.0; _],

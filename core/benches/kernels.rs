@@ -13,7 +13,7 @@ use tiny_ddpm::blob::records::Quant;
 use tiny_ddpm::kernels::attention::{Factors, Head, head};
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::Portable;
-use tiny_ddpm::kernels::finish::Requantise;
+use tiny_ddpm::kernels::finish::{Requantise, Scale};
 use tiny_ddpm::kernels::norm::{Fine, Sums, Target, apply};
 use tiny_ddpm::kernels::packing::Form;
 use tiny_ddpm::noise::Noise;
@@ -131,21 +131,18 @@ fn bench_conv(
     };
     let mut scratch = vec![0; scratch_words(form, geometry, inputs, 0)];
     let positions = geometry.output_side(side).pow(2);
-    let multipliers = vec![1 << 19; outputs];
+    let scale = Scale {
+        multiplier: 1 << 19,
+        zero_point: -5,
+        residual_zero: 0,
+        doublings: 0,
+    };
+    let mut words = vec![0; 4 * outputs];
     let mut out = vec![0; positions * outputs];
     let macs = positions * outputs * inputs * geometry.taps();
     bencher.counter(ItemsCount::new(macs)).bench_local(|| {
-        let mut finish = Requantise {
-            multipliers: &multipliers,
-            quant: Quant {
-                scale: 1.0,
-                zero_point: -5,
-            }
-            .into(),
-            residual: None,
-            out: &mut out,
-            channels: outputs,
-        };
+        let scales = (0..outputs).map(|_| scale);
+        let mut finish = Requantise::new(scales, None, &mut words, &mut out, outputs);
         run(&task, &mut scratch, &mut finish);
     });
 }

@@ -97,7 +97,6 @@ fn within(halves: &[u8], limit: i16) -> bool {
     halfwords(halves).all(|w| (-limit..=limit).contains(&w))
 }
 
-
 impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
     fn next<R: Deserialize<'b>>(&mut self, layer: Site) -> Result<R, BlobError> {
         let record = self.records.next_record();

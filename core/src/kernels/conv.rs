@@ -75,11 +75,18 @@ impl<'a> Task<'a> {
         let (x, skip) = padding
             .split_at_checked(self.x.channels)
             .unwrap_or_default();
+        let skip = skip.get(..self.skip.channels).unwrap_or_default();
         [(self.x, x), (self.skip, skip)]
     }
 
-    /// Fills a position of padding: what stands for 0 in each channel.
-    pub(super) fn pad(&self, padding: &mut [i8]) {
+    /// Fills positions of padding: what stands for 0 in each channel.
+    fn pad(&self, padding: &mut [i8]) {
+        for position in padding.chunks_exact_mut(self.inputs().max(1)) {
+            self.pad_position(position);
+        }
+    }
+
+    fn pad_position(&self, padding: &mut [i8]) {
         let Some((x, skip)) = padding.split_at_mut_checked(self.x.channels) else {
             return;
         };
@@ -104,13 +111,21 @@ fn whole_groups(x: usize, skip: usize) -> bool {
     x.is_multiple_of(GROUP) && skip.is_multiple_of(GROUP)
 }
 
+/// Positions of padding that are needed side by side.
+const fn padding_positions(form: Form, geometry: Geometry) -> usize {
+    match form {
+        Form::Direct if geometry.taps() == 9 => 3,
+        _ => 1,
+    }
+}
+
 /// Words of scratch that a convolution needs: with `x` and `skip` input
 /// channels.
 #[must_use]
 pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> usize {
     let inputs = x + skip;
-    let padding = inputs.div_ceil(4);
-    padding
+    let padding = padding_positions(form, geometry) * inputs;
+    padding.div_ceil(4)
         + match form {
             Form::Direct => {
                 let fan_in = (geometry.taps() * inputs).next_multiple_of(GROUP);
@@ -149,12 +164,12 @@ impl<F: Finish> Work for Conv<'_, '_, F> {
             scratch,
             finish,
         } = self;
-        let Some((padding, scratch)) = scratch.split_at_mut_checked(task.inputs().div_ceil(4))
-        else {
+        let length = padding_positions(task.form, task.geometry) * task.inputs();
+        let Some((padding, scratch)) = scratch.split_at_mut_checked(length.div_ceil(4)) else {
             return;
         };
         let padding: &mut [i8] = bytemuck::cast_slice_mut(padding);
-        let Some(padding) = padding.get_mut(..task.inputs()) else {
+        let Some(padding) = padding.get_mut(..length) else {
             return;
         };
         task.pad(padding);
@@ -220,17 +235,18 @@ fn direct<E: Engine>(
         }
         let mut channel = 0;
         for weights in task.weights.chunks_exact(PAIR * fan_in) {
-            for sums in engine.tile(columns, weights) {
+            let mut pair = engine.tile(columns, weights);
+            for sums in &mut pair {
                 if let Some(&initial) = task.initial.get(channel) {
-                    let mut sums = sums;
-                    for sum in &mut sums {
+                    for sum in &mut *sums {
                         *sum = initial.wrapping_add(*sum);
                     }
-                    finish.put(
-                        channel,
-                        at.get(..count).unwrap_or_default(),
-                        sums.get(..count).unwrap_or_default(),
-                    );
+                    if count == LANES {
+                        finish.put(channel, &at, sums);
+                    } else {
+                        let at = at.get(..count).unwrap_or_default();
+                        finish.put_few(channel, at, sums);
+                    }
                 }
                 channel += 1;
             }
@@ -247,6 +263,12 @@ fn fill<E: Engine>(
     places: [(usize, usize); LANES],
     columns: &mut [i16],
 ) {
+    if let Some(rows) = Rows::new(task, &places, padding) {
+        for (down, k) in (0..3).zip((0..).step_by(3 * task.inputs())) {
+            engine.spread(columns, k, places.map(|place| rows.source(place, down)));
+        }
+        return;
+    }
     let mut k = 0;
     for &tap in TAPS.iter().take(task.geometry.taps()) {
         let mut sources = [None; LANES];
@@ -269,6 +291,49 @@ fn fill<E: Engine>(
     }
 }
 
+/// Three neighbours in a row lie side by side in memory: where no lane sees
+/// the border to its left or right, they need not be looked for one by one.
+struct Rows<'a> {
+    values: &'a [i8],
+    channels: usize,
+    side: usize,
+    stride: usize,
+    padding: &'a [i8],
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn new(task: &Task<'a>, places: &[(usize, usize)], padding: &'a [i8]) -> Option<Self> {
+        let stride = match task.geometry {
+            Geometry::Same => 1,
+            Geometry::Down => 2,
+            Geometry::Pointwise | Geometry::Up => return None,
+        };
+        let mut inside = places.iter().map(|&(_, column)| stride * column);
+        let inside = inside.all(|column| column >= 1 && column + 1 < task.side);
+        (inside && task.skip.channels == 0).then_some(Self {
+            values: task.x.values,
+            channels: task.x.channels,
+            side: task.side,
+            stride,
+            padding,
+        })
+    }
+
+    /// The three positions that an output position sees in row `down` of its
+    /// taps.
+    #[inline(always)]
+    fn source(&self, (row, column): (usize, usize), down: usize) -> &'a [i8] {
+        let row = (self.stride * row + down).wrapping_sub(1);
+        if row >= self.side {
+            return self.padding;
+        }
+        let start = (row * self.side + self.stride * column).wrapping_sub(1) * self.channels;
+        let values = self.values.get(start..start + 3 * self.channels);
+        values.unwrap_or(self.padding)
+    }
+}
+
 /// The same for channels that do not come in groups: first all bytes of each
 /// lane side by side.
 fn gather<E: Engine>(
@@ -281,10 +346,22 @@ fn gather<E: Engine>(
     fan_in: usize,
 ) {
     let planes = task.planes(padding);
+    let rows = Rows::new(task, &places, padding);
     for (lane, place) in gathered.chunks_exact_mut(fan_in).zip(places) {
         // Beyond the last input weights are 0, but what is not said is not the
         // same bits.
-        lane.fill(0);
+        if let Some(last) = lane.last_chunk_mut::<GROUP>() {
+            last.fill(0);
+        }
+        if let Some(rows) = &rows {
+            for (down, to) in (0..3).zip(lane.chunks_mut(3 * task.inputs())) {
+                let values = rows.source(place, down);
+                to.iter_mut()
+                    .zip(values)
+                    .for_each(|(to, &value)| *to = value);
+            }
+            continue;
+        }
         let mut k = 0;
         for &tap in TAPS.iter().take(task.geometry.taps()) {
             let source = tap_source(task.geometry, task.side, place, tap);

@@ -3,21 +3,81 @@
 use super::{multiply_high, multiply_high_sum, saturate};
 use crate::blob::records::Channels;
 
-/// Sums that are scaled side by side: as many as come at once on an x86, and
-/// one where there are no vectors to fill.
-const SIDE_BY_SIDE: usize = if cfg!(target_arch = "x86_64") { 4 } else { 1 };
-
 /// Takes the sums of a convolution, a few positions of one channel at a time.
 pub trait Finish {
     /// `sums` of `channel` at the positions `at`, one for each.
-    fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]);
+    fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]);
+
+    /// The same where there are fewer.
+    fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]);
 }
 
 impl<F: FnMut(usize, usize, i32)> Finish for F {
     #[inline]
-    fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
+    fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
+        self.put_few(channel, at, sums);
+    }
+
+    #[inline]
+    fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         for (&position, &sum) in at.iter().zip(sums) {
             self(position, channel, sum);
+        }
+    }
+}
+
+/// How a channel's sums become activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Accumulator unit / the channel's scale, times 2^32.
+    pub multiplier: i32,
+    /// What stands for 0 in the output.
+    pub zero_point: i32,
+    /// What stands for 0 in the residual.
+    pub residual_zero: i32,
+    /// Doublings that bring the residual's steps to those of the output, 8
+    /// bits finer: below 2^24, so that the sum of both products does not
+    /// overflow before it is rounded, once.
+    pub doublings: i32,
+}
+
+impl Scale {
+    /// As words that a workspace can hold.
+    pub(crate) fn words(self) -> [i32; 4] {
+        [
+            self.multiplier,
+            self.zero_point,
+            self.residual_zero,
+            self.doublings,
+        ]
+    }
+
+    #[inline(always)]
+    fn from_words([multiplier, zero_point, residual_zero, doublings]: [i32; 4]) -> Self {
+        Self {
+            multiplier,
+            zero_point,
+            residual_zero,
+            doublings,
+        }
+    }
+
+    /// A channel of a convolution, which may have a residual.
+    #[must_use]
+    pub fn new(
+        multiplier: i32,
+        output: &Channels<'_>,
+        residual: Option<&Channels<'_>>,
+        channel: usize,
+    ) -> Self {
+        let doublings = residual.map_or(0, |residual| {
+            8 + i32::from(output.shift(channel)) - i32::from(residual.shift(channel))
+        });
+        Self {
+            multiplier,
+            zero_point: output.zero_point(channel).into(),
+            residual_zero: residual.map_or(0, |residual| residual.zero_point(channel).into()),
+            doublings,
         }
     }
 }
@@ -27,8 +87,6 @@ impl<F: FnMut(usize, usize, i32)> Finish for F {
 pub struct Residual<'a> {
     /// Values, in the shape of the output.
     pub values: &'a [i8],
-    /// What they stand for.
-    pub quant: Channels<'a>,
     /// Scale of the residual / that of the output, times 2^24.
     pub factor: i32,
 }
@@ -36,55 +94,77 @@ pub struct Residual<'a> {
 /// Makes activations of sums.
 #[derive(Debug)]
 pub struct Requantise<'a> {
-    /// For each channel: accumulator unit / the channel's scale, times 2^32.
-    pub multipliers: &'a [i32],
-    /// What the output's integers stand for.
-    pub quant: Channels<'a>,
-    /// What is added before rounding.
-    pub residual: Option<Residual<'a>>,
-    /// The output, `channels` values for each position.
-    pub out: &'a mut [i8],
-    /// Channels of the output.
-    pub channels: usize,
+    /// A [`Scale`] for each channel.
+    scales: &'a [[i32; 4]],
+    residual: Option<Residual<'a>>,
+    out: &'a mut [i8],
+    channels: usize,
 }
 
-impl Finish for Requantise<'_> {
-    // Compiled anew for each of the processors that x86-64 engines are for.
-    #[cfg_attr(target_arch = "x86_64", inline(always))]
-    #[cfg_attr(not(target_arch = "x86_64"), inline)]
-    fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
-        let scale = Scale {
-            multiplier: self.multipliers.get(channel).copied().unwrap_or(0),
-            zero_point: self.quant.zero_point(channel).into(),
-        };
-        let (at, at_rest) = at.as_chunks::<SIDE_BY_SIDE>();
-        let (sums, sums_rest) = sums.as_chunks::<SIDE_BY_SIDE>();
-        for (at, sums) in at.iter().zip(sums) {
-            self.put_all(channel, scale, at, sums);
+impl<'a> Requantise<'a> {
+    /// For an output of `channels` values at each position. `words` is
+    /// scratch, four for each channel.
+    pub fn new(
+        scales: impl Iterator<Item = Scale>,
+        residual: Option<Residual<'a>>,
+        words: &'a mut [i32],
+        out: &'a mut [i8],
+        channels: usize,
+    ) -> Self {
+        let table = words.as_chunks_mut().0;
+        for (words, scale) in table.iter_mut().zip(scales) {
+            *words = scale.words();
         }
-        for (&at, &sum) in at_rest.iter().zip(sums_rest) {
-            self.put_all(channel, scale, &[at], &[sum]);
+        Self {
+            scales: table,
+            residual,
+            out,
+            channels,
         }
     }
-}
 
-/// What a channel's sums become.
-#[derive(Clone, Copy)]
-struct Scale {
-    multiplier: i32,
-    zero_point: i32,
-}
-
-impl Requantise<'_> {
     #[inline(always)]
-    fn put_all<const N: usize>(
-        &mut self,
-        channel: usize,
-        scale: Scale,
-        at: &[usize; N],
-        sums: &[i32; N],
-    ) {
-        let mut scaled = [0; N];
+    fn scale(&self, channel: usize) -> Scale {
+        Scale::from_words(self.scales.get(channel).copied().unwrap_or_default())
+    }
+
+    #[inline(always)]
+    fn residual_at(residual: &Residual<'_>, scale: Scale, place: usize) -> i32 {
+        let r = residual.values.get(place).map_or(0, |&r| i32::from(r));
+        (r - scale.residual_zero) << scale.doublings
+    }
+
+    /// One after the other.
+    #[inline(always)]
+    fn put_each(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
+        let scale = self.scale(channel);
+        let places = at.iter().map(|position| position * self.channels + channel);
+        match &self.residual {
+            None => {
+                for (place, &sum) in places.zip(sums) {
+                    if let Some(out) = self.out.get_mut(place) {
+                        *out = saturate(multiply_high(sum, scale.multiplier) + scale.zero_point);
+                    }
+                }
+            }
+            Some(residual) => {
+                for (place, &sum) in places.zip(sums) {
+                    let r = Self::residual_at(residual, scale, place);
+                    if let Some(out) = self.out.get_mut(place) {
+                        let scaled =
+                            multiply_high_sum([sum, scale.multiplier], [r, residual.factor]);
+                        *out = saturate(scaled + scale.zero_point);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Each step for all before the next, as vectors want it.
+    #[inline(always)]
+    fn put_all(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
+        let scale = self.scale(channel);
+        let mut scaled = [0; 4];
         match &self.residual {
             None => {
                 for (scaled, &sum) in scaled.iter_mut().zip(sums) {
@@ -92,31 +172,36 @@ impl Requantise<'_> {
                 }
             }
             Some(residual) => {
-                // Both channels in the same steps, 8 bits finer.
-                let quant = &residual.quant;
-                let halvings = 8 + self.quant.shift(channel) - quant.shift(channel);
-                let zero = i32::from(quant.zero_point(channel));
-                let mut added = [0; N];
-                for (added, position) in added.iter_mut().zip(at) {
-                    let place = position * self.channels + channel;
-                    *added = residual.values.get(place).map_or(0, |&r| i32::from(r));
-                }
-                for ((scaled, &sum), &r) in scaled.iter_mut().zip(sums).zip(&added) {
-                    // Rounded once, together. `r` is below 2^24, so nothing
-                    // overflows.
-                    let r = (r - zero) << halvings;
+                let places = at.iter().map(|position| position * self.channels + channel);
+                for ((scaled, &sum), place) in scaled.iter_mut().zip(sums).zip(places) {
+                    let r = Self::residual_at(residual, scale, place);
                     *scaled = multiply_high_sum([sum, scale.multiplier], [r, residual.factor]);
                 }
             }
         }
-        let mut values = [0; N];
-        for (value, scaled) in values.iter_mut().zip(&scaled) {
-            *value = saturate(scaled + scale.zero_point);
-        }
+        let values = scaled.map(|scaled| saturate(scaled + scale.zero_point));
         for (position, &value) in at.iter().zip(&values) {
             if let Some(out) = self.out.get_mut(position * self.channels + channel) {
                 *out = value;
             }
         }
+    }
+}
+
+impl Finish for Requantise<'_> {
+    // Compiled anew for each of the processors that x86-64 engines are for.
+    #[cfg_attr(target_arch = "x86_64", inline(always))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline)]
+    fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
+        if cfg!(target_arch = "x86_64") {
+            self.put_all(channel, at, sums);
+        } else {
+            self.put_each(channel, at, sums);
+        }
+    }
+
+    #[inline]
+    fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
+        self.put_each(channel, at, sums);
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn conv<E: Engine>(
                 let outputs = sums.iter().flatten().zip(initial);
                 for (output, (sums, &initial)) in outputs.enumerate() {
                     let sums = sums.map(|sum| initial.wrapping_add(sum));
-                    finish.put(quad * QUAD + output, at, &sums);
+                    finish.put_few(quad * QUAD + output, at, &sums);
                 }
             }
         }

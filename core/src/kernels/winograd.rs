@@ -100,7 +100,7 @@ impl Outputs {
         }
         let rows = self.positions.chunks_exact(2).zip(sums.chunks_exact(2));
         for (at, sums) in rows.take(self.rows) {
-            finish.put(channel, at.get(..self.columns).unwrap_or_default(), sums);
+            finish.put_few(channel, at.get(..self.columns).unwrap_or_default(), sums);
         }
     }
 }

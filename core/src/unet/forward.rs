@@ -10,7 +10,7 @@ use crate::blob::records::{
     TableRecord,
 };
 use crate::kernels::conv::{Plane, Task, conv};
-use crate::kernels::finish::{Finish, Requantise, Residual};
+use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
@@ -192,9 +192,17 @@ impl Finish for Output<'_> {
     // Compiled anew for each of the processors that x86-64 engines are for.
     #[cfg_attr(target_arch = "x86_64", inline(always))]
     #[cfg_attr(not(target_arch = "x86_64"), inline)]
-    fn put(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
+    fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
         match self {
             Self::Activation(requantise) => requantise.put(channel, at, sums),
+            Self::Pixels { .. } => self.put_few(channel, at, sums),
+        }
+    }
+
+    #[inline]
+    fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
+        match self {
+            Self::Activation(requantise) => requantise.put_few(channel, at, sums),
             Self::Pixels {
                 topology,
                 shape,
@@ -475,7 +483,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         ];
         let arena = &mut self.memory.arena;
         let [x, skip, residual_values, out, scratch] = disjoint(arena, operands)?;
-        let (initial, multipliers, scratch) = split_scratch(scratch, op.channels)?;
+        let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
         for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
             *sum = if embedding {
                 sum.wrapping_add(bias)
@@ -483,20 +491,20 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
                 bias
             };
         }
-        for (multiplier, word) in multipliers.iter_mut().zip(words(record.multipliers)) {
-            *multiplier = word;
-        }
-        let mut finish = Output::Activation(Requantise {
-            multipliers,
-            quant: data.quant,
-            residual: residual.map(|residual| Residual {
+        let residual_quant = residual.map(|residual| &residual.data.quant);
+        let channels = words(record.multipliers).enumerate();
+        let mut finish = Output::Activation(Requantise::new(
+            channels.map(|(channel, multiplier)| {
+                Scale::new(multiplier, &data.quant, residual_quant, channel)
+            }),
+            residual.map(|_| Residual {
                 values: residual_values,
-                quant: residual.data.quant,
                 factor: record.residual,
             }),
+            scales,
             out,
-            channels: op.channels,
-        });
+            op.channels,
+        ));
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
@@ -606,7 +614,8 @@ fn words_mut<W: bytemuck::Pod>(scratch: &mut [i8]) -> Result<&mut [W], UnetError
     bytemuck::try_cast_slice_mut(scratch).map_err(|_| UnetError::Corrupt)
 }
 
-/// A convolution's sums, multipliers and its kernel's scratch.
+/// What a convolution's sums start from, four words for each channel, and its
+/// kernel's scratch.
 #[expect(clippy::type_complexity, reason = "three slices need no name")]
 fn split_scratch(
     scratch: &mut [i8],
@@ -616,10 +625,10 @@ fn split_scratch(
     let (initial, rest) = words
         .split_at_mut_checked(channels)
         .ok_or(UnetError::Corrupt)?;
-    let (multipliers, rest) = rest
-        .split_at_mut_checked(channels)
+    let (scales, rest) = rest
+        .split_at_mut_checked(4 * channels)
         .ok_or(UnetError::Corrupt)?;
-    Ok((initial, multipliers, bytemuck::cast_slice_mut(rest)))
+    Ok((initial, scales, bytemuck::cast_slice_mut(rest)))
 }
 
 /// A normalisation's epsilon in fine units squared.

@@ -81,11 +81,11 @@ impl Plan {
     }
 }
 
-/// Words that a convolution needs for itself: sums and multipliers of its
-/// channels, and its kernel's scratch.
+/// Words that a convolution needs for itself: what each channel's sum starts
+/// from and becomes, and its kernel's scratch.
 pub(super) fn conv_words<D>(conv: &Conv<D>, form: Form) -> usize {
     let skip = conv.skip.as_ref().map_or(0, |skip| skip.shape.channels);
-    2 * conv.channels + scratch_words(form, conv.geometry, conv.x.shape.channels, skip)
+    5 * conv.channels + scratch_words(form, conv.geometry, conv.x.shape.channels, skip)
 }
 
 /// Words that a normalisation needs for itself: slope and intercept of each

@@ -127,12 +127,7 @@ pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
 
 /// With Aᵀ = (1 1 1 0; 0 1 -1 -1). What is added may wrap on the way.
 #[inline(always)]
-pub(super) fn inverse(
-    sums: &WinogradSums,
-    output: usize,
-    lane: usize,
-    initial: i32,
-) -> [i32; 4] {
+pub(super) fn inverse(sums: &WinogradSums, output: usize, lane: usize, initial: i32) -> [i32; 4] {
     let m = |frequency: usize| {
         let quad = sums.get(frequency).and_then(|quad| quad.get(output));
         quad.and_then(|lanes| lanes.get(lane)).copied().unwrap_or(0)
