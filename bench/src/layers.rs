@@ -286,15 +286,18 @@ impl Linear {
     /// Runs it as the network does.
     #[inline(never)]
     pub fn run(&self, memory: &mut Memory) {
-        let y = linear::layer(
+        let y = &mut memory.floats;
+        linear::layer(
             &memory.packed.0[..2 * self.inputs * self.outputs],
             &memory.multipliers[..4 * self.outputs],
             &memory.bias[..4 * self.outputs],
             &memory.halves[..self.inputs],
             1e-4,
+            |output, value| {
+                if let Some(to) = y.get_mut(output) {
+                    *to = value;
+                }
+            },
         );
-        for (to, y) in memory.floats.iter_mut().zip(y) {
-            *to = y;
-        }
     }
 }

@@ -233,22 +233,20 @@ fn direct<E: Engine>(
         } else {
             gather(engine, task, padding, places, gathered, columns, fan_in);
         }
-        let mut channel = 0;
-        for weights in task.weights.chunks_exact(PAIR * fan_in) {
-            let mut pair = engine.tile(columns, weights);
-            for sums in &mut pair {
-                if let Some(&initial) = task.initial.get(channel) {
-                    for sum in &mut *sums {
-                        *sum = initial.wrapping_add(*sum);
-                    }
-                    if count == LANES {
-                        finish.put(channel, &at, sums);
-                    } else {
-                        let at = at.get(..count).unwrap_or_default();
-                        finish.put_few(channel, at, sums);
-                    }
-                }
-                channel += 1;
+        let pairs = task.weights.chunks_exact(PAIR * fan_in);
+        for (pair, (weights, initial)) in pairs.zip(task.initial.chunks(PAIR)).enumerate() {
+            let channel = PAIR * pair;
+            // What lies behind an odd last channel is not looked at.
+            let [first, second] = [initial.first(), initial.get(1)];
+            let mut sums = [first, second].map(|sum| [sum.copied().unwrap_or(0); LANES]);
+            engine.accumulate(columns, weights, &mut sums);
+            if count == LANES && second.is_some() {
+                finish.put_pair(channel, &at, &sums);
+                continue;
+            }
+            let at = at.get(..count).unwrap_or_default();
+            for ((channel, sums), _) in (channel..).zip(&sums).zip(initial) {
+                finish.put_few(channel, at, sums);
             }
         }
     }
@@ -352,6 +350,20 @@ fn gather<E: Engine>(
         // same bits.
         if let Some(last) = lane.last_chunk_mut::<GROUP>() {
             last.fill(0);
+        }
+        if let (1, Some(&zero)) = (task.inputs(), padding.first()) {
+            // A picture of one channel: nothing but single bytes.
+            for (to, &tap) in lane.iter_mut().zip(TAPS.iter().take(task.geometry.taps())) {
+                let source = tap_source(task.geometry, task.side, place, tap);
+                let plane = if task.x.channels == 1 {
+                    task.x
+                } else {
+                    task.skip
+                };
+                let value = source.and_then(|at| plane.values.get(at));
+                *to = value.copied().unwrap_or(zero);
+            }
+            continue;
         }
         if let Some(rows) = &rows {
             for (down, to) in (0..3).zip(lane.chunks_mut(3 * task.inputs())) {

@@ -2,8 +2,8 @@
 //! coarse numbers. Weights and inputs are 16 bits wide, sums 64, and what
 //! stands between two layers is `f32` computed by `libm`.
 
-use super::engine::{Engine, Native, Portable};
-use super::floats;
+use super::engine::{Engine, Native};
+use super::{floats, halfwords};
 
 /// sin(t f_k), then cos(t f_k), f_k = 10000^(-k / (n/2)), for n = the length
 /// of `features` (Vaswani et al. 2017, section 3.5; halves concatenated).
@@ -44,8 +44,10 @@ pub fn quantise(values: &[f32], quantised: &mut [i16]) -> f32 {
 /// The output of one row of a layer: scale * Σ w x + bias.
 #[must_use]
 pub fn row(weights: &[u8], x: &[i16], x_scale: f32, weight_scale: f32, bias: f32) -> f32 {
-    let [sum, _] = Portable.dots([weights, &[]], x);
-    finish(sum, x_scale, weight_scale, bias)
+    let products = halfwords(weights)
+        .zip(x)
+        .map(|(w, &x)| i64::from(i32::from(w) * i32::from(x)));
+    finish(products.sum(), x_scale, weight_scale, bias)
 }
 
 fn finish(sum: i64, x_scale: f32, weight_scale: f32, bias: f32) -> f32 {
@@ -54,42 +56,87 @@ fn finish(sum: i64, x_scale: f32, weight_scale: f32, bias: f32) -> f32 {
 
 /// The nearest `f32`, which `as` would give, too: but on a processor of 32
 /// bits it would call for help.
+#[inline]
 fn to_float(sum: i64) -> f32 {
-    let high = (sum >> 32) as i32;
-    if i64::from(sum as i32) == sum {
-        return sum as i32 as f32;
+    let (high, low) = ((sum >> 32) as i32, sum as u32);
+    if high == low as i32 >> 31 {
+        return low as i32 as f32;
     }
-    // So many bits have to go that 32 are left, which is more than a float has;
-    // of those that go it is enough to know whether any was set.
+    // So many bits have to go, 1 to 32, that 32 are left, which is more than a
+    // float has; of those that go it is enough to know whether any was set.
     let bits = 33 - (high ^ (high >> 31)).leading_zeros();
-    let kept = (sum >> bits) as i32;
-    let lost = sum & ((1 << bits) - 1) != 0;
+    let (kept, lost) = if bits < 32 {
+        (
+            (high << (32 - bits)) | (low >> bits) as i32,
+            low << (32 - bits),
+        )
+    } else {
+        (
+            (sum >> bits) as i32,
+            low | (sum >> 32 << (64 - bits)) as u32,
+        )
+    };
     let scale = f32::from_bits((127 + bits) << 23);
-    (kept | i32::from(lost)) as f32 * scale
+    (kept | i32::from(lost != 0)) as f32 * scale
 }
 
-/// A whole layer. `weights` are little-endian halfwords, a row for each
-/// output; `scales` and `bias` little-endian floats, one for each output.
-pub fn layer<'a>(
-    weights: &'a [u8],
-    scales: &'a [u8],
-    bias: &'a [u8],
-    x: &'a [i16],
+/// A whole layer; `put` gets each output and its value. `weights` are
+/// little-endian halfwords, a row for each output; `scales` and `bias`
+/// little-endian floats, one for each output.
+pub fn layer(
+    weights: &[u8],
+    scales: &[u8],
+    bias: &[u8],
+    x: &[i16],
     x_scale: f32,
-) -> impl Iterator<Item = f32> + 'a {
-    let row = (2 * x.len()).max(1);
-    let mut pairs = weights.chunks(2 * row);
-    let mut second = None;
+    mut put: impl FnMut(usize, f32),
+) {
+    let pair = (4 * x.len()).max(1);
+    let mut units = floats(scales).zip(floats(bias)).enumerate();
     // Two rows at a time share what they read of x.
-    let sums = core::iter::from_fn(move || {
-        second.take().or_else(|| {
-            let pair = pairs.next()?;
-            let (a, b) = pair.split_at(row.min(pair.len()));
-            let [first, other] = Native::default().dots([a, b], x);
-            second = (b.len() == row).then_some(other);
-            (a.len() == row).then_some(first)
-        })
-    });
-    sums.zip(floats(scales).zip(floats(bias)))
-        .map(move |(sum, (scale, bias))| finish(sum, x_scale, scale, bias))
+    let pairs = weights.chunks_exact(pair);
+    let last = pairs.remainder().get(..pair / 2);
+    for rows in pairs {
+        for sum in Native::default().dots(rows, x) {
+            if let Some((output, (scale, bias))) = units.next() {
+                put(output, finish(sum, x_scale, scale, bias));
+            }
+        }
+    }
+    if let Some((weights, (output, (scale, bias)))) = last.zip(units.next()) {
+        put(output, row(weights, x, x_scale, scale, bias));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::to_float;
+    use std::vec;
+
+    /// The compiler's own conversion is right, and everywhere the same.
+    #[test]
+    fn sums_become_the_nearest_float() {
+        let mut sums = vec![0, 1, -1, i64::MAX, i64::MIN, i64::MIN + 1];
+        let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+        for bits in 0..64 {
+            let power = 1_i64 << bits;
+            for near in -3..=3_i64 {
+                sums.push(power.wrapping_add(near));
+                sums.push(power.wrapping_neg().wrapping_add(near));
+            }
+            for _ in 0..500 {
+                word ^= word << 13;
+                word ^= word >> 7;
+                word ^= word << 17;
+                sums.push(word as i64 >> bits);
+                // Ties, and what is just beside them.
+                let tie = (word as i64 >> bits) & !0xff | 0x80;
+                sums.extend([tie, tie + 1, tie - 1]);
+            }
+        }
+        for sum in sums {
+            assert_eq!(to_float(sum).to_bits(), (sum as f32).to_bits(), "{sum}");
+        }
+    }
 }

@@ -200,6 +200,18 @@ impl Finish for Output<'_> {
     }
 
     #[inline]
+    fn put_pair(&mut self, channel: usize, at: &[usize; 4], sums: &[[i32; 4]; 2]) {
+        match self {
+            Self::Activation(requantise) => requantise.put_pair(channel, at, sums),
+            Self::Pixels { .. } => {
+                for (channel, sums) in (channel..).zip(sums) {
+                    self.put_few(channel, at, sums);
+                }
+            }
+        }
+    }
+
+    #[inline]
     fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         match self {
             Self::Activation(requantise) => requantise.put_few(channel, at, sums),
@@ -300,19 +312,20 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         let x = quantised.get(..width).ok_or(UnetError::Corrupt)?;
         let scratch = arena.get_mut(scratch.clone()).ok_or(UnetError::Corrupt)?;
         let sums = scratch.as_chunks_mut::<4>().0;
-        let added = linear::layer(
+        linear::layer(
             record.weights,
             record.scales,
             record.bias,
             x,
             self.embedding_scale,
+            |output, added| {
+                if let Some(sum) = sums.get_mut(output) {
+                    let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
+                    let added = libm::roundf(added) as i32;
+                    *sum = added.to_ne_bytes().map(|byte| byte as i8);
+                }
+            },
         );
-        for (sum, added) in sums.iter_mut().zip(added) {
-            let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
-            *sum = (libm::roundf(added) as i32)
-                .to_ne_bytes()
-                .map(|byte| byte as i8);
-        }
         Ok(())
     }
 
@@ -324,18 +337,19 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
             quantised,
             ..
         } = &mut self.memory;
-        let width = usize::from(self.topology.embedding);
         let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
-        let y = linear::layer(
+        linear::layer(
             record.weights,
             record.scales,
             record.bias,
             x,
             self.embedding_scale,
+            |output, y| {
+                if let Some(value) = embedding.get_mut(output) {
+                    *value = y;
+                }
+            },
         );
-        for (value, y) in embedding.iter_mut().take(width).zip(y) {
-            *value = y;
-        }
         Ok(())
     }
 

@@ -109,7 +109,18 @@ fn layers_are_within_quantisation_of_f64() {
         }
         let (weight_bytes, scale_bytes, bias_bytes) =
             (halfwords(&quantised), floats(&scales), floats(&bias));
-        let y: Vec<f32> = layer(&weight_bytes, &scale_bytes, &bias_bytes, &x_q, x_scale).collect();
+        let mut y = Vec::new();
+        layer(
+            &weight_bytes,
+            &scale_bytes,
+            &bias_bytes,
+            &x_q,
+            x_scale,
+            |output, value| {
+                assert_eq!(output, y.len());
+                y.push(value);
+            },
+        );
         assert_eq!(y.len(), outputs);
         for (output, &found) in y.iter().enumerate() {
             let row = &quantised[output * inputs..][..inputs];
@@ -156,7 +167,8 @@ proptest! {
         features in 0_usize..9,
         timestep: u16,
     ) {
-        let outputs = layer(&weights, &scales, &bias, &x, x_scale).count();
+        let mut outputs = 0;
+        layer(&weights, &scales, &bias, &x, x_scale, |_, _| outputs += 1);
         prop_assert!(outputs <= (scales.len() / 4).min(bias.len() / 4));
         time_features(timestep, &mut [0.0; 9][..features]);
     }

@@ -47,17 +47,22 @@ impl Engine for Dsp {
     #[inline]
     fn tile(self, columns: &[i16], weights: &[u8]) -> [[i32; LANES]; 2] {
         let mut sums = [[0; LANES]; 2];
+        self.accumulate(columns, weights, &mut sums);
+        sums
+    }
+
+    #[inline(always)]
+    fn accumulate(self, columns: &[i16], weights: &[u8], sums: &mut [[i32; LANES]; 2]) {
         let groups = (columns.len() / (GROUP * LANES)).min(weights.len() / TILE_GROUP);
         if groups > 0 && aligned(columns, weights) {
             // SAFETY: columns and weights have `groups` groups each, aligned
             // to words, and `sums` is eight words.
             unsafe {
-                tiny_ddpm_dsp_tile(columns.as_ptr(), weights.as_ptr(), groups, &raw mut sums);
+                tiny_ddpm_dsp_tile(columns.as_ptr(), weights.as_ptr(), groups, sums);
             }
         } else {
-            tile_any(columns, weights, &mut sums);
+            tile_any(columns, weights, sums);
         }
-        sums
     }
 
     #[inline]
@@ -133,21 +138,34 @@ impl Engine for Dsp {
     }
 
     #[inline]
-    fn dots(self, rows: [&[u8]; 2], x: &[i16]) -> [i64; 2] {
-        let [a, b] = rows;
+    fn dots(self, rows: &[u8], x: &[i16]) -> [i64; 2] {
         let fours = x.len() / 4;
-        let whole = x.len().is_multiple_of(4) && a.len() == 2 * x.len() && b.len() == a.len();
-        let aligned = a.as_ptr().addr() | b.as_ptr().addr() | x.as_ptr().addr();
-        if fours == 0 || !whole || !aligned.is_multiple_of(4) {
+        let whole = x.len().is_multiple_of(4) && rows.len() == 4 * x.len();
+        let aligned = (rows.as_ptr().addr() | x.as_ptr().addr()).is_multiple_of(4);
+        if fours == 0 || !whole || !aligned {
             return super::portable::dots(rows, x);
         }
         let mut sums = [0; 2];
         // SAFETY: `x` and both rows have `fours` times four halfwords, aligned
         // to words.
-        unsafe {
-            tiny_ddpm_dsp_dots(x.as_ptr(), a.as_ptr(), b.as_ptr(), fours, &raw mut sums);
-        }
+        unsafe { tiny_ddpm_dsp_dots(x.as_ptr(), rows.as_ptr(), fours, &raw mut sums) };
         sums
+    }
+
+    #[inline(always)]
+    fn requantise(
+        self,
+        out: &mut [i8],
+        places: &[usize; 4],
+        sums: &[[i32; 4]; 2],
+        scales: &[[i32; 4]; 2],
+    ) {
+        // Two bytes are stored at each place.
+        let end = out.len().saturating_sub(1);
+        if places.iter().all(|&place| place < end) {
+            // SAFETY: places with two bytes each, checked above, and arrays.
+            unsafe { tiny_ddpm_dsp_requantise(out.as_mut_ptr(), places, sums, scales) };
+        }
     }
 }
 
@@ -165,7 +183,7 @@ fn tile_any(columns: &[i16], weights: &[u8], sums: &mut [[i32; LANES]; 2]) {
             let [a, b, c, d] = w.map(|w| i32::from(w as i8));
             for (sums, product) in sums.iter_mut().zip([a * x + c * y, b * x + d * y]) {
                 if let Some(sum) = sums.get_mut(lane) {
-                    *sum += product;
+                    *sum = sum.wrapping_add(product);
                 }
             }
         }
@@ -293,8 +311,8 @@ unsafe extern "C" {
     );
     /// The same for two sources.
     fn tiny_ddpm_dsp_spread2(to: *mut i16, a: *const i8, b: *const i8, groups: usize);
-    /// Multiplies `groups` (at least 1) groups of inputs of four lanes with
-    /// the weights of two outputs.
+    /// Adds the products of `groups` (at least 1) groups of inputs of four
+    /// lanes with the weights of two outputs.
     fn tiny_ddpm_dsp_tile(
         columns: *const i16,
         weights: *const u8,
@@ -314,12 +332,13 @@ unsafe extern "C" {
     fn tiny_ddpm_dsp_inverse(sums: *const i32, initial: i32, y: *mut [i32; 4]);
     /// Multiplies `fours` (at least 1) times four halfwords of `x` with those
     /// of two rows.
-    fn tiny_ddpm_dsp_dots(
-        x: *const i16,
-        a: *const u8,
-        b: *const u8,
-        fours: usize,
-        sums: *mut [i64; 2],
+    fn tiny_ddpm_dsp_dots(x: *const i16, rows: *const u8, fours: usize, sums: *mut [i64; 2]);
+    /// Stores two bytes at each of four places.
+    fn tiny_ddpm_dsp_requantise(
+        out: *mut i8,
+        places: *const [usize; 4],
+        sums: *const [[i32; 4]; 2],
+        scales: *const [[i32; 4]; 2],
     );
 }
 
@@ -412,14 +431,7 @@ global_asm!(
     // The end of the weights stands on the stack: there is no register left.
     "add r12, r1, r2, lsl #3",
     "push {{r11, r12}}",
-    "mov r4, #0",
-    "mov r5, r4",
-    "mov r6, r4",
-    "mov r7, r4",
-    "mov r8, r4",
-    "mov r9, r4",
-    "mov r10, r4",
-    "mov r11, r4",
+    "ldmia r3, {{r4-r11}}",
     // The first round does what is left over of fours.
     "ands r2, r2, #3",
     "beq 4f",
@@ -552,7 +564,10 @@ global_asm!(
     ".type tiny_ddpm_dsp_dots, %function",
     "tiny_ddpm_dsp_dots:",
     "push {{r4-r11, lr}}",
+    "mov lr, r3",
+    "mov r3, r2",
     "add r12, r0, r3, lsl #3",
+    "add r2, r1, r3, lsl #3",
     "mov r4, #0",
     "mov r5, r4",
     "mov r6, r4",
@@ -570,8 +585,7 @@ global_asm!(
     "1: tiny_ddpm_dots_four",
     "cmp r0, r12",
     "bne 4b",
-    "ldr r3, [sp, #36]",
-    "stmia r3, {{r4-r7}}",
+    "stmia lr, {{r4-r7}}",
     "pop {{r4-r11, pc}}",
     ".size tiny_ddpm_dsp_dots, . - tiny_ddpm_dsp_dots",
 );
@@ -637,4 +651,58 @@ global_asm!(
     "strd r7, r8, [r2, #8]",
     "pop {{r4-r11, pc}}",
     ".size tiny_ddpm_dsp_inverse, . - tiny_ddpm_dsp_inverse",
+);
+
+global_asm!(
+    env!("DSP_CPU"),
+    ".syntax unified",
+    ".thumb",
+    // r4, r5 and r6, r7 multiplier and zero point of the two channels.
+    ".section .text.tiny_ddpm_dsp_requantise,\"ax\",%progbits",
+    ".p2align 2",
+    ".thumb_func",
+    ".global tiny_ddpm_dsp_requantise",
+    ".type tiny_ddpm_dsp_requantise, %function",
+    "tiny_ddpm_dsp_requantise:",
+    "push {{r4-r10, lr}}",
+    "ldrd r4, r5, [r3]",
+    "ldrd r6, r7, [r3, #16]",
+    "ldr r8, [r1, #0]",
+    "ldr r9, [r2, #0]",
+    "ldr r10, [r2, #16]",
+    "smmlar r9, r9, r4, r5",
+    "smmlar r10, r10, r6, r7",
+    "ssat r9, #8, r9",
+    "ssat r10, #8, r10",
+    "bfi r9, r10, #8, #24",
+    "strh r9, [r0, r8]",
+    "ldr r8, [r1, #4]",
+    "ldr r9, [r2, #4]",
+    "ldr r10, [r2, #20]",
+    "smmlar r9, r9, r4, r5",
+    "smmlar r10, r10, r6, r7",
+    "ssat r9, #8, r9",
+    "ssat r10, #8, r10",
+    "bfi r9, r10, #8, #24",
+    "strh r9, [r0, r8]",
+    "ldr r8, [r1, #8]",
+    "ldr r9, [r2, #8]",
+    "ldr r10, [r2, #24]",
+    "smmlar r9, r9, r4, r5",
+    "smmlar r10, r10, r6, r7",
+    "ssat r9, #8, r9",
+    "ssat r10, #8, r10",
+    "bfi r9, r10, #8, #24",
+    "strh r9, [r0, r8]",
+    "ldr r8, [r1, #12]",
+    "ldr r9, [r2, #12]",
+    "ldr r10, [r2, #28]",
+    "smmlar r9, r9, r4, r5",
+    "smmlar r10, r10, r6, r7",
+    "ssat r9, #8, r9",
+    "ssat r10, #8, r10",
+    "bfi r9, r10, #8, #24",
+    "strh r9, [r0, r8]",
+    "pop {{r4-r10, pc}}",
+    ".size tiny_ddpm_dsp_requantise, . - tiny_ddpm_dsp_requantise",
 );

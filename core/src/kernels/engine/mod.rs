@@ -66,6 +66,17 @@ pub trait Engine: Copy {
         portable::tile(columns, weights)
     }
 
+    /// The same, added to `sums`.
+    #[inline(always)]
+    fn accumulate(self, columns: &[i16], weights: &[u8], sums: &mut [[i32; LANES]; 2]) {
+        let found = self.tile(columns, weights);
+        for (sums, found) in sums.iter_mut().zip(&found) {
+            for (sum, &found) in sums.iter_mut().zip(found) {
+                *sum = sum.wrapping_add(found);
+            }
+        }
+    }
+
     /// Sums of four outputs at each of two positions, for each block of
     /// `columns` with its own block of `weights`, in the `i16` forms' order.
     fn wide(self, columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANES]; 4]]) {
@@ -86,8 +97,22 @@ pub trait Engine: Copy {
         portable::inverse(sums, output, lane, initial)
     }
 
-    /// Σ w x for two rows of little-endian halfwords, each as long as `x`.
-    fn dots(self, rows: [&[u8]; 2], x: &[i16]) -> [i64; 2] {
+    /// Makes activations of two channels' sums at four positions, and stores
+    /// each pair at its place in `out`.
+    #[inline(always)]
+    fn requantise(
+        self,
+        out: &mut [i8],
+        places: &[usize; 4],
+        sums: &[[i32; 4]; 2],
+        scales: &[[i32; 4]; 2],
+    ) {
+        portable::requantise(out, places, sums, scales);
+    }
+
+    /// Σ w x for two rows of little-endian halfwords, one behind the other and
+    /// each as long as `x`.
+    fn dots(self, rows: &[u8], x: &[i16]) -> [i64; 2] {
         portable::dots(rows, x)
     }
 

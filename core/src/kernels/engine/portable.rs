@@ -2,7 +2,8 @@
 //!
 //! Columns: for each lane its inputs, one after the other.
 
-use super::super::halfwords;
+use super::super::finish::Scale;
+use super::super::{halfwords, multiply_high, saturate};
 use super::{Engine, LANES, WIDE_LANES, WinogradSums};
 
 /// Runs everywhere.
@@ -89,13 +90,31 @@ pub(super) fn winograd(columns: &mut [i16], k: usize, lane: usize, window: &[&[i
     }
 }
 
-pub(super) fn dots(rows: [&[u8]; 2], x: &[i16]) -> [i64; 2] {
-    rows.map(|row| {
+pub(super) fn dots(rows: &[u8], x: &[i16]) -> [i64; 2] {
+    let (first, second) = rows.split_at((2 * x.len()).min(rows.len()));
+    [first, second].map(|row| {
         let products = halfwords(row)
             .zip(x)
             .map(|(w, &x)| i64::from(i32::from(w) * i32::from(x)));
         products.sum()
     })
+}
+
+#[inline(always)]
+pub(super) fn requantise(
+    out: &mut [i8],
+    places: &[usize; 4],
+    [first, second]: &[[i32; 4]; 2],
+    [a, b]: &[[i32; 4]; 2],
+) {
+    let [a, b] = [a, b].map(|&words| Scale::from_words(words));
+    for (&place, (&first, &second)) in places.iter().zip(first.iter().zip(second)) {
+        let rest = out.get_mut(place..).unwrap_or_default();
+        if let Some([x, y]) = rest.first_chunk_mut() {
+            *x = saturate(multiply_high(first, a.multiplier) + a.zero_point);
+            *y = saturate(multiply_high(second, b.multiplier) + b.zero_point);
+        }
+    }
 }
 
 /// Bᵀ d B with Bᵀ = (1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1).
