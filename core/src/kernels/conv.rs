@@ -217,7 +217,6 @@ fn direct<E: Engine>(
     let positions = output_side * output_side;
     let (mut row, mut column) = (0, 0);
     for first in (0..positions).step_by(LANES) {
-        let at: [usize; LANES] = core::array::from_fn(|lane| first + lane);
         let count = LANES.min(positions - first);
         // Lanes beyond the last position repeat it.
         let mut places = [(row, column); LANES];
@@ -233,20 +232,27 @@ fn direct<E: Engine>(
         } else {
             gather(engine, task, padding, places, gathered, columns, fan_in);
         }
-        let pairs = task.weights.chunks_exact(PAIR * fan_in);
-        for (pair, (weights, initial)) in pairs.zip(task.initial.chunks(PAIR)).enumerate() {
-            let channel = PAIR * pair;
-            // What lies behind an odd last channel is not looked at.
-            let [first, second] = [initial.first(), initial.get(1)];
-            let mut sums = [first, second].map(|sum| [sum.copied().unwrap_or(0); LANES]);
-            engine.accumulate(columns, weights, &mut sums);
-            if count == LANES && second.is_some() {
-                finish.put_pair(channel, &at, &sums);
-                continue;
+        let mut pairs = task.weights.chunks_exact(PAIR * fan_in).enumerate();
+        let (initials, last) = task.initial.as_chunks::<PAIR>();
+        if count == LANES {
+            for (initial, (pair, weights)) in initials.iter().zip(&mut pairs) {
+                let mut sums = initial.map(|sum| [sum; LANES]);
+                engine.accumulate(columns, weights, &mut sums);
+                finish.put_run(PAIR * pair, first, &sums);
             }
-            let at = at.get(..count).unwrap_or_default();
-            for ((channel, sums), _) in (channel..).zip(&sums).zip(initial) {
-                finish.put_few(channel, at, sums);
+        }
+        // At the last positions, and of an odd last channel, not all that is
+        // computed is wanted.
+        let at: [usize; LANES] = core::array::from_fn(|lane| first + lane);
+        let at = at.get(..count).unwrap_or_default();
+        let initials = initials.iter().map(|pair| &pair[..]).chain([last]);
+        for (pair, weights) in pairs {
+            let mut sums = [[0; LANES]; PAIR];
+            engine.accumulate(columns, weights, &mut sums);
+            let initial = initials.clone().nth(pair).unwrap_or_default();
+            for ((channel, sums), &initial) in (PAIR * pair..).zip(&sums).zip(initial) {
+                let sums = sums.map(|sum| initial.wrapping_add(sum));
+                finish.put_few(channel, at, sums.get(..count).unwrap_or_default());
             }
         }
     }

@@ -9,12 +9,14 @@ pub trait Finish {
     /// `sums` of `channel` at the positions `at`, one for each.
     fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]);
 
-    /// The same of `channel` and of the one behind it.
+    /// Sums of `channel` and of the one behind it at `first` and the three
+    /// positions behind that.
     #[inline(always)]
-    fn put_pair(&mut self, channel: usize, at: &[usize; 4], sums: &[[i32; 4]; 2]) {
-        let [first, second] = sums;
-        self.put(channel, at, first);
-        self.put(channel + 1, at, second);
+    fn put_run(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
+        let at = core::array::from_fn(|lane| first + lane);
+        for (channel, sums) in (channel..).zip(sums) {
+            self.put(channel, &at, sums);
+        }
     }
 
     /// The same where there are fewer positions.
@@ -169,36 +171,6 @@ impl<'a> Requantise<'a> {
         }
     }
 
-    /// Two channels, which lie side by side.
-    #[inline(always)]
-    fn put_both(&mut self, channel: usize, at: &[usize; 4], sums: &[[i32; 4]; 2]) {
-        let Some(scales) = self.scales.get(channel..).and_then(<[_]>::first_chunk) else {
-            return;
-        };
-        let places = at.map(|position| position * self.channels + channel);
-        match &self.residual {
-            None => Native::default().requantise(self.out, &places, sums, scales),
-            Some(residual) => {
-                let [a, b] = scales.map(Scale::from_words);
-                let [first, second] = sums;
-                let sums = first.iter().zip(second);
-                for (place, (&first, &second)) in places.into_iter().zip(sums) {
-                    let values = residual.values.get(place..).unwrap_or_default();
-                    let [r, s] = values.first_chunk().map_or([0; 2], |r| r.map(i32::from));
-                    let rest = self.out.get_mut(place..).unwrap_or_default();
-                    if let Some([x, y]) = rest.first_chunk_mut() {
-                        let r = (r - a.residual_zero) << a.doublings;
-                        let s = (s - b.residual_zero) << b.doublings;
-                        let r = multiply_high_sum([first, a.multiplier], [r, residual.factor]);
-                        let s = multiply_high_sum([second, b.multiplier], [s, residual.factor]);
-                        *x = saturate(r + a.zero_point);
-                        *y = saturate(s + b.zero_point);
-                    }
-                }
-            }
-        }
-    }
-
     /// Each step for all before the next, as vectors want it.
     #[inline(always)]
     fn put_all(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
@@ -241,13 +213,28 @@ impl Finish for Requantise<'_> {
 
     #[cfg_attr(target_arch = "x86_64", inline(always))]
     #[cfg_attr(not(target_arch = "x86_64"), inline)]
-    fn put_pair(&mut self, channel: usize, at: &[usize; 4], sums: &[[i32; 4]; 2]) {
+    fn put_run(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
         if cfg!(target_arch = "x86_64") {
-            let [first, second] = sums;
-            self.put_all(channel, at, first);
-            self.put_all(channel + 1, at, second);
-        } else {
-            self.put_both(channel, at, sums);
+            let at = core::array::from_fn(|lane| first + lane);
+            for (channel, sums) in (channel..).zip(sums) {
+                self.put_all(channel, &at, sums);
+            }
+            return;
+        }
+        let stride = self.channels;
+        let place = first * stride + channel;
+        let places = place..place + 3 * stride + 2;
+        let scales = self.scales.get(channel..).and_then(<[_]>::first_chunk);
+        let (Some(scales), Some(out)) = (scales, self.out.get_mut(places.clone())) else {
+            return;
+        };
+        let engine = Native::default();
+        match &self.residual {
+            None => engine.requantise(out, stride, sums, scales),
+            Some(residual) => {
+                let values = residual.values.get(places).unwrap_or_default();
+                engine.requantise_with(out, stride, sums, scales, values, residual.factor);
+            }
         }
     }
 

@@ -200,12 +200,13 @@ impl Finish for Output<'_> {
     }
 
     #[inline]
-    fn put_pair(&mut self, channel: usize, at: &[usize; 4], sums: &[[i32; 4]; 2]) {
+    fn put_run(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
         match self {
-            Self::Activation(requantise) => requantise.put_pair(channel, at, sums),
+            Self::Activation(requantise) => requantise.put_run(channel, first, sums),
             Self::Pixels { .. } => {
+                let at: [usize; 4] = core::array::from_fn(|lane| first + lane);
                 for (channel, sums) in (channel..).zip(sums) {
-                    self.put_few(channel, at, sums);
+                    self.put_few(channel, &at, sums);
                 }
             }
         }

@@ -156,15 +156,40 @@ impl Engine for Dsp {
     fn requantise(
         self,
         out: &mut [i8],
-        places: &[usize; 4],
+        stride: usize,
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
     ) {
-        // Two bytes are stored at each place.
-        let end = out.len().saturating_sub(1);
-        if places.iter().all(|&place| place < end) {
-            // SAFETY: places with two bytes each, checked above, and arrays.
-            unsafe { tiny_ddpm_dsp_requantise(out.as_mut_ptr(), places, sums, scales) };
+        if out.len() >= 3 * stride + 2 {
+            // SAFETY: two bytes are stored at each of four places, which are
+            // `stride` apart.
+            unsafe { tiny_ddpm_dsp_requantise(out.as_mut_ptr(), stride, sums, scales) };
+        }
+    }
+
+    #[inline(always)]
+    fn requantise_with(
+        self,
+        out: &mut [i8],
+        stride: usize,
+        sums: &[[i32; 4]; 2],
+        scales: &[[i32; 4]; 2],
+        residual: &[i8],
+        factor: i32,
+    ) {
+        if out.len().min(residual.len()) >= 3 * stride + 2 {
+            // SAFETY: two bytes are read and stored at each of four places,
+            // which are `stride` apart.
+            unsafe {
+                tiny_ddpm_dsp_requantise_with(
+                    out.as_mut_ptr(),
+                    stride,
+                    sums,
+                    scales,
+                    residual.as_ptr(),
+                    factor,
+                );
+            }
         }
     }
 }
@@ -336,9 +361,18 @@ unsafe extern "C" {
     /// Stores two bytes at each of four places.
     fn tiny_ddpm_dsp_requantise(
         out: *mut i8,
-        places: *const [usize; 4],
+        stride: usize,
         sums: *const [[i32; 4]; 2],
         scales: *const [[i32; 4]; 2],
+    );
+    /// Reads two bytes of the residual and stores two at each of four places.
+    fn tiny_ddpm_dsp_requantise_with(
+        out: *mut i8,
+        stride: usize,
+        sums: *const [[i32; 4]; 2],
+        scales: *const [[i32; 4]; 2],
+        residual: *const i8,
+        factor: i32,
     );
 }
 
@@ -432,21 +466,23 @@ global_asm!(
     "add r12, r1, r2, lsl #3",
     "push {{r11, r12}}",
     "ldmia r3, {{r4-r11}}",
-    // The first round does what is left over of fours.
-    "ands r2, r2, #3",
-    "beq 4f",
-    "cmp r2, #2",
-    "beq 2f",
-    "blo 1f",
-    "b 3f",
-    ".p2align 2",
+    // The first round does what is left over of eights.
+    "ands r2, r2, #7",
+    "beq 8f",
+    "tbh [pc, r2, lsl #1]",
+    "9: .hword 0, (1f - 9b) / 2, (2f - 9b) / 2, (3f - 9b) / 2",
+    ".hword (4f - 9b) / 2, (5f - 9b) / 2, (6f - 9b) / 2, (7f - 9b) / 2",
+    "8: tiny_ddpm_tile_group",
+    "7: tiny_ddpm_tile_group",
+    "6: tiny_ddpm_tile_group",
+    "5: tiny_ddpm_tile_group",
     "4: tiny_ddpm_tile_group",
     "3: tiny_ddpm_tile_group",
     "2: tiny_ddpm_tile_group",
     "1: tiny_ddpm_tile_group",
     "ldr r2, [sp, #4]",
     "cmp r1, r2",
-    "bne 4b",
+    "bne 8b",
     "ldr r3, [sp, #8]",
     "stmia r3, {{r4-r11}}",
     "add sp, sp, #12",
@@ -667,7 +703,6 @@ global_asm!(
     "push {{r4-r10, lr}}",
     "ldrd r4, r5, [r3]",
     "ldrd r6, r7, [r3, #16]",
-    "ldr r8, [r1, #0]",
     "ldr r9, [r2, #0]",
     "ldr r10, [r2, #16]",
     "smmlar r9, r9, r4, r5",
@@ -675,8 +710,8 @@ global_asm!(
     "ssat r9, #8, r9",
     "ssat r10, #8, r10",
     "bfi r9, r10, #8, #24",
-    "strh r9, [r0, r8]",
-    "ldr r8, [r1, #4]",
+    "strh r9, [r0]",
+    "add r0, r0, r1",
     "ldr r9, [r2, #4]",
     "ldr r10, [r2, #20]",
     "smmlar r9, r9, r4, r5",
@@ -684,8 +719,8 @@ global_asm!(
     "ssat r9, #8, r9",
     "ssat r10, #8, r10",
     "bfi r9, r10, #8, #24",
-    "strh r9, [r0, r8]",
-    "ldr r8, [r1, #8]",
+    "strh r9, [r0]",
+    "add r0, r0, r1",
     "ldr r9, [r2, #8]",
     "ldr r10, [r2, #24]",
     "smmlar r9, r9, r4, r5",
@@ -693,8 +728,8 @@ global_asm!(
     "ssat r9, #8, r9",
     "ssat r10, #8, r10",
     "bfi r9, r10, #8, #24",
-    "strh r9, [r0, r8]",
-    "ldr r8, [r1, #12]",
+    "strh r9, [r0]",
+    "add r0, r0, r1",
     "ldr r9, [r2, #12]",
     "ldr r10, [r2, #28]",
     "smmlar r9, r9, r4, r5",
@@ -702,7 +737,81 @@ global_asm!(
     "ssat r9, #8, r9",
     "ssat r10, #8, r10",
     "bfi r9, r10, #8, #24",
-    "strh r9, [r0, r8]",
+    "strh r9, [r0]",
     "pop {{r4-r10, pc}}",
     ".size tiny_ddpm_dsp_requantise, . - tiny_ddpm_dsp_requantise",
+    // One channel, then the other: r4 to r7 its scale, r8 factor, r9
+    // residual. [sp] scales, [sp, #4] out, [sp, #48] residual, [sp, #52]
+    // factor; lr rounds left.
+    ".section .text.tiny_ddpm_dsp_requantise_with,\"ax\",%progbits",
+    ".p2align 2",
+    ".thumb_func",
+    ".global tiny_ddpm_dsp_requantise_with",
+    ".type tiny_ddpm_dsp_requantise_with, %function",
+    "tiny_ddpm_dsp_requantise_with:",
+    "push {{r4-r12, lr}}",
+    "sub sp, sp, #8",
+    "strd r3, r0, [sp]",
+    "ldrd r9, r8, [sp, #48]",
+    "mov lr, #2",
+    "2:",
+    "ldmia r3!, {{r4-r7}}",
+    "str r3, [sp]",
+    "ldrsb r3, [r9]",
+    "ldr r10, [r2], #4",
+    "sub r3, r3, r6",
+    "lsl r3, r3, r7",
+    "smull r11, r12, r3, r8",
+    "smlal r11, r12, r10, r4",
+    "adds r11, r11, #0x80000000",
+    "adc r12, r12, r5",
+    "ssat r12, #8, r12",
+    "strb r12, [r0]",
+    "add r0, r0, r1",
+    "add r9, r9, r1",
+    "ldrsb r3, [r9]",
+    "ldr r10, [r2], #4",
+    "sub r3, r3, r6",
+    "lsl r3, r3, r7",
+    "smull r11, r12, r3, r8",
+    "smlal r11, r12, r10, r4",
+    "adds r11, r11, #0x80000000",
+    "adc r12, r12, r5",
+    "ssat r12, #8, r12",
+    "strb r12, [r0]",
+    "add r0, r0, r1",
+    "add r9, r9, r1",
+    "ldrsb r3, [r9]",
+    "ldr r10, [r2], #4",
+    "sub r3, r3, r6",
+    "lsl r3, r3, r7",
+    "smull r11, r12, r3, r8",
+    "smlal r11, r12, r10, r4",
+    "adds r11, r11, #0x80000000",
+    "adc r12, r12, r5",
+    "ssat r12, #8, r12",
+    "strb r12, [r0]",
+    "add r0, r0, r1",
+    "add r9, r9, r1",
+    "ldrsb r3, [r9]",
+    "ldr r10, [r2], #4",
+    "sub r3, r3, r6",
+    "lsl r3, r3, r7",
+    "smull r11, r12, r3, r8",
+    "smlal r11, r12, r10, r4",
+    "adds r11, r11, #0x80000000",
+    "adc r12, r12, r5",
+    "ssat r12, #8, r12",
+    "strb r12, [r0]",
+    "subs lr, lr, #1",
+    "beq 3f",
+    "ldrd r3, r0, [sp]",
+    "add r0, r0, #1",
+    "ldr r9, [sp, #48]",
+    "add r9, r9, #1",
+    "b 2b",
+    "3:",
+    "add sp, sp, #8",
+    "pop {{r4-r12, pc}}",
+    ".size tiny_ddpm_dsp_requantise_with, . - tiny_ddpm_dsp_requantise_with",
 );

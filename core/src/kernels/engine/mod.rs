@@ -97,17 +97,31 @@ pub trait Engine: Copy {
         portable::inverse(sums, output, lane, initial)
     }
 
-    /// Makes activations of two channels' sums at four positions, and stores
-    /// each pair at its place in `out`.
+    /// Makes activations of two channels' sums at four positions, which are
+    /// `stride` apart in `out`.
     #[inline(always)]
     fn requantise(
         self,
         out: &mut [i8],
-        places: &[usize; 4],
+        stride: usize,
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
     ) {
-        portable::requantise(out, places, sums, scales);
+        portable::requantise(out, stride, sums, scales);
+    }
+
+    /// The same with a residual times `factor`, as long as `out`.
+    #[inline(always)]
+    fn requantise_with(
+        self,
+        out: &mut [i8],
+        stride: usize,
+        sums: &[[i32; 4]; 2],
+        scales: &[[i32; 4]; 2],
+        residual: &[i8],
+        factor: i32,
+    ) {
+        portable::requantise_with(out, stride, sums, scales, residual, factor);
     }
 
     /// Σ w x for two rows of little-endian halfwords, one behind the other and

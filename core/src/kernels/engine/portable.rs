@@ -3,7 +3,7 @@
 //! Columns: for each lane its inputs, one after the other.
 
 use super::super::finish::Scale;
-use super::super::{halfwords, multiply_high, saturate};
+use super::super::{halfwords, multiply_high, multiply_high_sum, saturate};
 use super::{Engine, LANES, WIDE_LANES, WinogradSums};
 
 /// Runs everywhere.
@@ -103,16 +103,40 @@ pub(super) fn dots(rows: &[u8], x: &[i16]) -> [i64; 2] {
 #[inline(always)]
 pub(super) fn requantise(
     out: &mut [i8],
-    places: &[usize; 4],
+    stride: usize,
     [first, second]: &[[i32; 4]; 2],
-    [a, b]: &[[i32; 4]; 2],
+    scales: &[[i32; 4]; 2],
 ) {
-    let [a, b] = [a, b].map(|&words| Scale::from_words(words));
-    for (&place, (&first, &second)) in places.iter().zip(first.iter().zip(second)) {
-        let rest = out.get_mut(place..).unwrap_or_default();
-        if let Some([x, y]) = rest.first_chunk_mut() {
+    let [a, b] = scales.map(Scale::from_words);
+    let pairs = out.chunks_mut(stride.max(1)).map(<[_]>::first_chunk_mut);
+    for (pair, (&first, &second)) in pairs.zip(first.iter().zip(second)) {
+        if let Some([x, y]) = pair {
             *x = saturate(multiply_high(first, a.multiplier) + a.zero_point);
             *y = saturate(multiply_high(second, b.multiplier) + b.zero_point);
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn requantise_with(
+    out: &mut [i8],
+    stride: usize,
+    [first, second]: &[[i32; 4]; 2],
+    scales: &[[i32; 4]; 2],
+    residual: &[i8],
+    factor: i32,
+) {
+    let [a, b] = scales.map(Scale::from_words);
+    let added = residual.chunks(stride.max(1)).map(<[_]>::first_chunk);
+    let pairs = out.chunks_mut(stride.max(1)).map(<[_]>::first_chunk_mut);
+    for ((pair, added), (&first, &second)) in pairs.zip(added).zip(first.iter().zip(second)) {
+        if let (Some([x, y]), Some(&[r, s])) = (pair, added) {
+            let r = (i32::from(r) - a.residual_zero) << a.doublings;
+            let s = (i32::from(s) - b.residual_zero) << b.doublings;
+            let r = multiply_high_sum([first, a.multiplier], [r, factor]);
+            let s = multiply_high_sum([second, b.multiplier], [s, factor]);
+            *x = saturate(r + a.zero_point);
+            *y = saturate(s + b.zero_point);
         }
     }
 }
