@@ -91,21 +91,33 @@ pub fn layer(
     x_scale: f32,
     mut put: impl FnMut(usize, f32),
 ) {
-    let pair = (4 * x.len()).max(1);
-    let mut units = floats(scales).zip(floats(bias)).enumerate();
+    let row_len = (2 * x.len()).max(1);
     // Two rows at a time share what they read of x.
-    let pairs = weights.chunks_exact(pair);
-    let last = pairs.remainder().get(..pair / 2);
-    for rows in pairs {
-        for sum in Native::default().dots(rows, x) {
-            if let Some((output, (scale, bias))) = units.next() {
-                put(output, finish(sum, x_scale, scale, bias));
-            }
-        }
+    let pairs = weights.chunks_exact(2 * row_len);
+    let units = scales
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(bias.as_chunks::<8>().0);
+    for ((index, rows), (scales, bias)) in pairs.enumerate().zip(units) {
+        let [first, second] = Native::default().dots(rows, x);
+        let ([p, q], [r, s]) = (two_floats(scales), two_floats(bias));
+        put(2 * index, finish(first, x_scale, p, r));
+        put(2 * index + 1, finish(second, x_scale, q, s));
     }
-    if let Some((weights, (output, (scale, bias)))) = last.zip(units.next()) {
-        put(output, row(weights, x, x_scale, scale, bias));
+    let rows = weights.len() / row_len;
+    if rows % 2 == 1
+        && let Some(weights) = weights.get((rows - 1) * row_len..)
+        && let (Some(scale), Some(bias)) =
+            (floats(scales).nth(rows - 1), floats(bias).nth(rows - 1))
+    {
+        put(rows - 1, row(weights, x, x_scale, scale, bias));
     }
+}
+
+fn two_floats(bytes: &[u8; 8]) -> [f32; 2] {
+    let [a, b, c, d, e, f, g, h] = *bytes;
+    [[a, b, c, d], [e, f, g, h]].map(f32::from_le_bytes)
 }
 
 #[cfg(test)]
