@@ -9,7 +9,6 @@ mod common;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use tiny_ddpm::blob::records::Quant;
 use tiny_ddpm::kernels::attention::{Factors, Head, head};
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::Portable;

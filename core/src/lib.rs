@@ -44,6 +44,11 @@
 //! # Ok(())
 //! # }
 //! ```
+// Only the engines with instructions of their own have any.
+#![cfg_attr(
+    not(any(engine = "dsp", engine = "thumb", target_arch = "x86_64")),
+    forbid(unsafe_code)
+)]
 #![no_std]
 #![deny(missing_docs)]
 

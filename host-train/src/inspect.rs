@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
-use tiny_ddpm::blob::records::{Channels, LayerInfo, Recommended, Record};
+use tiny_ddpm::blob::records::{Channels, Form, LayerInfo, Packing, Recommended, Record};
 use tiny_ddpm::unet::{Part, Shape};
 use tiny_ddpm::{Model, Prediction, ScheduleKind, Topology};
 
@@ -60,6 +60,8 @@ pub struct Report {
     pub format_version: u16,
     /// Models of one shape have one.
     pub arch_hash: String,
+    /// How the weights are stored: portable, or some of them transformed.
+    pub packing: &'static str,
     /// Bytes of the blob.
     pub flash_bytes: usize,
     /// Bytes of all buffers, for sampling with guidance.
@@ -119,6 +121,8 @@ pub struct Layer {
     /// Output channels, then kernel rows and columns of a convolution, then
     /// input channels; rows and columns of a table. Empty without weights.
     pub weights: Vec<usize>,
+    /// How the weights of a convolution are stored.
+    pub form: Option<&'static str>,
     /// Bytes of its arrays.
     pub bytes: usize,
     /// Trained numbers.
@@ -156,6 +160,10 @@ impl Report {
             sha256: model_file::sha256(blob),
             format_version: VERSION,
             arch_hash: format!("{:08x}", model.arch_hash()),
+            packing: match info.packing {
+                Packing::Transformed => "transformed",
+                _ => "portable",
+            },
             flash_bytes: model.blob_len(),
             ram_bytes: without_guidance + buffers.unconditional,
             ram_bytes_without_guidance: without_guidance,
@@ -187,8 +195,8 @@ impl Report {
         line(
             "format",
             format!(
-                "version {}, architecture {}",
-                self.format_version, self.arch_hash
+                "version {}, architecture {}, weights {}",
+                self.format_version, self.arch_hash, self.packing
             ),
         );
         for (index, value) in describe(&self.topology).into_iter().enumerate() {
@@ -264,10 +272,10 @@ impl Report {
     }
 
     fn table(&self, text: &mut String) {
-        let mut row = |cells: [&str; 7]| {
-            let [name, output, weights, bytes, macs, scale, zero] = cells;
+        let mut row = |cells: [&str; 8]| {
+            let [name, output, weights, form, bytes, macs, scale, zero] = cells;
             let line = format!(
-                "{name:<18} {output:>10} {weights:>13} {bytes:>8} {macs:>11}  {scale:<18}  {zero}"
+                "{name:<18} {output:>10} {weights:>13} {form:<8} {bytes:>8} {macs:>11}  {scale:<18}  {zero}"
             );
             let _ = writeln!(text, "{}", line.trim_end());
         };
@@ -275,6 +283,7 @@ impl Report {
             "layer",
             "output",
             "weights",
+            "form",
             "bytes",
             "MACs",
             "scale",
@@ -290,6 +299,7 @@ impl Report {
                 &layer.name,
                 &shape(&layer.output),
                 &shape(&layer.weights),
+                layer.form.unwrap_or_default(),
                 &grouped(layer.bytes as u64),
                 &work,
                 &range(&layer.scales, |scale| format!("{scale:.5}")),
@@ -301,9 +311,9 @@ impl Report {
             ]);
         }
         let other = grouped(self.other_bytes as u64);
-        row(["header and framing", "", "", &other, "", "", ""]);
+        row(["header and framing", "", "", "", &other, "", "", ""]);
         let (bytes, macs) = (self.flash_bytes as u64, self.macs_per_step as u64);
-        row(["all", "", "", &grouped(bytes), &grouped(macs), "", ""]);
+        row(["all", "", "", "", &grouped(bytes), &grouped(macs), "", ""]);
     }
 }
 
@@ -331,7 +341,12 @@ impl Layer {
             output: [side, side, channels],
             weights: weights(layer),
             bytes: arrays.iter().map(|(array, _)| array.len()).sum::<usize>() + rest,
-            parameters: arrays.iter().map(|(array, size)| array.len() / size).sum(),
+            parameters: parameters(layer, &arrays),
+            form: match layer.record {
+                Record::Conv(r) => Some(form(r.form)),
+                Record::Output(_) => Some("direct"),
+                _ => None,
+            },
             macs: layer.macs,
             scales: quant.map_or_else(Vec::new, |quant| {
                 (0..quant.shifts.len().max(1))
@@ -344,6 +359,23 @@ impl Layer {
                     .collect()
             }),
         }
+    }
+}
+
+/// Trained numbers, however their bytes are packed.
+fn parameters(layer: &LayerInfo<'_>, arrays: &[(&[u8], usize)]) -> usize {
+    match &layer.record {
+        Record::Conv(_) | Record::Output(_) => layer.output.channels * (layer.fan_in + 1),
+        _ => arrays.iter().map(|(array, size)| array.len() / size).sum(),
+    }
+}
+
+fn form(form: Form) -> &'static str {
+    match form {
+        Form::Direct => "direct",
+        Form::Winograd => "winograd",
+        Form::Phases => "phases",
+        _ => "unknown",
     }
 }
 

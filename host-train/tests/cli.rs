@@ -451,10 +451,10 @@ fn inspect_shows_every_layer() {
 fn help_names_every_command() {
     let help = run(&["--help"]);
     succeeded(&help);
-    for word in ["train", "export", "sample", "inspect", "Examples"] {
+    for word in ["train", "export", "repack", "sample", "inspect", "Examples"] {
         assert!(stdout(&help).contains(word), "{word}");
     }
-    for command in ["sample", "inspect"] {
+    for command in ["sample", "inspect", "repack"] {
         let help = run(&[command, "--help"]);
         succeeded(&help);
         let examples = format!("tiny-ddpm {command} models/digits.tddpm");
@@ -539,4 +539,83 @@ fn ctrl_c_leaves_nothing_half_written() {
     assert_eq!(output.status.code(), Some(130));
     refused(&output, &["stopped", "nothing was written"]);
     assert!(names(&out).is_empty(), "{:?}", names(&out));
+}
+
+/// Another packing is the same model: the same pictures, and the way back
+/// gives the same bytes.
+#[test]
+fn repacking_changes_no_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fast, back) = (folder.path().join("fast"), folder.path().join("back"));
+    let repack = |from: &Path, to: &Path, args: &[&str]| {
+        let mut command = tool();
+        command.arg("repack").arg(from).arg("--out").arg(to);
+        command.args(args).output().unwrap()
+    };
+    let output = repack(&blob(), &fast, &["--target", "cortex-m4"]);
+    succeeded(&output);
+    assert!(
+        stdout(&output).contains("transformed"),
+        "{}",
+        stdout(&output)
+    );
+    succeeded(&repack(&fast, &back, &["--target", "portable"]));
+    let portable = fs::read(blob()).unwrap();
+    assert_eq!(fs::read(&back).unwrap(), portable);
+    let transformed = fs::read(&fast).unwrap();
+    assert!(transformed.len() > portable.len() && transformed.len() <= 1 << 20);
+
+    let hashes = [&portable, &transformed].map(|bytes| {
+        let model = Model::load(bytes).unwrap();
+        let mut workspace = vec![0; model.workspace_words()];
+        let mut unet = Unet::new(&model, &mut workspace).unwrap();
+        let pixels = model.topology().pixels();
+        let (mut x, mut x0_hat) = (vec![0.0; pixels], vec![0.0; pixels]);
+        let buffers = Buffers {
+            x: &mut x,
+            x0_hat: &mut x0_hat,
+            unconditional: &mut [],
+        };
+        let settings = Settings {
+            method: Method::Ddim { eta: 0.0 },
+            steps: 3,
+            guidance: 0.0,
+            clip: true,
+            seed: 5,
+            picture: 0,
+            class: Some(5),
+        };
+        let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
+        while sampler.step(&mut unet).unwrap().is_some() {}
+        let mut grey = vec![0; pixels];
+        to_pixels(sampler.x(), &mut grey);
+        picture_hash(&grey)
+    });
+    assert_eq!(hashes[0], hashes[1]);
+
+    let json = |path: &Path| -> Value {
+        let output = run(&["inspect", path.to_str().unwrap(), "--json"]);
+        succeeded(&output);
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    let (small, large) = (json(&back), json(&fast));
+    assert_eq!(small["packing"], "portable");
+    assert_eq!(large["packing"], "transformed");
+    assert_eq!(small["parameters"], large["parameters"]);
+    assert_eq!(small["macs_per_step"], large["macs_per_step"]);
+
+    // As much as fits, and not a byte more.
+    let limit = portable.len() + 200_000;
+    let words = ["--target", "cortex-m4", "--flash", &limit.to_string()];
+    succeeded(&repack(&blob(), &fast, &words));
+    let length = fs::read(&fast).unwrap().len();
+    assert!(length > portable.len() && length <= limit, "{length}");
+    refused(
+        &repack(&blob(), &fast, &["--flash", "lots"]),
+        &["lots", "KiB"],
+    );
+    refused(
+        &repack(&blob(), &fast, &["--target", "z80"]),
+        &["z80", "cortex-m4"],
+    );
 }

@@ -184,3 +184,51 @@ fn the_seed_decides() {
     assert!(first == weights_of("b", "5"));
     assert!(first != weights_of("c", "6"));
 }
+
+#[test]
+fn a_run_starts_from_another_s_averaged_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let smoke = |out: &Path, more: &[&str]| {
+        let mut args = vec![
+            "--preset",
+            "smoke",
+            "--data",
+            arg(&subset()),
+            "--out",
+            arg(out),
+        ]
+        .into_iter()
+        .map(String::from)
+        .collect::<Vec<_>>();
+        args.extend(more.iter().map(ToString::to_string));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        train(&args)
+    };
+    let output = smoke(&first, &["--steps", "40"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = smoke(&second, &["--steps", "20", "--from", arg(&first)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // It goes on where the other stopped, far below where a new one starts.
+    let (before, after) = (losses(&first), losses(&second));
+    assert!(after[0] < 0.9 * before[0], "{before:?}, then {after:?}");
+
+    let third = folder.path().join("third");
+    let other = train(&[
+        "--preset",
+        "digits-small",
+        "--data",
+        arg(&subset()),
+        "--out",
+        arg(&third),
+        "--from",
+        arg(&first),
+    ]);
+    assert!(!other.status.success());
+    assert!(
+        stderr(&other).contains("the network in"),
+        "{}",
+        stderr(&other)
+    );
+    assert!(!third.exists());
+}

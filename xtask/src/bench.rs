@@ -62,20 +62,41 @@ pub fn run(options: &Options) -> Result<()> {
         [] => &Machine::ALL,
         chosen => chosen,
     };
-    let folder = tempfile::tempdir()?;
-    let path = options.blob.clone().unwrap_or_else(|| root().join(DIGITS));
-    if !options.kernels_only {
-        // Before anything is installed or built.
-        load(&path, &read_blob(&path)?)?;
+    let digits = root().join(DIGITS);
+    let blob = options.blob.as_deref().unwrap_or(&digits);
+    let rows = measure(machines, (!options.kernels_only).then_some(blob))?;
+    println!(
+        "These are instructions, not cycles. CMSIS-NN's figures are instructions for each\n\
+         multiply-accumulate; its fully connected layer has 8-bit weights, this one 16-bit.\n\
+         A normalisation's \"MACs\" are its values."
+    );
+    if let Some(path) = &options.json {
+        fs::write(path, json(&rows))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        println!("written: {}", path.display());
     }
+    println!("the benchmark took {}", duration(start.elapsed()));
+    Ok(())
+}
 
+/// Counts all layers on each machine, and the steps of a model if there is
+/// one, as it is and packed for speed.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure(machines: &[Machine], blob: Option<&Path>) -> Result<Vec<Row>> {
+    if let Some(path) = blob {
+        // Before anything is installed or built.
+        load(path, &read_blob(path)?)?;
+    }
     heading("set-up");
     let toolchain = setup::ensure(Purpose::Bench)?;
+    let folder = tempfile::tempdir()?;
     let mut steps = Vec::new();
-    if !options.kernels_only {
+    if let Some(path) = blob {
         heading("packing the model");
         for (name, target) in [("portable", "portable"), ("winograd", "cortex-m4")] {
-            steps.push(Step::new(folder.path(), &path, name, target)?);
+            steps.push(Step::new(folder.path(), path, name, target)?);
         }
     }
     heading("building the benchmark");
@@ -89,18 +110,7 @@ pub fn run(options: &Options) -> Result<()> {
         let rows: Vec<_> = rows[first..].iter().collect();
         println!("\n{}", table(&rows));
     }
-    println!(
-        "These are instructions, not cycles. CMSIS-NN's figures are instructions for each\n\
-         multiply-accumulate; its fully connected layer has 8-bit weights, this one 16-bit.\n\
-         A normalisation's \"MACs\" are its values."
-    );
-    if let Some(path) = &options.json {
-        fs::write(path, json(&rows))
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-        println!("written: {}", path.display());
-    }
-    println!("the benchmark took {}", duration(start.elapsed()));
-    Ok(())
+    Ok(rows)
 }
 
 /// Runs this command again with everything but the JSON on standard error.

@@ -1,9 +1,9 @@
 //! `cargo xtask test`: everything that CI runs, cheapest first, to the first
 //! failure.
 
-use crate::setup::{self, OTHER_TARGETS, Purpose, Toolchain};
+use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{firmware, root};
+use crate::{bench, firmware, root};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -94,7 +94,10 @@ fn cargo(subcommand: &str) -> Command {
 
 fn formatting() -> Result<()> {
     run(cargo("fmt").args(["--all", "--check"]))?;
-    run(cargo("fmt").args(["--check", "--manifest-path", "firmware/Cargo.toml"]))
+    for manifest in ["firmware/Cargo.toml", "bench/Cargo.toml"] {
+        run(cargo("fmt").args(["--check", "--manifest-path", manifest]))?;
+    }
+    Ok(())
 }
 
 /// `core` as somebody else's firmware would use it. Checked only: what code
@@ -115,7 +118,10 @@ fn firmware_lints(toolchain: Toolchain) -> Result<()> {
     };
     clippy(&[])?;
     clippy(&["--no-default-features", "--features", "rtt"])?;
-    run(firmware::cargo(toolchain, "build").args(["--no-default-features", "--features", "rtt"]))
+    run(firmware::cargo(toolchain, "build").args(["--no-default-features", "--features", "rtt"]))?;
+    let mut targets = vec![CORTEX_M4];
+    targets.extend(OTHER_TARGETS);
+    run(bench::machine::cargo(toolchain, "clippy", &targets).args(["--", "-D", "warnings"]))
 }
 
 fn lints(fast: bool) -> Result<()> {

@@ -32,6 +32,10 @@ pub struct TrainArgs {
         conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate"]
     )]
     pub resume: Option<PathBuf>,
+    /// Start from the averaged weights of another run of the same network
+    /// instead of random ones
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub from: Option<PathBuf>,
     /// A folder with IDX files (raw or .gz); without it they are downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -156,9 +160,10 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         Run::refuse_existing(&folder)?;
     }
     let data = args.data(&config)?;
-    let run = match args.resume {
-        Some(_) => Run::resume(&folder, config, &data, device)?,
-        None => Run::create(&folder, config, &data, device)?,
+    let run = match (&args.resume, &args.from) {
+        (Some(_), _) => Run::resume(&folder, config, &data, device)?,
+        (None, Some(from)) => Run::create_from(from, &folder, config, &data, device)?,
+        (None, None) => Run::create(&folder, config, &data, device)?,
     };
     match run.train()? {
         Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),

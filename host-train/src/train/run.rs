@@ -96,6 +96,35 @@ impl<'a> Run<'a> {
         Ok(Self::fresh(folder, config, data, device))
     }
 
+    /// A new run that starts from the averaged weights of another.
+    ///
+    /// # Errors
+    /// Where the other cannot be read or has another network, and as
+    /// [`create`](Self::create).
+    pub fn create_from(
+        other: &Path,
+        folder: &Path,
+        config: Config,
+        data: &'a Dataset,
+        device: Device,
+    ) -> Result<Self> {
+        let network = Config::load(&other.join("config.toml"))?.network;
+        ensure!(
+            network == config.network,
+            "the network in {} is not the one in the configuration; \
+             start with --config {}",
+            other.display(),
+            other.join("config.toml").display()
+        );
+        let checkpoint = Checkpoint::newest(other)?;
+        let mut run = Self::create(folder, config, data, device)?;
+        run.model = checkpoint.load_ema(run.model)?;
+        run.ema.model = checkpoint.load_ema(run.ema.model)?;
+        // Else a run stopped before its first checkpoint would forget it.
+        run.save()?;
+        Ok(run)
+    }
+
     /// A run as its newest checkpoint left it; from its start where it was
     /// stopped before the first.
     ///
