@@ -1,0 +1,15 @@
+//! What tells generated pictures from real ones, in numbers.
+//!
+//! All of it compares two sets of pictures through a classifier's [`Features`],
+//! or the pixels themselves; nothing here knows where either came from.
+
+pub mod accuracy;
+pub mod features;
+pub mod frechet;
+pub mod manifold;
+pub mod neighbours;
+
+pub use accuracy::Accuracy;
+pub use features::Features;
+pub use manifold::Manifold;
+pub use neighbours::{Neighbour, nearest};
