@@ -19,12 +19,25 @@ pub fn loss_and_gradients(
     device: &Device,
 ) -> (f32, GradientsParams) {
     let size = batch.timesteps.len() / shards;
+    in_shards(model, shards, |shard| {
+        piece(model, batch, shard * size, size, device)
+    })
+}
+
+/// The mean of the losses and of the gradients of equal pieces, numbered from
+/// 0, each worked on by a thread.
+pub fn in_shards<M: Module>(
+    model: &M,
+    shards: usize,
+    piece: impl Fn(usize) -> (f32, GradientsParams) + Sync,
+) -> (f32, GradientsParams) {
     let mut parts: Vec<(f32, GradientsParams)> = if shards == 1 {
-        vec![piece(model, batch, 0, size, device)]
+        vec![piece(0)]
     } else {
+        let piece = &piece;
         std::thread::scope(|scope| {
             let handles: Vec<_> = (0..shards)
-                .map(|shard| scope.spawn(move || piece(model, batch, shard * size, size, device)))
+                .map(|shard| scope.spawn(move || piece(shard)))
                 .collect();
             handles
                 .into_iter()

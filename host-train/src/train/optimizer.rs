@@ -45,7 +45,12 @@ impl Optimizer {
 
     /// One update.
     #[must_use]
-    pub fn step(&mut self, learning_rate: f64, model: UNet, gradients: GradientsParams) -> UNet {
+    pub fn step<M: Module>(
+        &mut self,
+        learning_rate: f64,
+        model: M,
+        gradients: GradientsParams,
+    ) -> M {
         self.updates += 1;
         model.map(&mut Step {
             optimizer: self,
