@@ -4,6 +4,8 @@
 pub mod config;
 #[cfg(feature = "train")]
 pub mod data;
+#[cfg(feature = "evaluate")]
+pub mod evaluate;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod inspect;

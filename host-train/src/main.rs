@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tiny_ddpm_train::{inspect, repack, sample};
 
-/// Diffusion models for microcontrollers: train, export, sample, inspect.
+/// Diffusion models for microcontrollers: train, export, evaluate, sample, inspect.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
@@ -21,6 +21,7 @@ Examples:
   tiny-ddpm repack models/digits.tddpm --target cortex-m4 --out fast.tddpm
   tiny-ddpm train --preset digits --out runs/digits
   tiny-ddpm export runs/digits --out digits.tddpm
+  tiny-ddpm evaluate digits.tddpm               how good its pictures are, as a report
 Each command explains itself: tiny-ddpm sample --help";
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,11 @@ enum Command {
     /// Quantise a run's weights and write the blob (not in this one, either)
     #[cfg(not(feature = "train"))]
     Export(NotBuilt),
+    #[cfg(feature = "train")]
+    Evaluate(tiny_ddpm_train::evaluate::EvaluateArgs),
+    /// Measure how good pictures are (not in this one, either)
+    #[cfg(not(feature = "train"))]
+    Evaluate(NotBuilt),
     Sample(sample::SampleArgs),
     Inspect(inspect::InspectArgs),
     Repack(repack::RepackArgs),
@@ -68,6 +74,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Train(_) => not_built("train"),
         #[cfg(not(feature = "train"))]
         Command::Export(_) => not_built("export"),
+        #[cfg(feature = "train")]
+        Command::Evaluate(args) => {
+            tiny_ddpm_train::evaluate::run(&args).map(|()| ExitCode::SUCCESS)
+        }
+        #[cfg(not(feature = "train"))]
+        Command::Evaluate(_) => not_built("evaluate"),
         Command::Sample(args) => sample::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Repack(args) => repack::run(&args).map(|()| ExitCode::SUCCESS),

@@ -474,6 +474,7 @@ fn commands_that_are_not_built_in_say_how_to_get_them() {
         &["train"],
         &["train", "--help"],
         &["export", "runs/digits", "--out", "digits.tddpm"],
+        &["evaluate", "digits.tddpm", "--count", "100"],
     ] {
         let words = [
             "without",

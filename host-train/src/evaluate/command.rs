@@ -1,0 +1,313 @@
+//! `tiny-ddpm evaluate`: from the command line to a report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tiny_ddpm::blob::records::Recommended;
+
+use super::classifier::Classifier;
+use super::measure::{Network, Plan, Subject, measure};
+use super::report::{conclusion, heading, html};
+use super::results::{ModelFacts, Settings};
+use crate::data::{Dataset, Source, Split, default_cache};
+use crate::model_file;
+use crate::output::{Staged, print};
+use crate::train::{Backend, load_ema};
+
+/// What a run without a blob beside it gets: `export` recommends the same.
+const RECOMMENDED: Recommended = Recommended {
+    steps: 20,
+    guidance: 0.5,
+    eta: 0.0,
+};
+
+/// Measure how good a model's pictures are, and write a report
+///
+/// A network of its own judges them: it is trained once on the real training
+/// pictures and kept in the cache. Beside every figure stands what real
+/// pictures get in place of generated ones.
+///
+/// In the folder named by --out it writes report.html, one file with all
+/// pictures in it, and evaluation.json. Files of these names are replaced.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct EvaluateArgs {
+    /// A blob (int8), or the folder of a training run (f32)
+    #[arg(value_name = "BLOB|RUN")]
+    pub model: PathBuf,
+    /// The run of a blob, or the blob of a run: measured beside it, from the
+    /// same noise
+    #[arg(long, value_name = "RUN|BLOB")]
+    pub against: Option<PathBuf>,
+    /// A folder with IDX files (raw or .gz), training and test pictures;
+    /// without it they are downloaded
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// What to download: mnist or fashion-mnist
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "mnist",
+        conflicts_with = "data"
+    )]
+    pub dataset: String,
+    /// Where downloads and the judge are kept
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Pictures in a set, classes in equal shares
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10_000,
+        allow_negative_numbers = true
+    )]
+    pub count: usize,
+    /// Timesteps visited, 1 to the schedule's T; of several, each is a set, and
+    /// the report has their curve [default: the model's]
+    #[arg(
+        long,
+        value_name = "K,..",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub steps: Vec<u16>,
+    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    pub guidance: Option<f32>,
+    /// DDIM's noise, 0 (none) to 1 [default: the model's]
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub eta: Option<f32>,
+    /// Seed of all noise
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Test pictures for the variational bound of a run, each at all
+    /// timesteps; 0 for no bound
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub bound_pictures: usize,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", default_value = "out/evaluation")]
+    pub out: PathBuf,
+    /// Where the float network and the judge are computed
+    #[arg(long, value_enum, default_value = "flex")]
+    pub backend: Backend,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print what was found as JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tiny-ddpm evaluate models/digits.tddpm --data MNIST
+      10,000 pictures as the model recommends; the report is in out/evaluation
+  tiny-ddpm evaluate models/digits.run --against models/digits.tddpm
+      f32 and int8 from the same noise, and the variational bound
+  tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
+      quality over the number of steps";
+
+impl EvaluateArgs {
+    fn cache(&self) -> Result<PathBuf> {
+        self.cache.clone().map_or_else(default_cache, Ok)
+    }
+
+    fn settings(&self, recommended: Recommended, classes: u16) -> Result<Settings> {
+        let recommended_steps = recommended.steps;
+        let mut steps = self.steps.clone();
+        if steps.is_empty() {
+            steps.push(recommended_steps);
+        }
+        for (index, step) in steps.iter().enumerate() {
+            ensure!(!steps[..index].contains(step), "--steps names {step} twice");
+        }
+        let guidance = if classes == 0 {
+            0.0
+        } else {
+            recommended.guidance
+        };
+        Ok(Settings {
+            count: self.count,
+            seed: self.seed,
+            guidance: self.guidance.unwrap_or(guidance),
+            eta: self.eta.unwrap_or(recommended.eta),
+            shown_steps: match steps.contains(&recommended_steps) {
+                true => recommended_steps,
+                false => steps[0],
+            },
+            steps,
+        })
+    }
+}
+
+/// Evaluates, writes the report and says what was found.
+///
+/// # Errors
+/// Where a model or the data is not as it should be, a setting does not fit
+/// them, or a file cannot be written.
+pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let device = args.backend.device()?;
+    let paths: Vec<&Path> = std::iter::once(&args.model)
+        .chain(&args.against)
+        .map(PathBuf::as_path)
+        .collect();
+    // Models borrow their blobs' bytes.
+    let blobs: Vec<Option<Vec<u8>>> = paths
+        .iter()
+        .map(|path| match path.is_dir() {
+            true => Ok(None),
+            false => model_file::read(path).map(Some),
+        })
+        .collect::<Result<_>>()?;
+    let mut subjects = Vec::new();
+    for (path, blob) in paths.iter().zip(&blobs) {
+        subjects.push(subject(path, blob.as_deref(), &device)?);
+    }
+    ensure_counterparts(&subjects)?;
+    // f32 first, in every table.
+    subjects.sort_by_key(|subject| matches!(subject.network, Network::Int8(_)));
+
+    let recommended = subjects.iter().find_map(|subject| match &subject.network {
+        Network::Int8(model) => Some(model.info().recommended),
+        Network::Float(..) => None,
+    });
+    let topology = subjects[0].network.topology().clone();
+    let plan = Plan {
+        settings: args.settings(recommended.unwrap_or(RECOMMENDED), topology.classes)?,
+        bound_pictures: args.bound_pictures,
+        progress: !args.quiet,
+    };
+
+    let cache = args.cache()?;
+    let folder = match &args.data {
+        Some(folder) => folder.clone(),
+        None => Source::named(&args.dataset)?.fetch(&cache)?,
+    };
+    let train = Dataset::load(&folder, Split::Train, &topology)?;
+    let test = Dataset::load(&folder, Split::Test, &topology)?;
+    // What cannot be done shall not be found out after minutes.
+    plan.validate(&subjects, &train)?;
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let judge = Classifier::load_or_train(&cache, &train, &test, &device)?;
+    let (evaluation, gallery) = measure(&plan, &subjects, &train, &test, &judge, &device)?;
+
+    let json = serde_json::to_string_pretty(&evaluation)? + "\n";
+    let mut staged = Staged::default();
+    let files = [
+        ("report.html", html(&evaluation, &gallery)?),
+        ("evaluation.json", json.clone()),
+    ];
+    let paths = files.each_ref().map(|(name, _)| args.out.join(name));
+    for (path, (_, text)) in paths.iter().zip(&files) {
+        staged.add(path, text.as_bytes())?;
+    }
+    staged.publish()?;
+    if args.json {
+        print(&json)?;
+    } else if !args.quiet {
+        let mut text = heading(&evaluation) + &conclusion(&evaluation) + "\n";
+        for path in &paths {
+            text += &format!("  {}\n", path.display());
+        }
+        print(&text)?;
+    }
+    Ok(())
+}
+
+/// A run where there is no blob.
+fn subject<'b>(
+    path: &Path,
+    blob: Option<&'b [u8]>,
+    device: &burn::tensor::Device,
+) -> Result<Subject<'b>> {
+    let name = path.display().to_string();
+    let Some(bytes) = blob else {
+        let (config, network) = load_ema(path, device)?;
+        return Ok(Subject {
+            facts: ModelFacts {
+                numbers: "f32",
+                path: name,
+                name: None,
+                sha256: None,
+            },
+            network: Network::Float(Box::new(config), Box::new(network)),
+        });
+    };
+    let model = model_file::load(path, bytes)?;
+    Ok(Subject {
+        facts: ModelFacts {
+            numbers: "int8",
+            path: name,
+            name: Some(model.info().name.to_owned()),
+            sha256: Some(model_file::sha256(bytes)),
+        },
+        network: Network::Int8(Box::new(model)),
+    })
+}
+
+/// Of two models one must be float and the other a blob of the same network.
+fn ensure_counterparts(subjects: &[Subject<'_>]) -> Result<()> {
+    let [one, other] = subjects else {
+        return Ok(());
+    };
+    let (config, model) = match (&one.network, &other.network) {
+        (Network::Float(config, _), Network::Int8(model))
+        | (Network::Int8(model), Network::Float(config, _)) => (config, model),
+        _ => anyhow::bail!(
+            "{} and {} are both {}: --against takes the run of a blob, or the blob of a run",
+            one.facts.path,
+            other.facts.path,
+            one.facts.numbers
+        ),
+    };
+    let (info, diffusion) = (model.info(), &config.diffusion);
+    ensure!(
+        info.topology == config.network
+            && info.schedule == diffusion.schedule
+            && info.timesteps == diffusion.timesteps
+            && info.prediction == diffusion.prediction,
+        "{} and {} are not the same network and schedule: export the run, and name its blob",
+        one.facts.path,
+        other.facts.path
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: EvaluateArgs,
+    }
+
+    fn settings(more: &[&str]) -> Result<Settings> {
+        let arguments = ["evaluate", "model.tddpm"].iter().chain(more);
+        let cli = Cli::try_parse_from(arguments)?;
+        cli.args.settings(RECOMMENDED, 10)
+    }
+
+    #[test]
+    fn what_is_not_given_is_recommended() {
+        let found = settings(&[]).unwrap();
+        assert_eq!((found.count, found.steps), (10_000, vec![20]));
+        assert_eq!((found.guidance, found.eta), (0.5, 0.0));
+        assert_eq!(found.shown_steps, 20);
+    }
+
+    #[test]
+    fn recommended_steps_are_shown_if_they_are_there() {
+        let found = settings(&["--steps", "1000,50,20,10,5"]).unwrap();
+        assert_eq!(found.steps, [1000, 50, 20, 10, 5]);
+        assert_eq!(found.shown_steps, 20);
+        assert_eq!(settings(&["--steps", "8,4"]).unwrap().shown_steps, 8);
+        assert!(settings(&["--steps", "8,4,8"]).is_err());
+        assert!(settings(&["--steps", "few"]).is_err());
+    }
+}

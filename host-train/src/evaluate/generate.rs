@@ -1,0 +1,196 @@
+//! The float network's pictures: those of `tiny-ddpm sample` from the same
+//! noise, but for rounding.
+
+use anyhow::Result;
+use burn::tensor::Device;
+use tiny_ddpm::picture::{state_hash, to_pixels};
+use tiny_ddpm::sampler::respaced;
+use tiny_ddpm::{Buffers, Denoiser, Prediction, Sampler};
+
+use crate::config::Config;
+use crate::sample::{Pictures, Request};
+use crate::train::denoiser::FloatDenoiser;
+use crate::train::{NoTaps, UNet};
+
+/// Pictures in the network at once.
+const BATCH: usize = 200;
+
+/// Generates what is asked for, a batch at a time. `progress` gets the number
+/// of steps made since it was last called, over all pictures.
+///
+/// # Errors
+/// Where the request does not fit the network.
+pub fn generate_float(
+    network: &UNet,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    mut progress: impl FnMut(u64),
+) -> Result<Pictures> {
+    let schedule = config.schedule()?;
+    let (pixels, classes) = (config.network.pixels(), config.network.classes);
+    request.settings(0, classes).validate(&schedule)?;
+    let mut pictures = Pictures {
+        size: config.network.image_size.into(),
+        pixels: vec![0; request.count * pixels],
+        classes: (0..request.count)
+            .map(|index| request.class_of(index, classes))
+            .collect(),
+        states: vec![0; request.count],
+    };
+    let outputs = pictures.pixels.chunks_mut(BATCH * pixels);
+    let states = pictures.states.chunks_mut(BATCH);
+    let batches = pictures.classes.chunks(BATCH).zip(outputs).zip(states);
+    for (number, ((wanted, outputs), states)) in batches.enumerate() {
+        let values = wanted.len() * pixels;
+        let (mut x, mut x0_hat, mut spare) =
+            (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
+        let buffers = x
+            .chunks_exact_mut(pixels)
+            .zip(x0_hat.chunks_exact_mut(pixels))
+            .zip(spare.chunks_exact_mut(pixels));
+        let mut samplers = Vec::new();
+        for (index, ((x, x0_hat), unconditional)) in buffers.enumerate() {
+            let settings = request.settings(number * BATCH + index, classes);
+            let buffers = Buffers {
+                x,
+                x0_hat,
+                unconditional,
+            };
+            samplers.push(Sampler::new(schedule, settings, buffers)?);
+        }
+
+        let prediction = config.diffusion.prediction;
+        let mut denoiser = FloatDenoiser::new(network, prediction, wanted.to_vec(), device, NoTaps);
+        let class = wanted.first().copied().flatten();
+        let mut x_t = vec![0.0; values];
+        let (mut asked, mut open) = (vec![0.0; values], vec![0.0; values]);
+        for step in 0..request.steps {
+            for (x_t, sampler) in x_t.chunks_exact_mut(pixels).zip(&samplers) {
+                x_t.copy_from_slice(sampler.x());
+            }
+            let timestep = respaced(schedule.timesteps(), request.steps, step);
+            denoiser.predict(&x_t, timestep, class, &mut asked)?;
+            let guided = request.guidance != 0.0;
+            if guided {
+                denoiser.predict(&x_t, timestep, None, &mut open)?;
+            }
+            let made = asked.chunks_exact(pixels).zip(open.chunks_exact(pixels));
+            for (sampler, (asked, open)) in samplers.iter_mut().zip(made) {
+                let open = if guided { open } else { asked };
+                sampler.step(&mut Made {
+                    prediction,
+                    asked,
+                    open,
+                })?;
+            }
+            progress(wanted.len() as u64);
+        }
+        let outputs = outputs.chunks_exact_mut(pixels).zip(states);
+        for (sampler, (output, state)) in samplers.iter().zip(outputs) {
+            to_pixels(sampler.x(), output);
+            *state = state_hash(sampler.x());
+        }
+    }
+    Ok(pictures)
+}
+
+/// One picture's part of what was predicted for the whole batch: every sampler
+/// has noise of its own, and the network still sees all pictures at once.
+struct Made<'p> {
+    prediction: Prediction,
+    /// With the class that was asked for.
+    asked: &'p [f32],
+    /// Without one.
+    open: &'p [f32],
+}
+
+impl Denoiser for Made<'_> {
+    type Error = std::convert::Infallible;
+
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn predict(
+        &mut self,
+        _: &[f32],
+        _: u16,
+        class: Option<u8>,
+        out: &mut [f32],
+    ) -> Result<(), Self::Error> {
+        out.copy_from_slice(class.map_or(self.open, |_| self.asked));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Classes;
+    use tiny_ddpm::Method;
+
+    fn request() -> Request {
+        Request {
+            count: 3,
+            classes: Classes::All,
+            method: Method::Ddim { eta: 1.0 },
+            steps: 4,
+            guidance: 0.5,
+            clip: true,
+            seed: 7,
+        }
+    }
+
+    #[test]
+    fn a_picture_does_not_depend_on_the_others() {
+        let config = Config::preset("smoke").unwrap();
+        let device = Device::flex();
+        let network = UNet::new(&config.network, 3, &device);
+        let mut steps = 0;
+        let together =
+            generate_float(&network, &config, &request(), &device, |n| steps += n).unwrap();
+        assert_eq!(steps, 12);
+        assert_eq!(together.classes, [Some(0), Some(1), Some(2)]);
+
+        // Picture by picture as `sample` does it, with noise streams 0 to 2.
+        let schedule = config.schedule().unwrap();
+        for (index, picture) in together.iter().enumerate() {
+            let pixels = config.network.pixels();
+            let (mut x, mut x0_hat, mut spare) =
+                (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
+            let buffers = Buffers {
+                x: &mut x,
+                x0_hat: &mut x0_hat,
+                unconditional: &mut spare,
+            };
+            let settings = request().settings(index, 10);
+            let mut sampler = Sampler::new(schedule, settings, buffers).unwrap();
+            let mut denoiser = FloatDenoiser::new(
+                &network,
+                config.diffusion.prediction,
+                vec![settings.class],
+                &device,
+                NoTaps,
+            );
+            while sampler.step(&mut denoiser).unwrap().is_some() {}
+            let mut alone = vec![0; pixels];
+            to_pixels(sampler.x(), &mut alone);
+            let apart = alone.iter().zip(picture).map(|(a, b)| a.abs_diff(*b));
+            assert!(apart.max().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn too_many_steps_are_refused() {
+        let config = Config::preset("smoke").unwrap();
+        let device = Device::flex();
+        let network = UNet::new(&config.network, 3, &device);
+        let request = Request {
+            steps: 1001,
+            ..request()
+        };
+        let error = generate_float(&network, &config, &request, &device, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("1 to the schedule's 1000"));
+    }
+}

@@ -1,0 +1,443 @@
+//! From models and real pictures to an [`Evaluation`].
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use tiny_ddpm::{Method, Model, Topology};
+
+use super::bound::bounds;
+use super::classifier::{Classifier, Readings};
+use super::generate::generate_float;
+use super::metrics::{self, Features, Manifold, frechet, nearest};
+use super::report::{Gallery, ModelPictures};
+use super::results::{
+    Accuracy, BoundResult, DataFacts, Difference, Evaluation, FORMAT, ModelFacts, Neighbour,
+    Neighbours, Real, SetResult, Settings, Spread,
+};
+use crate::config::Config;
+use crate::data::{Dataset, to_unit};
+use crate::sample::{Classes, Pictures, Request, generate};
+use crate::train::denoiser::FloatDenoiser;
+use crate::train::{NoTaps, UNet};
+
+/// Fewest pictures in a set: neighbourhoods hold five others.
+pub const MIN_COUNT: usize = 10;
+/// Pictures whose nearest neighbours are sought.
+const SOUGHT: usize = 200;
+/// Those of them that are shown.
+const PAIRS: usize = 10;
+/// Most pictures shown of a model.
+const SHOWN: usize = 100;
+/// Columns of the grid of a model without classes.
+const COLUMNS: usize = 10;
+/// Test pictures in the network at once for the bound.
+const BOUND_BATCH: usize = 100;
+
+/// Who reads pictures: a [`Classifier`], or in tests something quicker.
+pub trait Judge {
+    /// Share of real test pictures that it reads right.
+    fn test_accuracy(&self) -> f64;
+
+    /// Classes and features of pictures, given as grey bytes.
+    ///
+    /// # Errors
+    /// Where the bytes are no whole number of pictures.
+    fn read(&self, pictures: &[u8]) -> Result<Readings>;
+}
+
+impl Judge for Classifier {
+    fn test_accuracy(&self) -> f64 {
+        self.test_accuracy()
+    }
+
+    fn read(&self, pictures: &[u8]) -> Result<Readings> {
+        self.read(pictures)
+    }
+}
+
+/// A model to be measured.
+#[derive(Debug)]
+pub struct Subject<'b> {
+    /// What the report says of it.
+    pub facts: ModelFacts,
+    /// The model.
+    pub network: Network<'b>,
+}
+
+/// Float or integers.
+#[derive(Debug)]
+pub enum Network<'b> {
+    /// A run's averaged weights.
+    Float(Box<Config>, Box<UNet>),
+    /// A blob's.
+    Int8(Box<Model<'b>>),
+}
+
+impl Network<'_> {
+    /// The network's shape.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        match self {
+            Self::Float(config, _) => &config.network,
+            Self::Int8(model) => model.topology(),
+        }
+    }
+
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn accepts(&self, request: &Request) -> Result<()> {
+        let settings = request.settings(0, self.topology().classes);
+        match self {
+            Self::Float(config, _) => settings.validate(&config.schedule()?)?,
+            Self::Int8(model) => settings.validate(&model.schedule())?,
+        }
+        Ok(())
+    }
+
+    fn generate(&self, request: &Request, device: &Device, bar: &ProgressBar) -> Result<Pictures> {
+        match self {
+            Self::Float(config, network) => {
+                generate_float(network, config, request, device, |steps| bar.inc(steps))
+            }
+            Self::Int8(model) => Ok(generate(model, request, |progress| {
+                if progress.step > 0 {
+                    bar.inc(1);
+                }
+                ControlFlow::Continue(())
+            })?),
+        }
+    }
+}
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How pictures are generated.
+    pub settings: Settings,
+    /// Test pictures for the bound; 0 for none.
+    pub bound_pictures: usize,
+    /// Whether progress is shown.
+    pub progress: bool,
+}
+
+impl Plan {
+    /// The pictures of a set.
+    #[must_use]
+    pub fn request(&self, classes: u16, steps: u16) -> Request {
+        let settings = &self.settings;
+        Request {
+            count: settings.count,
+            classes: match classes {
+                0 => Classes::None,
+                _ => Classes::All,
+            },
+            method: Method::Ddim { eta: settings.eta },
+            steps,
+            guidance: settings.guidance,
+            clip: true,
+            seed: settings.seed,
+        }
+    }
+
+    /// Checks what depends on the data and the models.
+    ///
+    /// # Errors
+    /// What to change.
+    pub fn validate(&self, subjects: &[Subject<'_>], train: &Dataset) -> Result<()> {
+        let (count, most) = (self.settings.count, train.len() / 2);
+        ensure!(
+            (MIN_COUNT..=most).contains(&count),
+            "--count {count}: must be {MIN_COUNT} to {most}, half of the {} training pictures, for one half is held against the other",
+            train.len()
+        );
+        for subject in subjects {
+            for &steps in &self.settings.steps {
+                let request = self.request(subject.network.topology().classes, steps);
+                subject.network.accepts(&request)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bar(&self, length: u64, what: String) -> Result<ProgressBar> {
+        let bar = match self.progress {
+            true => ProgressBar::new(length),
+            false => ProgressBar::hidden(),
+        };
+        let style = ProgressStyle::with_template("{msg:32} {bar:30} {percent}%, {eta} left")?;
+        bar.set_style(style);
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Ok(bar)
+    }
+}
+
+/// Measures everything.
+///
+/// # Errors
+/// Where the plan does not fit models and data, or a computation fails.
+pub fn measure(
+    plan: &Plan,
+    subjects: &[Subject<'_>],
+    train: &Dataset,
+    test: &Dataset,
+    judge: &impl Judge,
+    device: &Device,
+) -> Result<(Evaluation, Gallery)> {
+    plan.validate(subjects, train)?;
+    let topology = subjects.first().context("no model")?.network.topology();
+    let columns = match topology.classes {
+        0 => COLUMNS,
+        classes => classes.into(),
+    };
+    let mut gallery = Gallery {
+        size: train.size,
+        columns,
+        models: Vec::new(),
+    };
+
+    let (real, reference) = real(plan, train, judge)?;
+    let settings = plan.settings.clone();
+    let pixels = train.size * train.size;
+    let mut sets = Vec::new();
+    let mut neighbours: Vec<Neighbours> = Vec::new();
+    let mut shown: Vec<Vec<Pictures>> = Vec::new();
+    let sought = SOUGHT.min(settings.count).min(test.len());
+    let test_distances = distances(&test.pixels[..sought * pixels], train);
+    let test_distances = Spread::of(&test_distances).context("no test pictures")?;
+    for subject in subjects {
+        let mut kept = Vec::new();
+        for &steps in &settings.steps {
+            let (set, pictures) = set(plan, subject, steps, &reference, judge, device)?;
+            sets.push(set);
+            kept.push(pictures);
+        }
+        let at = settings
+            .steps
+            .iter()
+            .position(|&s| s == settings.shown_steps);
+        let pictures = &kept[at.unwrap_or(0)];
+        let found = nearest(&pictures.pixels[..sought * pixels], &train.pixels, pixels);
+        let generated: Vec<f64> = found.iter().map(|near| near.distance).collect();
+        let pairs = &found[..PAIRS.min(found.len())];
+        gallery.models.push(ModelPictures {
+            numbers: subject.facts.numbers,
+            generated: pictures.iter().take(SHOWN).flatten().copied().collect(),
+            nearest: pairs
+                .iter()
+                .flat_map(|near| train.picture(near.index))
+                .copied()
+                .collect(),
+        });
+        neighbours.push(Neighbours {
+            model: subject.facts.numbers,
+            generated: pairs
+                .iter()
+                .enumerate()
+                .map(|(picture, near)| Neighbour {
+                    picture,
+                    nearest: near.index,
+                    distance: near.distance,
+                })
+                .collect(),
+            generated_distances: Spread::of(&generated).context("no training pictures")?,
+            test_distances,
+        });
+        shown.push(kept);
+    }
+
+    let mut found_bounds = Vec::new();
+    for subject in subjects {
+        if let Network::Float(config, network) = &subject.network {
+            let model = subject.facts.numbers;
+            found_bounds.extend(bound(plan, model, config, network, test, device)?);
+        }
+    }
+    let differences = match shown.as_slice() {
+        [one, other] => one
+            .iter()
+            .zip(other)
+            .zip(&settings.steps)
+            .map(|((one, other), &steps)| difference(steps, one, other))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let evaluation = Evaluation {
+        format: FORMAT,
+        data: DataFacts {
+            train: train.len(),
+            test: test.len(),
+            train_sha256: train.fingerprint(),
+        },
+        judge_test_accuracy: judge.test_accuracy(),
+        settings,
+        models: subjects.iter().map(|s| s.facts.clone()).collect(),
+        real,
+        sets,
+        neighbours,
+        bounds: found_bounds,
+        differences,
+    };
+    Ok((evaluation, gallery))
+}
+
+/// Two halves of training pictures against each other, and the features of one
+/// of them, against which every set is held. The pictures are spread evenly
+/// over the training set.
+fn real(plan: &Plan, train: &Dataset, judge: &impl Judge) -> Result<(Real, Features)> {
+    let count = plan.settings.count;
+    let half = |which: usize| -> Result<Features> {
+        let bar = plan.bar(1, format!("reading real pictures, {} of 2", which + 1))?;
+        let pictures: Vec<u8> = (0..count)
+            .flat_map(|i| train.picture((2 * i + which) * train.len() / (2 * count)))
+            .copied()
+            .collect();
+        let features = judge.read(&pictures)?.features;
+        bar.finish_and_clear();
+        Ok(features)
+    };
+    let (reference, other) = (half(0)?, half(1)?);
+    let real = Real {
+        count,
+        frechet: frechet::distance(&reference, &other),
+        manifold: Manifold::new(&reference, &other)?,
+    };
+    Ok((real, reference))
+}
+
+/// Generates a set and judges it.
+fn set(
+    plan: &Plan,
+    subject: &Subject<'_>,
+    steps: u16,
+    reference: &Features,
+    judge: &impl Judge,
+    device: &Device,
+) -> Result<(SetResult, Pictures)> {
+    let model = subject.facts.numbers;
+    let request = plan.request(subject.network.topology().classes, steps);
+    let all_steps = request.count as u64 * u64::from(steps);
+    let bar = plan.bar(all_steps, format!("{model}, {steps} steps"))?;
+    let start = Instant::now();
+    let pictures = subject.network.generate(&request, device, &bar)?;
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+
+    let bar = plan.bar(1, format!("judging {model}, {steps} steps"))?;
+    let readings = judge.read(&pictures.pixels)?;
+    let asked: Option<Vec<u8>> = pictures.classes.iter().copied().collect();
+    let accuracy = asked.map(|asked| accuracy(&asked, &readings.classes));
+    let set = SetResult {
+        model,
+        steps,
+        seconds,
+        accuracy: accuracy.transpose()?,
+        frechet: frechet::distance(reference, &readings.features),
+        manifold: Manifold::new(reference, &readings.features)?,
+    };
+    bar.finish_and_clear();
+    Ok((set, pictures))
+}
+
+fn accuracy(asked: &[u8], read: &[u8]) -> Result<Accuracy> {
+    let found = metrics::Accuracy::new(asked, read)?;
+    Ok(Accuracy {
+        overall: found.overall(),
+        classes: (0..found.classes()).map(|c| found.of_class(c)).collect(),
+    })
+}
+
+fn distances(pictures: &[u8], train: &Dataset) -> Vec<f64> {
+    let found = nearest(pictures, &train.pixels, train.size * train.size);
+    found.iter().map(|near| near.distance).collect()
+}
+
+/// The variational bound for either variance, over the first test pictures.
+fn bound(
+    plan: &Plan,
+    model: &'static str,
+    config: &Config,
+    network: &UNet,
+    test: &Dataset,
+    device: &Device,
+) -> Result<Vec<BoundResult>> {
+    let count = plan.bound_pictures.min(test.len());
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let (schedule, pixels) = (config.schedule()?, config.network.pixels());
+    let length = count.div_ceil(BOUND_BATCH) as u64 * u64::from(schedule.timesteps());
+    let bar = plan.bar(length, format!("{model}, variational bound"))?;
+    let mut found = Vec::new();
+    for first in (0..count).step_by(BOUND_BATCH) {
+        let end = (first + BOUND_BATCH).min(count);
+        let conditional = config.network.classes > 0;
+        let classes = test.labels[first..end]
+            .iter()
+            .map(|&label| conditional.then_some(label))
+            .collect();
+        let x_0: Vec<f32> = test.pixels[first * pixels..end * pixels]
+            .iter()
+            .map(|&pixel| to_unit(pixel))
+            .collect();
+        let prediction = config.diffusion.prediction;
+        let mut denoiser = FloatDenoiser::new(network, prediction, classes, device, NoTaps);
+        found.extend(bounds(
+            &schedule,
+            &mut denoiser,
+            &x_0,
+            pixels,
+            conditional.then_some(0),
+            (plan.settings.seed, first as u64),
+            |_| bar.inc(1),
+        )?);
+    }
+    bar.finish_and_clear();
+    let n = count as f64;
+    let summary = |which: usize, variance| {
+        let mean = |part: fn(&super::bound::Bound) -> f64| {
+            found.iter().map(|bounds| part(&bounds[which])).sum::<f64>() / n
+        };
+        let total = mean(super::bound::Bound::total);
+        let squares = found
+            .iter()
+            .map(|bounds| (bounds[which].total() - total).powi(2));
+        BoundResult {
+            model,
+            variance,
+            pictures: count,
+            prior: mean(|bound| bound.prior),
+            diffusion: mean(|bound| bound.diffusion),
+            decoder: mean(|bound| bound.decoder),
+            total,
+            // One picture alone does not tell how they vary.
+            standard_error: (squares.sum::<f64>() / (n - 1.0).max(1.0) / n).sqrt(),
+        }
+    };
+    Ok(vec![summary(0, "beta"), summary(1, "posterior")])
+}
+
+/// How far apart two sets are, pixel by pixel.
+fn difference(steps: u16, one: &Pictures, other: &Pictures) -> Difference {
+    let means: Vec<f64> = one
+        .iter()
+        .zip(other.iter())
+        .map(|(one, other)| {
+            let apart = one
+                .iter()
+                .zip(other)
+                .map(|(a, b)| u32::from(a.abs_diff(*b)));
+            f64::from(apart.sum::<u32>()) / one.len() as f64
+        })
+        .collect();
+    Difference {
+        steps,
+        mean: means.iter().sum::<f64>() / means.len() as f64,
+        worst: means.iter().copied().fold(0.0, f64::max),
+    }
+}

@@ -1,0 +1,423 @@
+//! The page.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::super::Evaluation;
+use super::super::results::{Neighbours, SetResult};
+use super::plot::{Line, plot};
+use super::{Gallery, ModelPictures, percent, table};
+use crate::output::{Grid, encode_png};
+
+const STYLE: &str = "
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2, h3 { line-height: 1.2; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+tr.real { font-style: italic; }
+td.shown { font-weight: bold; }
+img { max-width: 100%; image-rendering: pixelated; }
+figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top; }
+figcaption, .note { font-size: .9rem; opacity: .8; }
+code { overflow-wrap: anywhere; }
+.plot { width: 100%; max-width: 640px; display: block; }
+.plot text { fill: currentColor; }
+.plot [stroke=\"#000000\"] { stroke: currentColor; }
+";
+
+/// The whole report as one file: its pictures and plots are inside it.
+///
+/// # Errors
+/// Where a picture or plot cannot be drawn.
+pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
+    let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n");
+    let title = match evaluation.models.first() {
+        Some(model) => model.name.as_ref().unwrap_or(&model.path),
+        None => "a model",
+    };
+    let title = format!("How good is {}?", escaped(title));
+    let _ = write!(
+        page,
+        "<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    facts(&mut page, evaluation);
+    quality(&mut page, evaluation);
+    curves(&mut page, evaluation)?;
+    classes(&mut page, evaluation);
+    for pictures in &gallery.models {
+        let grid = Grid::new(
+            pictures.generated.len() / (gallery.size * gallery.size).max(1),
+            gallery.size,
+            Some(gallery.columns),
+        );
+        let _ = write!(
+            page,
+            "<h2>Pictures, {}</h2>\n{}",
+            pictures.numbers,
+            figure(
+                grid.within(620),
+                gallery.size,
+                &pictures.generated,
+                "The first of the set, not chosen."
+            )?
+        );
+    }
+    neighbours(&mut page, evaluation, gallery)?;
+    bound(&mut page, evaluation);
+    differences(&mut page, evaluation);
+    page += "</body>\n</html>\n";
+    Ok(page)
+}
+
+/// What was measured, and on what.
+fn facts(page: &mut String, evaluation: &Evaluation) {
+    let (settings, data) = (&evaluation.settings, &evaluation.data);
+    *page += "<ul>\n";
+    for model in &evaluation.models {
+        let _ = write!(
+            page,
+            "<li>{}: <code>{}</code>",
+            model.numbers,
+            escaped(&model.path)
+        );
+        if let Some(sha256) = &model.sha256 {
+            let _ = write!(page, ", SHA-256 <code>{sha256}</code>");
+        }
+        *page += "</li>\n";
+    }
+    let _ = write!(
+        page,
+        "<li>{} pictures a set, classes in turn; DDIM, eta {}, guidance {}, seed {}</li>\n<li>real pictures: {} for training (SHA-256 <code>{}</code>), {} for testing</li>\n<li>the judge, a network trained on the real training pictures alone, reads {} of the real test pictures right</li>\n</ul>\n",
+        settings.count,
+        settings.eta,
+        settings.guidance,
+        settings.seed,
+        data.train,
+        escaped(&data.train_sha256),
+        data.test,
+        percent(evaluation.judge_test_accuracy)
+    );
+}
+
+/// The main table.
+fn quality(page: &mut String, evaluation: &Evaluation) {
+    *page += "<h2>Quality</h2>\n<div class=\"scroll\"><table>\n";
+    let rows = table(evaluation);
+    for (index, row) in rows.iter().enumerate() {
+        let (tag, kind) = match index {
+            0 => ("th", ""),
+            _ if index + 1 == rows.len() => ("td", " class=\"real\""),
+            _ => ("td", ""),
+        };
+        row_of(page, tag, kind, row);
+    }
+    let count = evaluation.real.count;
+    let _ = write!(
+        page,
+        "</table></div>\n<p class=\"note\">The last row is what real pictures get: test pictures for the reading, else {count} training pictures in place of the generated ones against {count} others. No sampler can be told to be better than that. Frechet distances depend on the number of pictures and on this judge: compare them within a report. They are not FID as others print it. Precision and recall after Kynk&auml;&auml;nniemi et al. 2019, density and coverage after Naeem et al. 2020.</p>\n"
+    );
+}
+
+/// Quality over steps, where there is more than one number of them.
+fn curves(page: &mut String, evaluation: &Evaluation) -> Result<()> {
+    if evaluation.settings.steps.len() < 2 {
+        return Ok(());
+    }
+    let lines = |value: &dyn Fn(&SetResult) -> Option<f64>| -> Vec<Line<'_>> {
+        let lines = evaluation.models.iter().map(|model| Line {
+            name: model.numbers,
+            points: evaluation
+                .sets
+                .iter()
+                .filter(|set| set.model == model.numbers)
+                .filter_map(|set| Some((set.steps, value(set)?)))
+                .collect(),
+        });
+        lines.filter(|line| !line.points.is_empty()).collect()
+    };
+    *page += "<h2>Steps and quality</h2>\n";
+    let frechet = lines(&|set| Some(set.frechet));
+    *page += &plot(
+        "Frechet distance: less is better",
+        &frechet,
+        evaluation.real.frechet,
+    )?;
+    let read = lines(&|set| Some(100.0 * set.accuracy.as_ref()?.overall));
+    if !read.is_empty() {
+        *page += &plot(
+            "Read as the class asked for, in percent",
+            &read,
+            100.0 * evaluation.judge_test_accuracy,
+        )?;
+    }
+    Ok(())
+}
+
+/// The reading by class.
+fn classes(page: &mut String, evaluation: &Evaluation) {
+    let shown = evaluation.settings.shown_steps;
+    let sets: Vec<_> = evaluation
+        .sets
+        .iter()
+        .filter(|set| set.steps == shown)
+        .filter_map(|set| Some((set.model, set.accuracy.as_ref()?)))
+        .collect();
+    let Some(count) = sets.iter().map(|(_, found)| found.classes.len()).max() else {
+        return;
+    };
+    let _ = write!(
+        page,
+        "<h2>Read as the class asked for, {shown} steps</h2>\n<div class=\"scroll\"><table>\n"
+    );
+    let mut head = vec!["class".to_owned()];
+    head.extend((0..count).map(|class| class.to_string()));
+    row_of(page, "th", "", &head);
+    for (model, accuracy) in sets {
+        let mut row = vec![model.to_owned()];
+        row.extend(accuracy.classes.iter().map(|share| match share {
+            Some(share) => percent(*share),
+            None => "-".to_owned(),
+        }));
+        row_of(page, "td", "", &row);
+    }
+    *page += "</table></div>\n";
+}
+
+/// Generated pictures above the training pictures nearest to them.
+fn neighbours(page: &mut String, evaluation: &Evaluation, gallery: &Gallery) -> Result<()> {
+    if evaluation.neighbours.is_empty() {
+        return Ok(());
+    }
+    *page += "<h2>Copies?</h2>\n";
+    for found in &evaluation.neighbours {
+        let pictures = gallery.models.iter();
+        if let Some(pictures) = pictures.into_iter().find(|p| p.numbers == found.model) {
+            *page += &pairs(found, pictures, gallery.size)?;
+        }
+    }
+    *page += "<div class=\"scroll\"><table>\n";
+    let head = [
+        "to the nearest training picture",
+        "pictures",
+        "least",
+        "median",
+        "most",
+    ];
+    row_of(page, "th", "", &head.map(str::to_owned));
+    let mut rows: Vec<_> = evaluation
+        .neighbours
+        .iter()
+        .map(|found| (found.model, "", &found.generated_distances))
+        .collect();
+    if let Some(found) = evaluation.neighbours.first() {
+        rows.push((
+            "real test pictures",
+            " class=\"real\"",
+            &found.test_distances,
+        ));
+    }
+    for (name, kind, spread) in rows {
+        let row = [
+            name.to_owned(),
+            spread.count.to_string(),
+            format!("{:.1}", spread.least),
+            format!("{:.1}", spread.median),
+            format!("{:.1}", spread.most),
+        ];
+        row_of(page, "td", kind, &row);
+    }
+    *page += "</table></div>\n<p class=\"note\">Root mean square over the pixels, in grey values of 255. A model that copies is much nearer to its training pictures than test pictures are.</p>\n";
+    Ok(())
+}
+
+fn pairs(found: &Neighbours, pictures: &ModelPictures, size: usize) -> Result<String> {
+    let count = found.generated.len();
+    let upper = pictures.generated.chunks_exact((size * size).max(1));
+    let mut pixels: Vec<u8> = upper.take(count).flatten().copied().collect();
+    pixels.extend(&pictures.nearest);
+    let distances: Vec<String> = found
+        .generated
+        .iter()
+        .map(|neighbour| format!("{:.1}", neighbour.distance))
+        .collect();
+    let caption = format!(
+        "{}: generated above, the nearest training picture below; apart by {}",
+        found.model,
+        distances.join(", ")
+    );
+    let grid = Grid::new(2 * count, size, Some(count));
+    figure(grid.within(620), size, &pixels, &caption)
+}
+
+fn bound(page: &mut String, evaluation: &Evaluation) {
+    if evaluation.bounds.is_empty() {
+        return;
+    }
+    *page += "<h2>Variational bound</h2>\n<div class=\"scroll\"><table>\n";
+    let head = [
+        "reverse variance",
+        "L<sub>T</sub>",
+        "sum of L<sub>t-1</sub>",
+        "L<sub>0</sub>",
+        "bits per dimension",
+    ];
+    row_of(page, "th", "", &head.map(str::to_owned));
+    let mut pictures = 0;
+    for bound in &evaluation.bounds {
+        let variance = match bound.variance {
+            "beta" => "&beta;<sub>t</sub>",
+            _ => "&beta;&#771;<sub>t</sub>",
+        };
+        let row = [
+            format!("{}, {variance}", bound.model),
+            format!("{:.5}", bound.prior),
+            format!("{:.4}", bound.diffusion),
+            format!("{:.4}", bound.decoder),
+            format!("{:.4} &plusmn; {:.4}", bound.total, bound.standard_error),
+        ];
+        row_of(page, "td", "", &row);
+        pictures = bound.pictures;
+    }
+    let _ = write!(
+        page,
+        "</table></div>\n<p class=\"note\">Of {pictures} real test pictures given their class, without guidance, over all timesteps (Ho et al. 2020, eq. 5). Behind &plusmn; stands the standard error over the pictures.</p>\n"
+    );
+}
+
+fn differences(page: &mut String, evaluation: &Evaluation) {
+    if evaluation.differences.is_empty() {
+        return;
+    }
+    *page += "<h2>From the same noise</h2>\n<div class=\"scroll\"><table>\n";
+    let head = [
+        "steps",
+        "mean difference of a pixel",
+        "of the picture that differs most",
+    ];
+    row_of(page, "th", "", &head.map(str::to_owned));
+    for found in &evaluation.differences {
+        let row = [
+            found.steps.to_string(),
+            format!("{:.2}", found.mean),
+            format!("{:.2}", found.worst),
+        ];
+        row_of(page, "td", "", &row);
+    }
+    *page +=
+        "</table></div>\n<p class=\"note\">Between the two models, in grey values of 255.</p>\n";
+}
+
+/// A row of a table; its cells are HTML.
+fn row_of(page: &mut String, tag: &str, kind: &str, cells: &[String]) {
+    let _ = write!(page, "<tr{kind}>");
+    for cell in cells {
+        let _ = write!(page, "<{tag}>{cell}</{tag}>");
+    }
+    *page += "</tr>\n";
+}
+
+/// Pictures in a grid, as a PNG within the page.
+fn figure(grid: Grid, size: usize, pixels: &[u8], caption: &str) -> Result<String> {
+    let pictures = pixels.chunks_exact((size * size).max(1));
+    let png = encode_png(grid.width(), grid.height(), &grid.draw(pictures))?;
+    let caption = escaped(caption);
+    Ok(format!(
+        "<figure><img alt=\"{caption}\" width=\"{}\" src=\"data:image/png;base64,{}\"><figcaption>{caption}</figcaption></figure>\n",
+        grid.width(),
+        BASE64_STANDARD.encode(png)
+    ))
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::results::tests::example;
+    use super::*;
+
+    fn gallery() -> Gallery {
+        let pictures = |numbers, level| ModelPictures {
+            numbers,
+            generated: vec![level; 20 * 4],
+            nearest: vec![level; 4],
+        };
+        Gallery {
+            size: 2,
+            columns: 10,
+            models: vec![pictures("f32", 10), pictures("int8", 250)],
+        }
+    }
+
+    #[test]
+    fn needs_nothing_beside_itself() {
+        let page = html(&example(), &gallery()).unwrap();
+        assert!(page.starts_with("<!DOCTYPE html>"));
+        for outside in ["href=", "src=\"http", "<script", "url(", "<link"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        // Two grids, one row of pairs, two plots.
+        assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 3);
+        assert_eq!(page.matches("<svg").count(), 2);
+        for word in ["98.70%", "99.41%", "1.3004 &plusmn; 0.0200", "31.5", "1.25"] {
+            assert!(page.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn elements_are_closed_and_paths_are_escaped() {
+        let page = html(&example(), &gallery()).unwrap();
+        assert!(page.contains("models/&lt;int8&gt;"));
+        for tag in [
+            "table", "tr", "td", "th", "figure", "div", "p", "h2", "ul", "li", "svg",
+        ] {
+            let opened = page.matches(&format!("<{tag}>")).count()
+                + page.matches(&format!("<{tag} ")).count();
+            assert!(opened > 0, "{tag}");
+            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn pictures_are_those_of_the_gallery() {
+        let page = html(&example(), &gallery()).unwrap();
+        let start = "src=\"data:image/png;base64,";
+        let at = page.find(start).unwrap() + start.len();
+        let text = page[at..].split('"').next().unwrap();
+        let bytes = BASE64_STANDARD.decode(text).unwrap();
+        let mut png = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .unwrap();
+        let mut pixels = vec![0; png.output_buffer_size().unwrap()];
+        png.next_frame(&mut pixels).unwrap();
+        assert_eq!(pixels[pixels.len() / 8], 10);
+    }
+
+    #[test]
+    fn one_set_has_no_curve() {
+        let mut evaluation = example();
+        evaluation.settings.steps = vec![20];
+        evaluation.bounds.clear();
+        evaluation.differences.clear();
+        let page = html(&evaluation, &gallery()).unwrap();
+        assert_eq!(page.matches("<svg").count(), 0);
+        assert!(!page.contains("Variational"));
+    }
+}

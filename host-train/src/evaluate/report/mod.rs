@@ -1,0 +1,79 @@
+//! What was found, for people: text for the terminal, and one HTML file that
+//! needs nothing beside itself.
+
+mod html;
+mod plot;
+mod text;
+
+pub use html::html;
+pub use text::{conclusion, heading};
+
+/// The pictures that the report shows.
+#[derive(Clone, Debug, Default)]
+pub struct Gallery {
+    /// Pixels a side.
+    pub size: usize,
+    /// Columns of the grids: one for each class.
+    pub columns: usize,
+    /// What is shown of each model.
+    pub models: Vec<ModelPictures>,
+}
+
+/// A model's pictures in the report.
+#[derive(Clone, Debug)]
+pub struct ModelPictures {
+    /// As in [`ModelFacts`](super::results::ModelFacts).
+    pub numbers: &'static str,
+    /// The first pictures of a set, one after the other.
+    pub generated: Vec<u8>,
+    /// The training picture nearest to each of the first of them.
+    pub nearest: Vec<u8>,
+}
+
+/// A share as people read it.
+fn percent(share: f64) -> String {
+    format!("{:.2}%", 100.0 * share)
+}
+
+/// The rows of the main table: its head, then sets, then the real pictures.
+fn table(evaluation: &super::Evaluation) -> Vec<Vec<String>> {
+    let head = [
+        "pictures",
+        "steps",
+        "read as asked",
+        "Frechet",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    ];
+    let manifold = |m: &super::metrics::Manifold| {
+        [
+            percent(m.precision),
+            percent(m.recall),
+            format!("{:.3}", m.density),
+            percent(m.coverage),
+        ]
+    };
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for set in &evaluation.sets {
+        let accuracy = set.accuracy.as_ref();
+        let mut row = vec![
+            set.model.to_owned(),
+            set.steps.to_string(),
+            accuracy.map_or_else(|| "-".to_owned(), |accuracy| percent(accuracy.overall)),
+            format!("{:.3}", set.frechet),
+        ];
+        row.extend(manifold(&set.manifold));
+        rows.push(row);
+    }
+    let mut row = vec![
+        "real".to_owned(),
+        "-".to_owned(),
+        percent(evaluation.judge_test_accuracy),
+        format!("{:.3}", evaluation.real.frechet),
+    ];
+    row.extend(manifold(&evaluation.real.manifold));
+    rows.push(row);
+    rows
+}
