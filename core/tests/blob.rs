@@ -2,9 +2,13 @@
 
 mod common;
 
-use common::{Numbers, changed_blob, random_blob, small_topology, smallest_topology};
+use common::{
+    Numbers, changed_blob, info, random_blob, small_topology, smallest_topology, transformed_blob,
+};
 use proptest::prelude::*;
-use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, header};
+use tiny_ddpm::blob::records::{Form, Info, Packing, Record};
+use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, Writer, header};
+use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::{Denoiser, Model, Unet};
 
 /// Runs one step, so that whatever was accepted must also run.
@@ -230,6 +234,93 @@ fn wrong_numbers_of_channels_are_refused() {
             refused(layer, length(2 * channels, found), layer, |numbers| {
                 numbers.zero_points.resize(found, 0);
             });
+        }
+    }
+}
+
+/// Weights stored in a way of tomorrow.
+#[test]
+fn an_unknown_packing_is_refused_by_its_number() {
+    let mut buffer = vec![0; 1 << 16];
+    for found in [2, 9, 255] {
+        let info = Info {
+            packing: Packing::Unknown(found),
+            ..info(smallest_topology())
+        };
+        let length = Writer::new(&mut buffer, &info).unwrap().finish();
+        let error = Model::load(&buffer[..length]).unwrap_err();
+        assert_eq!(error, BlobError::Packing { found });
+        let message = error.to_string();
+        assert!(message.contains(&found.to_string()), "{message}");
+        assert!(message.contains("export"), "{message}");
+    }
+}
+
+/// A blob that says it is portable has nothing else in it: a device that reads
+/// only that need not look further.
+#[test]
+fn transformed_weights_in_a_portable_blob_are_refused() {
+    let mut blob = transformed_blob(small_topology(), 3);
+    one_step(&blob).unwrap();
+    let description = |packing| {
+        let info = Info {
+            packing,
+            ..info(small_topology())
+        };
+        let mut buffer = vec![0; 1 << 12];
+        let length = Writer::new(&mut buffer, &info).unwrap().finish();
+        buffer[HEADER_LEN..length].to_vec()
+    };
+    let transformed = description(Packing::Transformed);
+    let portable = description(Packing::Portable);
+    assert_eq!(transformed.len(), portable.len());
+    let body = &mut blob[HEADER_LEN..];
+    assert!(body.starts_with(&transformed));
+    body[..portable.len()].copy_from_slice(&portable);
+    reseal(&mut blob);
+    let error = one_step(&blob).unwrap_err();
+    let form = ParamError::Form;
+    assert!(
+        matches!(error, BlobError::Param { what, .. } if what == form),
+        "{error}"
+    );
+}
+
+/// Transformed weights have limits, too: no weights give larger ones.
+#[test]
+fn transformed_weights_beyond_their_limit_are_refused() {
+    let clean = transformed_blob(small_topology(), 4);
+    let mut found = Vec::new();
+    Model::load(&clean).unwrap().for_each_layer(|layer| {
+        if let Record::Conv(conv) = layer.record {
+            let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
+            match conv.form {
+                Form::Winograd => found.push((start, MAX_WINOGRAD, layer.site.to_string())),
+                Form::Phases => found.push((start, MAX_PHASE, layer.site.to_string())),
+                _ => {}
+            }
+        }
+    });
+    assert!(found.len() > 5, "{found:?}");
+    for (start, limit, layer) in found {
+        for (weight, accepted) in [
+            (limit, true),
+            (-limit, true),
+            (limit + 1, false),
+            (-limit - 1, false),
+            (i16::MIN, false),
+        ] {
+            let mut blob = clean.clone();
+            blob[start..start + 2].copy_from_slice(&weight.to_le_bytes());
+            reseal(&mut blob);
+            match one_step(&blob) {
+                Ok(_) => assert!(accepted, "{layer}: {weight}"),
+                Err(BlobError::Param { what, layer: named }) => {
+                    assert!(!accepted && what == ParamError::Weight, "{layer}: {weight}");
+                    assert_eq!(named.to_string(), layer);
+                }
+                Err(error) => panic!("{layer}: {error}"),
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 //! - [`firmware`]: builds firmware around a blob;
 //! - [`emulator`]: runs it, and reads its log;
 //! - [`host`]: generates the same pictures with the same code, here;
-//! - [`bench`]: counts instructions on emulated machines.
+//! - [`mod@bench`]: counts instructions on emulated machines.
 
 pub mod bench;
 pub mod demo;

@@ -260,10 +260,11 @@ impl Target {
                 *value << (SILU_BITS - U_BITS)
             };
         }
-        // Below 2^15 * 2^15.
+        // Half a step for rounding, and the zero point: below 2^28, beside
+        // products below 2^15 * 2^15.
+        let offset = (1 << 19) + (i32::from(self.zero_point) << 20);
         for (output, value) in outputs.iter_mut().zip(&values) {
-            let scaled = (value * self.multiplier + (1 << 19)) >> 20;
-            *output = saturate(scaled + i32::from(self.zero_point));
+            *output = saturate((value * self.multiplier + offset) >> 20);
         }
     }
 }
