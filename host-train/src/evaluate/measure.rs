@@ -11,6 +11,7 @@ use tiny_ddpm::{Method, Model, Topology};
 use super::bound::bounds;
 use super::classifier::{Classifier, Readings};
 use super::generate::generate_float;
+use super::metrics::features::draw;
 use super::metrics::{self, Features, Manifold, frechet, nearest};
 use super::report::{Gallery, ModelPictures};
 use super::results::{
@@ -23,6 +24,8 @@ use crate::sample::{Classes, Pictures, Request, generate};
 use crate::train::denoiser::FloatDenoiser;
 use crate::train::{NoTaps, UNet};
 
+/// Draws the real pictures: the same for every model, so that reports compare.
+const REAL_SEED: u64 = 1;
 /// Fewest pictures in a set: neighbourhoods hold five others.
 pub const MIN_COUNT: usize = 10;
 /// Pictures whose nearest neighbours are sought.
@@ -287,14 +290,17 @@ pub fn measure(
 }
 
 /// Two halves of training pictures against each other, and the features of one
-/// of them, against which every set is held. The pictures are spread evenly
-/// over the training set.
+/// of them, against which every set is held. The pictures are drawn at random:
+/// MNIST has its digits in rounds, so every tenth picture is no fair sample.
 fn real(plan: &Plan, train: &Dataset, judge: &impl Judge) -> Result<(Real, Features)> {
     let count = plan.settings.count;
+    let drawn = draw(train.len(), 2 * count, REAL_SEED);
     let half = |which: usize| -> Result<Features> {
         let bar = plan.bar(1, format!("reading real pictures, {} of 2", which + 1))?;
-        let pictures: Vec<u8> = (0..count)
-            .flat_map(|i| train.picture((2 * i + which) * train.len() / (2 * count)))
+        let chosen = drawn.chunks(count).nth(which).unwrap_or_default();
+        let pictures: Vec<u8> = chosen
+            .iter()
+            .flat_map(|&index| train.picture(index))
             .copied()
             .collect();
         let features = judge.read(&pictures)?.features;

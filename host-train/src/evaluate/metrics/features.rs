@@ -62,8 +62,10 @@ impl Features {
     }
 }
 
-/// `count` different indices below `of`, in random order.
-pub(super) fn draw(of: usize, count: usize, seed: u64) -> Vec<usize> {
+/// `count` different indices below `of`, in random order; the same ones for the
+/// same seed.
+#[must_use]
+pub fn draw(of: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut state = seed;
     let mut indices: Vec<usize> = (0..of).collect();
     // Fisher and Yates, as far as needed.
