@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{
@@ -55,17 +55,7 @@ pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
             forms[choice.index] = choice.form;
         }
     }
-    let repacked = rewrite(&model, &forms)?;
-    ensure!(
-        repacked.len() <= flash.max(portable.len()) + 16 * forms.len(),
-        "the repacked blob has {} bytes",
-        repacked.len()
-    );
-    // Alignment may cost a few bytes that were not counted.
-    match repacked.len() > flash {
-        true => Ok(portable),
-        false => Ok(repacked),
-    }
+    rewrite(&model, &forms)
 }
 
 /// A convolution whose weights could be transformed.

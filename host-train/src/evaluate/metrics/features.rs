@@ -1,7 +1,5 @@
 //! Pictures as a classifier sees them: a row of numbers for each.
 
-use anyhow::{Result, ensure};
-
 /// What a classifier's last hidden layer gives, picture after picture.
 #[derive(Clone, Default, PartialEq)]
 pub struct Features {
@@ -34,31 +32,6 @@ impl Features {
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         // Chunks of 0 are not allowed, and without width there are no values.
         self.values.chunks_exact(self.width.max(1))
-    }
-
-    /// The rows with these indices.
-    #[must_use]
-    pub fn select(&self, indices: &[usize]) -> Self {
-        Self {
-            width: self.width,
-            values: indices
-                .iter()
-                .flat_map(|&index| self.row(index).iter().copied())
-                .collect(),
-        }
-    }
-
-    /// `count` different rows drawn at random; the same ones for the same seed.
-    ///
-    /// # Errors
-    /// Where there are not as many.
-    pub fn sample(&self, count: usize, seed: u64) -> Result<Self> {
-        ensure!(
-            count <= self.count(),
-            "{count} pictures cannot be drawn from {}; ask for fewer with --count",
-            self.count()
-        );
-        Ok(self.select(&draw(self.count(), count, seed)))
     }
 }
 
@@ -110,9 +83,6 @@ mod tests {
         assert_eq!(features.count(), 3);
         assert_eq!(features.row(1), [2., 3.]);
         assert_eq!(features.rows().len(), 3);
-        assert_eq!(features.select(&[2, 0]).values, [4., 5., 0., 1.]);
-        let error = features.sample(4, 0).unwrap_err().to_string();
-        assert!(error.contains("--count"), "{error}");
         assert_eq!(Features::default().count(), 0);
         assert_eq!(Features::default().rows().len(), 0);
     }

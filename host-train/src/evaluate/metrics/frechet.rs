@@ -2,14 +2,12 @@
 //! Gaussian (Dowson and Landau 1982; Heusel et al. 2017, arXiv:1706.08500).
 //!
 //! Two sets of pictures of one kind are not at distance 0: the fewer there
-//! are, the further apart they seem. [`floor`] says how far, and a distance
-//! means something only beside it.
+//! are, the further apart they seem. A distance means something only beside
+//! that of two sets of real pictures of the same size.
 
-use anyhow::{Result, ensure};
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
 use super::Features;
-use super::features::draw;
 
 /// |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½) for means m and covariances C.
 ///
@@ -36,25 +34,6 @@ pub fn distance(a: &Features, b: &Features) -> f64 {
     // Rounding may take what is 0 below it. What is no number must stay so,
     // which `max` would not see to.
     if distance < 0.0 { 0.0 } else { distance }
-}
-
-/// The distance between two sets of `n` different pictures each, both drawn
-/// from `features`: what a perfect generator of such pictures would be given.
-///
-/// # Errors
-/// Where there are not twice `n` pictures, or fewer than two are asked for.
-pub fn floor(features: &Features, n: usize, seed: u64) -> Result<f64> {
-    ensure!(n >= 2, "a Fréchet distance takes two pictures at least");
-    ensure!(
-        2 * n <= features.count(),
-        "the floor of the Fréchet distance at {n} pictures takes {} real ones, but there are {}; generate at most {} with --count",
-        2 * n,
-        features.count(),
-        features.count() / 2
-    );
-    let drawn = draw(features.count(), 2 * n, seed);
-    let (a, b) = drawn.split_at(n);
-    Ok(distance(&features.select(a), &features.select(b)))
 }
 
 /// Mean and covariance, the latter without bias.
@@ -157,7 +136,10 @@ mod tests {
     #[test]
     fn what_is_no_number_is_not_called_good() {
         let mut a = mapped(&[&[2., 0.], &[1., 1.]], &[0., 0.]);
-        let one = a.select(&[0]);
+        let one = Features {
+            width: a.width,
+            values: a.row(0).to_vec(),
+        };
         assert!(distance(&one, &a).is_nan());
         let other = Features {
             width: 1,
@@ -169,18 +151,25 @@ mod tests {
         assert!(distance(&a, &good).is_nan());
     }
 
+    /// The floor: sets of one kind are the nearer the larger they are.
     #[test]
-    fn the_floor_falls_with_the_number_of_pictures() {
-        let (width, count) = (8, 4000);
-        let mut values = vec![0.0; width * count];
-        Noise::new(1, 0).fill(&mut values);
-        let features = Features { width, values };
-        let floors = [20, 200, 2000].map(|n| floor(&features, n, 5).unwrap());
-        assert!(floors[2] > 0.0, "{floors:?}");
-        assert!(floors[0] > 5.0 * floors[1] && floors[1] > 5.0 * floors[2]);
+    fn sets_of_one_kind_draw_near_as_they_grow() {
+        let width = 8;
+        let distances = [20, 200, 2000].map(|n| {
+            let [a, b] = [0, 1].map(|stream| {
+                let mut values = vec![0.0; width * n];
+                Noise::new(1, stream).fill(&mut values);
+                Features { width, values }
+            });
+            distance(&a, &b)
+        });
+        assert!(distances[2] > 0.0, "{distances:?}");
+        assert!(distances[0] > 5.0 * distances[1], "{distances:?}");
+        assert!(distances[1] > 5.0 * distances[2], "{distances:?}");
         // The means alone are 2 · width / n apart, in expectation.
-        assert!(floors[2] < 10.0 * 2.0 * width as f64 / 2000.0, "{floors:?}");
-        let error = floor(&features, 2001, 5).unwrap_err().to_string();
-        assert!(error.contains("at most 2000"), "{error}");
+        assert!(
+            distances[2] < 10.0 * 2.0 * width as f64 / 2000.0,
+            "{distances:?}"
+        );
     }
 }
