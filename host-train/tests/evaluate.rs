@@ -12,12 +12,14 @@ use burn::tensor::Device;
 use common::{arg, every_layer, lively, stderr, subset, subset_data, tool};
 use tiny_ddpm::Model;
 use tiny_ddpm_train::config::Config;
-use tiny_ddpm_train::data::Dataset;
-use tiny_ddpm_train::evaluate::classifier::Readings;
+use tiny_ddpm_train::data::{Dataset, Split};
+use tiny_ddpm_train::evaluate::Evaluation;
+use tiny_ddpm_train::evaluate::classifier::{Classifier, Readings};
 use tiny_ddpm_train::evaluate::measure::{Judge, Network, Plan, Subject, measure};
 use tiny_ddpm_train::evaluate::metrics::Features;
 use tiny_ddpm_train::evaluate::report::{conclusion, heading, html};
 use tiny_ddpm_train::evaluate::results::{ModelFacts, Settings};
+use tiny_ddpm_train::sample::Pictures;
 
 /// Sees how bright each of 16 squares is, and takes everything for a 3.
 struct Squares;
@@ -136,6 +138,249 @@ fn everything_is_measured_and_shown() {
     assert_eq!(page.matches("<svg").count(), 2);
     let text = heading(&found) + &conclusion(&found);
     assert!(text.contains("20 pictures in 4, 2 DDIM steps"), "{text}");
+}
+
+/// Sees how bright and how rough each of 16 squares is, and reads the class
+/// whose training pictures are nearest to that on average.
+struct Nearest {
+    means: Vec<Vec<f32>>,
+}
+
+impl Nearest {
+    fn new(train: &Dataset) -> Self {
+        let mut means = vec![vec![0.0; 32]; 10];
+        for index in 0..train.len() {
+            let class = usize::from(train.labels[index]);
+            let of_class = train.labels.iter().filter(|&&l| usize::from(l) == class);
+            let count = of_class.count() as f32;
+            let features = squares(train.picture(index));
+            for (mean, value) in means[class].iter_mut().zip(features) {
+                *mean += value / count;
+            }
+        }
+        Self { means }
+    }
+}
+
+/// Mean, and mean difference of neighbours, in each square of 7 x 7.
+fn squares(picture: &[u8]) -> [f32; 32] {
+    let mut values = [0.0; 32];
+    for (index, pair) in picture.windows(2).enumerate() {
+        let square = index / 28 / 7 * 4 + index % 28 / 7;
+        values[square] += f32::from(pair[0]) / 2550.0;
+        values[16 + square] += f32::from(pair[0].abs_diff(pair[1])) / 1275.0;
+    }
+    values
+}
+
+impl Judge for Nearest {
+    fn test_accuracy(&self) -> f64 {
+        0.8
+    }
+
+    fn read(&self, pictures: &[u8]) -> Result<Readings> {
+        let mut readings = Readings {
+            classes: Vec::new(),
+            features: Features {
+                width: 32,
+                values: Vec::new(),
+            },
+        };
+        for picture in pictures.chunks_exact(28 * 28) {
+            let values = squares(picture);
+            let distance = |mean: &Vec<f32>| -> f32 {
+                mean.iter().zip(&values).map(|(a, b)| (a - b).powi(2)).sum()
+            };
+            let distances: Vec<f32> = self.means.iter().map(distance).collect();
+            let nearest = (0..10).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+            readings.classes.push(nearest.unwrap() as u8);
+            readings.features.values.extend(values);
+        }
+        Ok(readings)
+    }
+}
+
+fn part(data: &Dataset, range: std::ops::Range<usize>) -> Dataset {
+    Dataset {
+        size: data.size,
+        pixels: data.pixels[range.start * 784..range.end * 784].to_vec(),
+        labels: data.labels[range].to_vec(),
+    }
+}
+
+/// Each pixel the mean of those around it.
+fn blurred(picture: &[u8]) -> Vec<u8> {
+    let at = |row: usize, column: usize| {
+        let mut sum = 0;
+        for r in row.saturating_sub(2)..(row + 3).min(28) {
+            for c in column.saturating_sub(2)..(column + 3).min(28) {
+                sum += u32::from(picture[r * 28 + c]);
+            }
+        }
+        (sum / 25) as u8
+    };
+    (0..784).map(|i| at(i / 28, i % 28)).collect()
+}
+
+/// Pictures and the classes that they are said to be of.
+type Set = (&'static str, Vec<(Vec<u8>, u8)>);
+
+/// Sets spoiled in ways that single pictures do not show, each with a word of
+/// the warning that it must get; the first is not spoiled. `seen` are training
+/// pictures, `unseen` others.
+fn spoiled(seen: &Dataset, unseen: &Dataset) -> Vec<Set> {
+    let count = unseen.len();
+    let of = |data: &Dataset, index: usize| {
+        let index = index % data.len();
+        (data.picture(index).to_vec(), data.labels[index])
+    };
+    let all = |data: &Dataset| -> Vec<_> { (0..count).map(|i| of(data, i)).collect() };
+    let mut noise = tiny_ddpm::noise::Noise::new(1, 0);
+    let mut grey = || (noise.normal() * 64.0 + 128.0).clamp(0.0, 255.0) as u8;
+    let noise = (0..count)
+        .map(|i| ((0..784).map(|_| grey()).collect(), (i % 10) as u8))
+        .collect();
+    let soft = |(picture, label): (Vec<u8>, u8)| (blurred(&picture), label);
+    let three = (0..unseen.len()).find(|&i| unseen.labels[i] == 3).unwrap();
+    let no_ones = (0..)
+        .map(|i| of(unseen, i))
+        .filter(|(_, label)| *label != 1);
+    vec![
+        ("", all(unseen)),
+        ("far from real", noise),
+        ("far from real", all(unseen).into_iter().map(soft).collect()),
+        ("copied", all(seen)),
+        ("far from real", all(seen).into_iter().map(soft).collect()),
+        (
+            "repeats itself",
+            (0..count).map(|i| of(unseen, i % 10)).collect(),
+        ),
+        ("never drawn", vec![of(unseen, three); count]),
+        ("class 1", no_ones.take(count).collect()),
+    ]
+}
+
+fn pictures(set: &[(Vec<u8>, u8)]) -> Pictures {
+    Pictures {
+        size: 28,
+        pixels: set
+            .iter()
+            .flat_map(|(picture, _)| picture)
+            .copied()
+            .collect(),
+        classes: set.iter().map(|&(_, label)| Some(label)).collect(),
+        states: vec![0; set.len()],
+    }
+}
+
+/// What is found of each set, with the text of its warnings.
+fn judged(
+    train: &Dataset,
+    test: &Dataset,
+    judge: &impl Judge,
+    count: usize,
+) -> Vec<(&'static str, Evaluation, String)> {
+    let mut plan = plan(&[0]);
+    plan.settings.count = count;
+    plan.settings.shown_steps = 0;
+    let sets = spoiled(train, &part(test, 0..count)).into_iter();
+    sets.map(|(word, set)| {
+        let subject = Subject {
+            facts: facts("pictures"),
+            network: Network::Fixed(pictures(&set)),
+        };
+        let found = measure(&plan, &[subject], train, test, judge, &Device::flex());
+        let found = found.unwrap().0;
+        let texts: Vec<_> = found.warnings.iter().map(|w| w.text.clone()).collect();
+        (word, found, texts.join("\n"))
+    })
+    .collect()
+}
+
+fn all_warned(found: &[(&str, Evaluation, String)]) {
+    for (word, evaluation, text) in found {
+        let table = conclusion(evaluation);
+        if word.is_empty() {
+            assert!(text.is_empty(), "real pictures: {table}");
+        } else {
+            assert!(text.contains(word), "{word} is missing: {table}");
+        }
+    }
+    let score = |index: usize| &found[index].1.sets[0];
+    for bad in 1..found.len() {
+        if found[bad].0 != "copied" {
+            assert!(score(0).frechet < score(bad).frechet, "{}", found[bad].0);
+        }
+    }
+    // Copies are as real as can be: only looking for them finds them.
+    assert!(score(3).manifold.precision > 0.8);
+}
+
+#[test]
+fn spoiled_sets_are_found_out() {
+    let (_, config) = float(&Device::flex());
+    let data = subset_data(&config);
+    let (train, test) = (part(&data, 0..384), part(&data, 384..512));
+    all_warned(&judged(&train, &test, &Nearest::new(&train), 128));
+}
+
+/// The same by the judge that the tool trains, on all of MNIST in the folder
+/// that the variable MNIST names.
+#[test]
+#[ignore = "needs all of MNIST, and minutes: MNIST=DIR cargo test --release -p tiny-ddpm-train --test evaluate -- --ignored --nocapture"]
+fn spoiled_sets_are_found_out_by_the_real_judge() {
+    let folder = std::env::var("MNIST").expect("the variable MNIST names a folder");
+    let load = |split| Dataset::load_sized(Path::new(&folder), split, 28, 10).unwrap();
+    let (train, test) = (load(Split::Train), load(Split::Test));
+    let cache = tiny_ddpm_train::data::default_cache().unwrap();
+    let judge = Classifier::load_or_train(&cache, &train, &test, &Device::flex()).unwrap();
+    let found = judged(&train, &test, &judge, 1000);
+    for (_, evaluation, _) in &found {
+        println!("{}", conclusion(evaluation));
+    }
+    all_warned(&found);
+}
+
+#[test]
+fn pictures_that_are_there_are_taken_as_they_are() {
+    let found = sampled(&["--count", "30"]);
+    let out = found.path().join("pictures");
+    let data = data();
+    let refused = evaluate(&[arg(&out), "--data", arg(data.path()), "--steps", "5"]);
+    assert!(
+        stderr(&refused).contains("holds pictures"),
+        "{}",
+        stderr(&refused)
+    );
+    let refused = evaluate(&[
+        arg(&out),
+        "--against",
+        arg(&out),
+        "--data",
+        arg(data.path()),
+    ]);
+    assert!(
+        stderr(&refused).contains("not a run and its blob"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+/// A folder in which `sample` wrote the folder `pictures`.
+fn sampled(args: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits.tddpm");
+    let mut command = tool();
+    command
+        .args(["sample", arg(&blob), "--steps", "2", "--quiet"])
+        .args(args);
+    let output = command
+        .arg("--out")
+        .arg(folder.path().join("pictures"))
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    folder
 }
 
 #[test]

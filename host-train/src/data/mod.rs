@@ -56,6 +56,15 @@ impl Dataset {
     /// # Errors
     /// Where a file is missing or is not what it should be.
     pub fn load(folder: &Path, split: Split, topology: &Topology) -> Result<Self> {
+        Self::load_sized(folder, split, topology.image_size.into(), topology.classes)
+    }
+
+    /// The same for pictures of `size` pixels a side, with classes below
+    /// `classes`, or any where that is 0.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_sized(folder: &Path, split: Split, size: usize, classes: u16) -> Result<Self> {
         ensure!(
             folder.is_dir(),
             "there is no data folder {}; name one that holds MNIST's IDX files, or leave --data out to download them",
@@ -63,9 +72,8 @@ impl Dataset {
         );
         let [images, labels] = split.file_names();
         let (images, labels) = (find(folder, images)?, find(folder, labels)?);
-        let size = usize::from(topology.image_size);
         let pixels = read_images(&images, size)?;
-        let classes = read_labels(&labels, topology.classes)?;
+        let classes = read_labels(&labels, classes)?;
         let count = pixels.len() / (size * size);
         ensure!(
             count == classes.len(),

@@ -9,11 +9,13 @@ use tiny_ddpm::blob::records::Recommended;
 
 use super::classifier::Classifier;
 use super::measure::{Network, Plan, Subject, measure};
+use super::pictures::{IMAGES, read_pictures};
 use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
 use crate::data::{Dataset, Source, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
+use crate::sample::Pictures;
 use crate::train::{Backend, load_ema};
 
 /// What a run without a blob beside it gets: `export` recommends the same.
@@ -34,8 +36,9 @@ const RECOMMENDED: Recommended = Recommended {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct EvaluateArgs {
-    /// A blob (int8), or the folder of a training run (f32)
-    #[arg(value_name = "BLOB|RUN")]
+    /// A blob (int8), the folder of a training run (f32), or a folder with
+    /// images.npy and labels.npy, like those that `sample` writes
+    #[arg(value_name = "BLOB|RUN|PICTURES")]
     pub model: PathBuf,
     /// The run of a blob, or the blob of a run: measured beside it, from the
     /// same noise
@@ -107,11 +110,30 @@ Examples:
   tiny-ddpm evaluate models/digits.run --against models/digits.tddpm
       f32 and int8 from the same noise, and the variational bound
   tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
-      quality over the number of steps";
+      quality over the number of steps
+  tiny-ddpm evaluate out/samples --data MNIST
+      pictures that are there already, from wherever";
 
 impl EvaluateArgs {
     fn cache(&self) -> Result<PathBuf> {
         self.cache.clone().map_or_else(default_cache, Ok)
+    }
+
+    /// Settings of pictures that are there already.
+    fn settings_of(&self, pictures: &Pictures) -> Result<Settings> {
+        ensure!(
+            self.steps.is_empty() && self.guidance.is_none() && self.eta.is_none(),
+            "--steps, --guidance and --eta are for models: {} holds pictures",
+            self.model.display()
+        );
+        Ok(Settings {
+            count: self.count.min(pictures.len()),
+            seed: self.seed,
+            guidance: 0.0,
+            eta: 0.0,
+            steps: vec![0],
+            shown_steps: 0,
+        })
     }
 
     fn settings(&self, recommended: Recommended, classes: u16) -> Result<Settings> {
@@ -168,14 +190,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     ensure_counterparts(&subjects)?;
     // f32 first, in every table.
     subjects.sort_by_key(|subject| matches!(subject.network, Network::Int8(_)));
+    let (size, classes) = (subjects[0].network.size(), subjects[0].network.classes());
 
     let recommended = subjects.iter().find_map(|subject| match &subject.network {
         Network::Int8(model) => Some(model.info().recommended),
-        Network::Float(..) => None,
+        Network::Float(..) | Network::Fixed(_) => None,
     });
-    let topology = subjects[0].network.topology().clone();
     let plan = Plan {
-        settings: args.settings(recommended.unwrap_or(RECOMMENDED), topology.classes)?,
+        settings: match &subjects[0].network {
+            Network::Fixed(pictures) => args.settings_of(pictures)?,
+            _ => args.settings(recommended.unwrap_or(RECOMMENDED), classes)?,
+        },
         bound_pictures: args.bound_pictures,
         progress: !args.quiet,
     };
@@ -185,8 +210,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Some(folder) => folder.clone(),
         None => Source::named(&args.dataset)?.fetch(&cache)?,
     };
-    let train = Dataset::load(&folder, Split::Train, &topology)?;
-    let test = Dataset::load(&folder, Split::Test, &topology)?;
+    let train = Dataset::load_sized(&folder, Split::Train, size, classes)?;
+    let test = Dataset::load_sized(&folder, Split::Test, size, classes)?;
     // What cannot be done shall not be found out after minutes.
     plan.validate(&subjects, &train)?;
     fs::create_dir_all(&args.out)
@@ -225,6 +250,17 @@ fn subject<'b>(
 ) -> Result<Subject<'b>> {
     let name = path.display().to_string();
     let Some(bytes) = blob else {
+        if path.join(IMAGES).is_file() {
+            return Ok(Subject {
+                facts: ModelFacts {
+                    numbers: "pictures",
+                    path: name,
+                    name: None,
+                    sha256: None,
+                },
+                network: Network::Fixed(read_pictures(path)?),
+            });
+        }
         let (config, network) = load_ema(path, device)?;
         return Ok(Subject {
             facts: ModelFacts {
@@ -256,6 +292,11 @@ fn ensure_counterparts(subjects: &[Subject<'_>]) -> Result<()> {
     let (config, model) = match (&one.network, &other.network) {
         (Network::Float(config, _), Network::Int8(model))
         | (Network::Int8(model), Network::Float(config, _)) => (config, model),
+        (Network::Fixed(_), _) | (_, Network::Fixed(_)) => anyhow::bail!(
+            "--against compares the numbers of one network: {} and {} are not a run and its blob",
+            one.facts.path,
+            other.facts.path
+        ),
         _ => anyhow::bail!(
             "{} and {} are both {}: --against takes the run of a blob, or the blob of a run",
             one.facts.path,

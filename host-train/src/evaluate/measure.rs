@@ -12,12 +12,13 @@ use super::bound::bounds;
 use super::classifier::{Classifier, Readings};
 use super::generate::generate_float;
 use super::metrics::features::draw;
-use super::metrics::{self, Features, Manifold, frechet, nearest};
+use super::metrics::{self, Features, Manifold, frechet, nearest, siblings};
 use super::report::{Gallery, ModelPictures};
 use super::results::{
     Accuracy, BoundResult, DataFacts, Difference, Evaluation, FORMAT, ModelFacts, Neighbour,
-    Neighbours, Real, SetResult, Settings, Spread,
+    Neighbours, Real, SetResult, Settings, Spread, TestPictures,
 };
+use super::warnings::warnings;
 use crate::config::Config;
 use crate::data::{Dataset, to_unit};
 use crate::sample::{Classes, Pictures, Request, generate};
@@ -30,6 +31,8 @@ const REAL_SEED: u64 = 1;
 pub const MIN_COUNT: usize = 10;
 /// Pictures whose nearest neighbours are sought.
 const SOUGHT: usize = 200;
+/// Pictures among which twins are sought.
+const TWINS_SOUGHT: usize = 2000;
 /// Those of them that are shown.
 const PAIRS: usize = 10;
 /// Most pictures shown of a model.
@@ -77,15 +80,37 @@ pub enum Network<'b> {
     Float(Box<Config>, Box<UNet>),
     /// A blob's.
     Int8(Box<Model<'b>>),
+    /// Pictures that are there already, wherever they come from.
+    Fixed(Pictures),
 }
 
 impl Network<'_> {
-    /// The network's shape.
-    #[must_use]
-    pub fn topology(&self) -> &Topology {
+    fn topology(&self) -> Option<&Topology> {
         match self {
-            Self::Float(config, _) => &config.network,
-            Self::Int8(model) => model.topology(),
+            Self::Float(config, _) => Some(&config.network),
+            Self::Int8(model) => Some(model.topology()),
+            Self::Fixed(_) => None,
+        }
+    }
+
+    /// Pixels a side.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Fixed(pictures) => pictures.size,
+            _ => self.topology().map_or(0, |t| t.image_size.into()),
+        }
+    }
+
+    /// Classes that can be asked for; of pictures, as many as are named.
+    #[must_use]
+    pub fn classes(&self) -> u16 {
+        match self {
+            Self::Fixed(pictures) => {
+                let most = pictures.classes.iter().flatten().max();
+                most.map_or(0, |&class| u16::from(class) + 1)
+            }
+            _ => self.topology().map_or(0, |topology| topology.classes),
         }
     }
 
@@ -94,8 +119,14 @@ impl Network<'_> {
     /// # Errors
     /// What is wrong with it.
     pub fn accepts(&self, request: &Request) -> Result<()> {
-        let settings = request.settings(0, self.topology().classes);
+        let settings = request.settings(0, self.classes());
         match self {
+            Self::Fixed(pictures) => ensure!(
+                pictures.len() >= request.count,
+                "there are only {} pictures, fewer than --count {}",
+                pictures.len(),
+                request.count
+            ),
             Self::Float(config, _) => settings.validate(&config.schedule()?)?,
             Self::Int8(model) => settings.validate(&model.schedule())?,
         }
@@ -113,6 +144,7 @@ impl Network<'_> {
                 }
                 ControlFlow::Continue(())
             })?),
+            Self::Fixed(pictures) => Ok(pictures.first(request.count)),
         }
     }
 }
@@ -160,7 +192,7 @@ impl Plan {
         );
         for subject in subjects {
             for &steps in &self.settings.steps {
-                let request = self.request(subject.network.topology().classes, steps);
+                let request = self.request(subject.network.classes(), steps);
                 subject.network.accepts(&request)?;
             }
         }
@@ -193,8 +225,7 @@ pub fn measure(
     device: &Device,
 ) -> Result<(Evaluation, Gallery)> {
     plan.validate(subjects, train)?;
-    let topology = subjects.first().context("no model")?.network.topology();
-    let columns = match topology.classes {
+    let columns = match subjects.first().context("no model")?.network.classes() {
         0 => COLUMNS,
         classes => classes.into(),
     };
@@ -204,7 +235,7 @@ pub fn measure(
         models: Vec::new(),
     };
 
-    let (real, reference) = real(plan, train, judge)?;
+    let (real, reference) = real(plan, train, test, judge)?;
     let settings = plan.settings.clone();
     let pixels = train.size * train.size;
     let mut sets = Vec::new();
@@ -212,6 +243,7 @@ pub fn measure(
     let mut shown: Vec<Vec<Pictures>> = Vec::new();
     let sought = SOUGHT.min(settings.count).min(test.len());
     let test_distances = distances(&test.pixels[..sought * pixels], train);
+    let near = first_percentile(&test_distances);
     let test_distances = Spread::of(&test_distances).context("no test pictures")?;
     for subject in subjects {
         let mut kept = Vec::new();
@@ -250,6 +282,7 @@ pub fn measure(
                 .collect(),
             generated_distances: Spread::of(&generated).context("no training pictures")?,
             test_distances,
+            nearer: share_below(&generated, near),
         });
         shown.push(kept);
     }
@@ -270,7 +303,7 @@ pub fn measure(
             .collect(),
         _ => Vec::new(),
     };
-    let evaluation = Evaluation {
+    let mut evaluation = Evaluation {
         format: FORMAT,
         data: DataFacts {
             train: train.len(),
@@ -285,35 +318,99 @@ pub fn measure(
         neighbours,
         bounds: found_bounds,
         differences,
+        warnings: Vec::new(),
     };
+    evaluation.warnings = warnings(&evaluation);
     Ok((evaluation, gallery))
 }
 
-/// Two halves of training pictures against each other, and the features of one
-/// of them, against which every set is held. The pictures are drawn at random:
-/// MNIST has its digits in rounds, so every tenth picture is no fair sample.
-fn real(plan: &Plan, train: &Dataset, judge: &impl Judge) -> Result<(Real, Features)> {
+/// What every set is held against: some training pictures.
+struct Reference {
+    features: Features,
+    labels: Vec<u8>,
+    /// A picture with another one nearer than this has a twin.
+    twins_within: f64,
+}
+
+/// What real pictures get: two halves of training pictures against each other,
+/// and test pictures against one of them, which every set is held against.
+/// All are drawn at random: MNIST has its digits in rounds, so every tenth
+/// picture is no fair sample.
+fn real(
+    plan: &Plan,
+    train: &Dataset,
+    test: &Dataset,
+    judge: &impl Judge,
+) -> Result<(Real, Reference)> {
     let count = plan.settings.count;
-    let drawn = draw(train.len(), 2 * count, REAL_SEED);
-    let half = |which: usize| -> Result<Features> {
-        let bar = plan.bar(1, format!("reading real pictures, {} of 2", which + 1))?;
-        let chosen = drawn.chunks(count).nth(which).unwrap_or_default();
-        let pictures: Vec<u8> = chosen
-            .iter()
-            .flat_map(|&index| train.picture(index))
-            .copied()
-            .collect();
+    let read = |what: &str, data: &Dataset, chosen: &[usize]| -> Result<(Vec<u8>, Features)> {
+        let bar = plan.bar(1, format!("reading real pictures, {what}"))?;
+        let pictures = chosen.iter().flat_map(|&index| data.picture(index));
+        let pictures: Vec<u8> = pictures.copied().collect();
         let features = judge.read(&pictures)?.features;
         bar.finish_and_clear();
-        Ok(features)
+        Ok((pictures, features))
     };
-    let (reference, other) = (half(0)?, half(1)?);
+    let drawn = draw(train.len(), 2 * count, REAL_SEED);
+    let (half, other) = drawn.split_at(count);
+    let tested = draw(test.len(), count, REAL_SEED);
+    let pixels = train.size * train.size;
+    let (pictures, features) = read("1 of 3", train, half)?;
+    let twins_within = first_percentile(&twin_distances(&pictures, pixels));
+    let (_, other) = read("2 of 3", train, other)?;
+    let (test_pictures, test_features) = read("3 of 3", test, &tested)?;
     let real = Real {
         count,
-        frechet: frechet::distance(&reference, &other),
-        manifold: Manifold::new(&reference, &other)?,
+        frechet: frechet::distance(&features, &other),
+        manifold: Manifold::new(&features, &other)?,
+        test: TestPictures {
+            count: tested.len(),
+            frechet: frechet::distance(&features, &test_features),
+            manifold: Manifold::new(&features, &test_features)?,
+            twins: share_below(&twin_distances(&test_pictures, pixels), twins_within),
+        },
+    };
+    let reference = Reference {
+        features,
+        labels: half.iter().map(|&index| train.labels[index]).collect(),
+        twins_within,
     };
     Ok((real, reference))
+}
+
+/// How far each of the first pictures is from the nearest other of them.
+fn twin_distances(pictures: &[u8], pixels: usize) -> Vec<f64> {
+    let most = pictures.len().min(TWINS_SOUGHT * pixels);
+    siblings(&pictures[..most], pixels)
+}
+
+/// What 1% of the distances are at most.
+fn first_percentile(distances: &[f64]) -> f64 {
+    let mut sorted = distances.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 100).copied().unwrap_or(0.0)
+}
+
+/// The share of distances that are smaller than `limit`.
+fn share_below(distances: &[f64], limit: f64) -> f64 {
+    let below = distances.iter().filter(|&&distance| distance < limit);
+    below.count() as f64 / distances.len().max(1) as f64
+}
+
+/// Coverage of each class alone.
+fn class_coverage(labels: &[u8], covered: &[bool], classes: u16) -> Vec<Option<f64>> {
+    (0..classes)
+        .map(|class| {
+            let own = labels.iter().zip(covered);
+            let own = own.filter(|(label, _)| u16::from(**label) == class);
+            let (mut all, mut found) = (0.0, 0.0);
+            for (_, &covered) in own {
+                all += 1.0;
+                found += f64::from(u8::from(covered));
+            }
+            (all > 0.0).then(|| found / all)
+        })
+        .collect()
 }
 
 /// Generates a set and judges it.
@@ -321,30 +418,42 @@ fn set(
     plan: &Plan,
     subject: &Subject<'_>,
     steps: u16,
-    reference: &Features,
+    reference: &Reference,
     judge: &impl Judge,
     device: &Device,
 ) -> Result<(SetResult, Pictures)> {
     let model = subject.facts.numbers;
-    let request = plan.request(subject.network.topology().classes, steps);
+    let request = plan.request(subject.network.classes(), steps);
     let all_steps = request.count as u64 * u64::from(steps);
-    let bar = plan.bar(all_steps, format!("{model}, {steps} steps"))?;
+    let what = match steps {
+        0 => model.to_owned(),
+        steps => format!("{model}, {steps} steps"),
+    };
+    let bar = plan.bar(all_steps, what.clone())?;
     let start = Instant::now();
     let pictures = subject.network.generate(&request, device, &bar)?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
 
-    let bar = plan.bar(1, format!("judging {model}, {steps} steps"))?;
+    let bar = plan.bar(1, format!("judging {what}"))?;
     let readings = judge.read(&pictures.pixels)?;
     let asked: Option<Vec<u8>> = pictures.classes.iter().copied().collect();
     let accuracy = asked.map(|asked| accuracy(&asked, &readings.classes));
+    let features = &readings.features;
+    let (manifold, covered) = Manifold::with_covered(&reference.features, features)?;
+    let classes = reference.labels.iter().max();
+    let classes = classes.map_or(0, |&class| u16::from(class) + 1);
+    let pixels = pictures.size * pictures.size;
+    let twins = twin_distances(&pictures.pixels, pixels);
     let set = SetResult {
         model,
         steps,
         seconds,
         accuracy: accuracy.transpose()?,
-        frechet: frechet::distance(reference, &readings.features),
-        manifold: Manifold::new(reference, &readings.features)?,
+        frechet: frechet::distance(&reference.features, features),
+        manifold,
+        class_coverage: class_coverage(&reference.labels, &covered, classes),
+        twins: share_below(&twins, reference.twins_within),
     };
     bar.finish_and_clear();
     Ok((set, pictures))

@@ -15,8 +15,11 @@ pub mod generate;
 #[cfg(feature = "train")]
 pub mod measure;
 pub mod metrics;
+#[cfg(feature = "train")]
+mod pictures;
 pub mod report;
 pub mod results;
+mod warnings;
 
 #[cfg(feature = "train")]
 pub use command::{EvaluateArgs, run};

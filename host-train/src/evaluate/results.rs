@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::metrics::Manifold;
+pub use super::warnings::Warning;
 
 /// Raised when a field changes its meaning.
 pub const FORMAT: u32 = 1;
@@ -30,6 +31,8 @@ pub struct Evaluation {
     pub bounds: Vec<BoundResult>,
     /// Two models on the same noise, for each number of steps.
     pub differences: Vec<Difference>,
+    /// What a reader should not miss; empty is good.
+    pub warnings: Vec<Warning>,
 }
 
 /// The real pictures.
@@ -83,6 +86,24 @@ pub struct Real {
     pub frechet: f64,
     /// The one half against the other.
     pub manifold: Manifold,
+    /// Test pictures in place of generated ones, which neither the judge nor
+    /// any model was trained on. The distance between the floor and theirs is
+    /// what the judge knows of its training pictures by heart.
+    pub test: TestPictures,
+}
+
+/// What test pictures get in place of generated ones.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TestPictures {
+    /// How many: as many as a set has, if there are enough.
+    pub count: usize,
+    /// From the same half of training pictures as every set.
+    pub frechet: f64,
+    /// Likewise.
+    pub manifold: Manifold,
+    /// How often pictures have near twins among themselves: see
+    /// [`SetResult::twins`].
+    pub twins: f64,
 }
 
 /// A set of generated pictures.
@@ -100,6 +121,12 @@ pub struct SetResult {
     pub frechet: f64,
     /// Fidelity and variety.
     pub manifold: Manifold,
+    /// Coverage of each class's real pictures alone: near 0 where a class is
+    /// not drawn at all.
+    pub class_coverage: Vec<Option<f64>>,
+    /// Share of the first pictures with another one nearer to them than 99% of
+    /// as many real pictures have: 1% in expectation.
+    pub twins: f64,
 }
 
 /// How often the judge reads the class that was asked for.
@@ -123,6 +150,9 @@ pub struct Neighbours {
     pub generated_distances: Spread,
     /// As many real test pictures.
     pub test_distances: Spread,
+    /// Share of the generated ones that are nearer to a training picture than
+    /// 99% of the test pictures are: 1% in expectation.
+    pub nearer: f64,
 }
 
 /// A generated picture and the training picture nearest to it.
@@ -221,6 +251,8 @@ pub(crate) mod tests {
             }),
             frechet,
             manifold,
+            class_coverage: vec![Some(0.75), Some(0.5), None],
+            twins: 0.015,
         };
         let spread = Spread::of(&[30.0, 40.0, 20.0]).unwrap();
         Evaluation {
@@ -251,6 +283,12 @@ pub(crate) mod tests {
                 count: 20,
                 frechet: 0.25,
                 manifold,
+                test: TestPictures {
+                    count: 20,
+                    frechet: 0.375,
+                    manifold,
+                    twins: 0.01,
+                },
             },
             sets: vec![
                 set("f32", 50, 3.0),
@@ -267,6 +305,7 @@ pub(crate) mod tests {
                 }],
                 generated_distances: spread,
                 test_distances: spread,
+                nearer: 0.02,
             }],
             bounds: vec![BoundResult {
                 model: "f32",
@@ -282,6 +321,11 @@ pub(crate) mod tests {
                 steps: 20,
                 mean: 1.25,
                 worst: 3.5,
+            }],
+            warnings: vec![Warning {
+                model: "int8",
+                steps: 20,
+                text: "too <good>".to_owned(),
             }],
         }
     }

@@ -40,6 +40,18 @@ impl Pictures {
         self.pixels.chunks_exact((self.size * self.size).max(1))
     }
 
+    /// The first `count` of them, or all.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        Self {
+            size: self.size,
+            pixels: self.pixels[..count * self.size * self.size].to_vec(),
+            classes: self.classes[..count].to_vec(),
+            states: self.states[..count].to_vec(),
+        }
+    }
+
     /// The hash of each, which the chip prints too.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = u32> {
         self.iter().map(picture_hash)

@@ -43,6 +43,15 @@ impl Manifold {
     /// # Errors
     /// Where a set is too small for its balls, or the widths are different.
     pub fn new(real: &Features, generated: &Features) -> Result<Self> {
+        Ok(Self::with_covered(real, generated)?.0)
+    }
+
+    /// The same, and of each real picture whether a generated one lies in its
+    /// ball: what coverage counts.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_covered(real: &Features, generated: &Features) -> Result<(Self, Vec<bool>)> {
         ensure!(
             real.width == generated.width,
             "real pictures have {} features, generated ones {}",
@@ -80,19 +89,22 @@ impl Manifold {
         });
         let (inside, in_balls): (usize, usize) =
             counts.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        let part = |flags: Vec<AtomicBool>| {
-            let set = flags
-                .into_iter()
-                .filter_map(|flag| flag.into_inner().then_some(()));
+        let plain = |flags: Vec<AtomicBool>| -> Vec<bool> {
+            flags.into_iter().map(AtomicBool::into_inner).collect()
+        };
+        let (recalled, covered) = (plain(recalled), plain(covered));
+        let part = |flags: &[bool]| {
+            let set = flags.iter().filter(|&&flag| flag);
             set.count() as f64 / real.count() as f64
         };
         let generated = generated.count() as f64;
-        Ok(Self {
+        let manifold = Self {
             precision: inside as f64 / generated,
-            recall: part(recalled),
+            recall: part(&recalled),
             density: in_balls as f64 / (K_DENSITY as f64 * generated),
-            coverage: part(covered),
-        })
+            coverage: part(&covered),
+        };
+        Ok((manifold, covered))
     }
 }
 
@@ -204,6 +216,9 @@ mod tests {
         let manifold = Manifold::new(&real, &generated).unwrap();
         assert_eq!((manifold.precision, manifold.recall), (1.0, 0.5));
         assert_eq!(manifold.coverage, 0.5);
+        let (_, covered) = Manifold::with_covered(&real, &generated).unwrap();
+        let expected = (0..400).map(|index| index < 200);
+        assert!(covered.into_iter().eq(expected));
         let manifold = Manifold::new(&generated, &real).unwrap();
         assert_eq!((manifold.precision, manifold.recall), (0.5, 1.0));
         assert_eq!(manifold.coverage, 1.0);

@@ -12,4 +12,4 @@ pub mod neighbours;
 pub use accuracy::Accuracy;
 pub use features::Features;
 pub use manifold::Manifold;
-pub use neighbours::{Neighbour, nearest};
+pub use neighbours::{Neighbour, nearest, siblings};

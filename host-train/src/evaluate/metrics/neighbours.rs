@@ -36,6 +36,29 @@ pub fn nearest(pictures: &[u8], training: &[u8], pixels: usize) -> Vec<Neighbour
     pictures.par_chunks_exact(pixels).map(find).collect()
 }
 
+/// For each of `pictures` how far the nearest of the others is, as in
+/// [`Neighbour::distance`]: a generator that repeats itself has close siblings.
+/// Empty where there are not two.
+#[must_use]
+pub fn siblings(pictures: &[u8], pixels: usize) -> Vec<f64> {
+    if pixels == 0 || pictures.len() < 2 * pixels {
+        return Vec::new();
+    }
+    let find = |(index, picture): (usize, &[u8])| {
+        let mut best = u64::MAX;
+        for (other, values) in pictures.chunks_exact(pixels).enumerate() {
+            if other != index
+                && let Some(square) = squared_distance(picture, values, best)
+            {
+                best = square;
+            }
+        }
+        (best as f64 / pixels as f64).sqrt()
+    };
+    let pictures = pictures.par_chunks_exact(pixels).enumerate();
+    pictures.map(find).collect()
+}
+
 /// The sum of squared differences where it is below `limit`.
 fn squared_distance(a: &[u8], b: &[u8], limit: u64) -> Option<u64> {
     /// Pixels between two looks at the limit; their sum fits an `u32`.
@@ -66,6 +89,14 @@ mod tests {
         let expected = [(1, 5.0), (0, 0.0), (2, 3.0)];
         let expected = expected.map(|(index, distance)| Neighbour { index, distance });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_picture_is_no_sibling_of_its_own() {
+        let pictures: Vec<u8> = [10, 13, 20].iter().flat_map(|&v| [v; 300]).collect();
+        assert_eq!(siblings(&pictures, 300), [3.0, 3.0, 7.0]);
+        assert_eq!(siblings(&[5; 600], 300), [0.0, 0.0]);
+        assert!(siblings(&[5; 300], 300).is_empty());
     }
 
     #[test]

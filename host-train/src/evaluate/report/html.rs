@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::super::Evaluation;
 use super::super::results::{Neighbours, SetResult};
 use super::plot::{Line, plot};
-use super::{Gallery, ModelPictures, percent, table};
+use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
 
 const STYLE: &str = "
@@ -24,6 +24,7 @@ tr.real { font-style: italic; }
 td.shown { font-weight: bold; }
 img { max-width: 100%; image-rendering: pixelated; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top; }
+.warning { border-left: .3rem solid #c60; padding-left: .7rem; }
 figcaption, .note { font-size: .9rem; opacity: .8; }
 code { overflow-wrap: anywhere; }
 .plot { width: 100%; max-width: 640px; display: block; }
@@ -91,13 +92,17 @@ fn facts(page: &mut String, evaluation: &Evaluation) {
         }
         *page += "</li>\n";
     }
+    let _ = match settings.shown_steps {
+        0 => writeln!(page, "<li>{} pictures</li>", settings.count),
+        _ => writeln!(
+            page,
+            "<li>{} pictures a set, classes in turn; DDIM, eta {}, guidance {}, seed {}</li>",
+            settings.count, settings.eta, settings.guidance, settings.seed
+        ),
+    };
     let _ = write!(
         page,
-        "<li>{} pictures a set, classes in turn; DDIM, eta {}, guidance {}, seed {}</li>\n<li>real pictures: {} for training (SHA-256 <code>{}</code>), {} for testing</li>\n<li>the judge, a network trained on the real training pictures alone, reads {} of the real test pictures right</li>\n</ul>\n",
-        settings.count,
-        settings.eta,
-        settings.guidance,
-        settings.seed,
+        "<li>real pictures: {} for training (SHA-256 <code>{}</code>), {} for testing</li>\n<li>the judge, a network trained on the real training pictures alone, reads {} of the real test pictures right</li>\n</ul>\n",
         data.train,
         escaped(&data.train_sha256),
         data.test,
@@ -112,16 +117,28 @@ fn quality(page: &mut String, evaluation: &Evaluation) {
     for (index, row) in rows.iter().enumerate() {
         let (tag, kind) = match index {
             0 => ("th", ""),
-            _ if index + 1 == rows.len() => ("td", " class=\"real\""),
+            _ if index + REAL_ROWS >= rows.len() => ("td", " class=\"real\""),
             _ => ("td", ""),
         };
         row_of(page, tag, kind, row);
     }
-    let count = evaluation.real.count;
+    let real = &evaluation.real;
     let _ = write!(
         page,
-        "</table></div>\n<p class=\"note\">The last row is what real pictures get: test pictures for the reading, else {count} training pictures in place of the generated ones against {count} others. No sampler can be told to be better than that. Frechet distances depend on the number of pictures and on this judge: compare them within a report. They are not FID as others print it. Precision and recall after Kynk&auml;&auml;nniemi et al. 2019, density and coverage after Naeem et al. 2020.</p>\n"
+        "</table></div>\n<p class=\"note\">Every row is held against {0} training pictures drawn at random. The last rows are what real pictures get in place of generated ones: {1} test pictures (for the reading all {2}), which the judge never saw, and {0} other training pictures, the floor. No sampler can be told to be better than that. Frechet distances depend on the number of pictures and on this judge: compare them within a report. They are not FID as others print it. Precision and recall after Kynk&auml;&auml;nniemi et al. 2019, density and coverage after Naeem et al. 2020.</p>\n",
+        real.count, real.test.count, evaluation.data.test
     );
+    for warning in &evaluation.warnings {
+        let _ = write!(
+            page,
+            "<p class=\"warning\"><strong>{}</strong>: {}</p>\n",
+            escaped(&match warning.steps {
+                0 => warning.model.to_owned(),
+                steps => format!("{} in {steps} steps", warning.model),
+            }),
+            escaped(&warning.text)
+        );
+    }
 }
 
 /// Quality over steps, where there is more than one number of them.
@@ -171,9 +188,13 @@ fn classes(page: &mut String, evaluation: &Evaluation) {
     let Some(count) = sets.iter().map(|(_, found)| found.classes.len()).max() else {
         return;
     };
+    let steps = match shown {
+        0 => String::new(),
+        steps => format!(", {steps} steps"),
+    };
     let _ = write!(
         page,
-        "<h2>Read as the class asked for, {shown} steps</h2>\n<div class=\"scroll\"><table>\n"
+        "<h2>Read as the class asked for{steps}</h2>\n<div class=\"scroll\"><table>\n"
     );
     let mut head = vec!["class".to_owned()];
     head.extend((0..count).map(|class| class.to_string()));
@@ -376,7 +397,14 @@ mod tests {
         // Two grids, one row of pairs, two plots.
         assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 3);
         assert_eq!(page.matches("<svg").count(), 2);
-        for word in ["98.70%", "99.41%", "1.3004 &plusmn; 0.0200", "31.5", "1.25"] {
+        for word in [
+            "98.70%",
+            "99.41%",
+            "1.3004 &plusmn; 0.0200",
+            "31.5",
+            "1.25",
+            "too &lt;good&gt;",
+        ] {
             assert!(page.contains(word), "{word}");
         }
     }

@@ -30,12 +30,19 @@ pub struct ModelPictures {
     pub nearest: Vec<u8>,
 }
 
+/// The row of real test pictures.
+const TEST: &str = "real, test";
+/// The row of a half of training pictures.
+const FLOOR: &str = "real, training";
+/// Rows of real pictures at the table's end.
+const REAL_ROWS: usize = 2;
+
 /// A share as people read it.
 fn percent(share: f64) -> String {
     format!("{:.2}%", 100.0 * share)
 }
 
-/// The rows of the main table: its head, then sets, then the real pictures.
+/// The rows of the main table: its head, then sets, then [`REAL_ROWS`].
 fn table(evaluation: &super::Evaluation) -> Vec<Vec<String>> {
     let head = [
         "pictures",
@@ -60,20 +67,32 @@ fn table(evaluation: &super::Evaluation) -> Vec<Vec<String>> {
         let accuracy = set.accuracy.as_ref();
         let mut row = vec![
             set.model.to_owned(),
-            set.steps.to_string(),
+            match set.steps {
+                0 => "-".to_owned(),
+                steps => steps.to_string(),
+            },
             accuracy.map_or_else(|| "-".to_owned(), |accuracy| percent(accuracy.overall)),
             format!("{:.3}", set.frechet),
         ];
         row.extend(manifold(&set.manifold));
         rows.push(row);
     }
+    let real = &evaluation.real;
     let mut row = vec![
-        "real".to_owned(),
+        TEST.to_owned(),
         "-".to_owned(),
         percent(evaluation.judge_test_accuracy),
-        format!("{:.3}", evaluation.real.frechet),
+        format!("{:.3}", real.test.frechet),
     ];
-    row.extend(manifold(&evaluation.real.manifold));
+    row.extend(manifold(&real.test.manifold));
+    rows.push(row);
+    let mut row = vec![
+        FLOOR.to_owned(),
+        "-".to_owned(),
+        "-".to_owned(),
+        format!("{:.3}", real.frechet),
+    ];
+    row.extend(manifold(&real.manifold));
     rows.push(row);
     rows
 }

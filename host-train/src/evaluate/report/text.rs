@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::super::Evaluation;
-use super::{percent, table};
+use super::super::results::Warning;
+use super::{FLOOR, TEST, percent, table};
 
 /// What is going to be measured.
 #[must_use]
@@ -16,6 +17,10 @@ pub fn heading(evaluation: &Evaluation) -> String {
     }
     let settings = &evaluation.settings;
     let steps: Vec<String> = settings.steps.iter().map(u16::to_string).collect();
+    if settings.shown_steps == 0 {
+        let _ = writeln!(text, "{} pictures\n", settings.count);
+        return text;
+    }
     let _ = writeln!(
         text,
         "{} pictures in {} DDIM steps, eta {}, guidance {}, seed {}\n",
@@ -32,12 +37,15 @@ pub fn heading(evaluation: &Evaluation) -> String {
 #[must_use]
 pub fn conclusion(evaluation: &Evaluation) -> String {
     let mut text = aligned(&table(evaluation));
-    let real = evaluation.real.count;
+    let real = &evaluation.real;
     let _ = writeln!(
         text,
-        "real: {} test pictures for the reading, else {real} training pictures against {real} others",
-        evaluation.data.test
+        "every row against {0} training pictures drawn at random; {TEST}: {1} pictures, for the reading all {2}; {FLOOR}: {0} others, the floor",
+        real.count, real.test.count, evaluation.data.test
     );
+    for warning in &evaluation.warnings {
+        let _ = writeln!(text, "\nwarning: {}: {}", set_name(warning), warning.text);
+    }
     let shown = evaluation.settings.shown_steps;
     for set in &evaluation.sets {
         let Some(accuracy) = &set.accuracy else {
@@ -46,7 +54,11 @@ pub fn conclusion(evaluation: &Evaluation) -> String {
         if set.steps != shown {
             continue;
         }
-        let _ = write!(text, "\n{} by class, {shown} steps:", set.model);
+        let steps = match shown {
+            0 => String::new(),
+            steps => format!(", {steps} steps"),
+        };
+        let _ = write!(text, "\n{} by class{steps}:", set.model);
         for (class, share) in accuracy.classes.iter().enumerate() {
             if let Some(share) = share {
                 let _ = write!(text, "  {class}: {}", percent(*share));
@@ -84,6 +96,14 @@ pub fn conclusion(evaluation: &Evaluation) -> String {
         );
     }
     text
+}
+
+/// The set that a warning is of.
+fn set_name(warning: &Warning) -> String {
+    match warning.steps {
+        0 => warning.model.to_owned(),
+        steps => format!("{} in {steps} steps", warning.model),
+    }
 }
 
 /// Columns to the right but the first.
@@ -125,6 +145,8 @@ mod tests {
             "at least 20.0",
             "1.3004 ± 0.0200",
             "1.25 of 255",
+            "warning: int8 in 20 steps: too <good>",
+            "0.375",
         ] {
             let missing = word == "2: -";
             assert_eq!(text.contains(word), !missing, "{word}:\n{text}");
