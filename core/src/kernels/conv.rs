@@ -186,7 +186,8 @@ impl<F: Finish> Work for Conv<'_, '_, F> {
             return;
         }
         match task.form {
-            Form::Direct | Form::Nibbles => direct(engine, task, padding, scratch, finish),
+            Form::Direct => direct::<E, false>(engine, task, padding, scratch, finish),
+            Form::Nibbles => direct::<E, true>(engine, task, padding, scratch, finish),
             Form::Winograd => winograd::conv(engine, task, padding, scratch, finish),
             Form::Phases => phases::conv(engine, task, padding, scratch, finish),
         }
@@ -208,8 +209,9 @@ pub fn conv_on<E: Engine>(
     });
 }
 
+/// Of weights in the direct form, or else in 4 bits.
 #[inline(always)]
-fn direct<E: Engine>(
+fn direct<E: Engine, const NIBBLES: bool>(
     engine: E,
     task: &Task<'_>,
     padding: &[i8],
@@ -251,7 +253,7 @@ fn direct<E: Engine>(
         if count == LANES {
             for (initial, (pair, weights)) in initials.iter().zip(&mut pairs) {
                 let mut sums = initial.map(|sum| [sum; LANES]);
-                let weights = direct_weights(weights, expanded);
+                let weights = direct_weights::<NIBBLES>(weights, expanded);
                 engine.accumulate(columns, weights, &mut sums);
                 finish.put_run(PAIR * pair, first, &sums);
             }
@@ -263,7 +265,7 @@ fn direct<E: Engine>(
         let initials = initials.iter().map(|pair| &pair[..]).chain([last]);
         for (pair, weights) in pairs {
             let mut sums = [[0; LANES]; PAIR];
-            let weights = direct_weights(weights, expanded);
+            let weights = direct_weights::<NIBBLES>(weights, expanded);
             engine.accumulate(columns, weights, &mut sums);
             let initial = initials.clone().nth(pair).unwrap_or_default();
             for ((channel, sums), &initial) in (PAIR * pair..).zip(&sums).zip(initial) {
@@ -278,8 +280,8 @@ fn direct<E: Engine>(
 /// expanded anew for each few positions: all of them at once would take the RAM
 /// that `i8` weights take of flash.
 #[inline(always)]
-fn direct_weights<'w>(weights: &'w [u8], expanded: &'w mut [u32]) -> &'w [u8] {
-    if expanded.is_empty() {
+fn direct_weights<'w, const NIBBLES: bool>(weights: &'w [u8], expanded: &'w mut [u32]) -> &'w [u8] {
+    if !NIBBLES {
         return weights;
     }
     expand(weights, expanded);

@@ -229,7 +229,9 @@ fn nibble_index(fan_in: usize, output: usize, k: usize) -> (usize, u32) {
 
 /// Makes weights of [`Form::Direct`], in words of four, of those of
 /// [`Form::Nibbles`].
-#[inline(always)]
+///
+/// Not inlined: compilers unroll it, and convolutions would have many copies.
+#[inline(never)]
 pub(super) fn expand(nibbles: &[u8], direct: &mut [u32]) {
     let groups = direct.as_chunks_mut().0.iter_mut();
     for (to, &from) in groups.zip(nibbles.as_chunks().0) {
