@@ -270,17 +270,21 @@ fn weights_are_exported_in_8_bits_or_in_4() {
         });
         forms
     };
+    let mut saved = 0;
     for ((name, form, bytes), (_, narrow, halved)) in forms(&wide).iter().zip(forms(&narrow)) {
         assert_eq!(*form, Form::Direct, "{name}");
-        let expected = match name.as_str() {
-            "conv_in" => (Form::Direct, *bytes),
-            _ => (Form::Nibbles, bytes / 2),
+        let fine = ["conv_in", "down0", "up0"].iter();
+        let kept = name.ends_with("shortcut") || fine.clone().any(|fine| name.starts_with(fine));
+        let expected = match kept {
+            true => (Form::Direct, *bytes),
+            false => (Form::Nibbles, bytes / 2),
         };
         assert_eq!((narrow, halved), expected, "{name}");
+        saved += bytes - halved;
     }
-    let saved: usize = forms(&narrow)[1..].iter().map(|(_, _, bytes)| bytes).sum();
+    assert!(saved > 0);
     // Alignment may take a little back.
-    assert!(wide.blob_len() - narrow.blob_len() > saved * 9 / 10);
+    assert!(wide.blob_len() - narrow.blob_len() > saved / 2);
 
     let predict = |model: &Model<'_>| {
         let mut workspace = vec![0; model.workspace_words()];

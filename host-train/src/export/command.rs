@@ -42,9 +42,11 @@ pub struct ExportArgs {
     /// How the range of an activation is chosen
     #[arg(long, value_enum, default_value = "mse")]
     pub range: RangeRule,
-    /// Bits of a convolution's weights: 4 take about half the flash of 8, some
-    /// more instructions and RAM, and cost quality; the first and the last
-    /// convolution and the embedding stay as they are
+    /// Bits of a convolution's weights: 4 take half the flash of 8, a fifth more
+    /// instructions and a little more RAM, and cost quality.
+    ///
+    /// The first and the last convolution, shortcuts, the finest level and the
+    /// embedding stay as they are: small in flash, and needed in full.
     #[arg(long, value_enum, value_name = "BITS", default_value_t)]
     pub weights: WeightBits,
     /// Pictures generated to see the activations' ranges

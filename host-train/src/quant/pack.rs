@@ -13,7 +13,7 @@ use tiny_ddpm::unet::{
 
 use super::Weights;
 use super::ranges::{Range, Ranges};
-use super::rounding::{WeightBits, quantise_row};
+use super::rounding::{WeightBits, quantise_row, weight_bits};
 
 /// Largest magnitude of a bias in accumulator units; half of what a blob may
 /// hold, so that folding in zero points cannot pass it.
@@ -21,8 +21,8 @@ const MAX_BIAS: f64 = (1u32 << 28) as f64;
 /// 2^32, the denominator of an accumulator's multiplier.
 const TWO_32: f64 = 4_294_967_296.0;
 
-/// The blob of a network: weights of convolutions in `bits`, the first and the
-/// last one's and the embedding's as always.
+/// The blob of a network: weights of convolutions in `bits`, but for those that
+/// [`weight_bits`] keeps at 8.
 ///
 /// All are stored [directly](Form::Direct): [`repack`](super::repack) stores
 /// those of 4 bits as such.
@@ -128,18 +128,6 @@ impl<'a> Packer<'a, '_> {
         Ok((&weights[..count], &bias[..channels]))
     }
 
-    /// Bits of a convolution's weights.
-    ///
-    /// The first convolution sees the picture itself, the last makes the
-    /// prediction: together less than a hundredth of the weights, and the two
-    /// whose errors no normalisation behind or before them evens out.
-    fn bits<D>(&self, conv: &Conv<D>) -> WeightBits {
-        match conv.site.stage {
-            Stage::ConvIn | Stage::Output => WeightBits::Eight,
-            _ => self.bits,
-        }
-    }
-
     /// Quantises the weights of each output channel.
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
@@ -165,6 +153,7 @@ impl<'a> Packer<'a, '_> {
             .zip(&steps)
             .map(|((range, channel), step)| f64::from(range.means[*channel]) / step)
             .collect();
+        let bits = weight_bits(conv.site, self.bits);
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
             bias: Vec::with_capacity(4 * bias.len()),
@@ -178,7 +167,7 @@ impl<'a> Packer<'a, '_> {
                 .collect();
             // A channel that does nothing still needs a unit for its bias.
             let least = (f64::from(bias.abs()) / MAX_BIAS).max(f64::MIN_POSITIVE.sqrt());
-            let (unit, row) = quantise_row(&contributions, self.bits(conv), least);
+            let (unit, row) = quantise_row(&contributions, bits, least);
             let mut sum = f64::from(bias) / unit;
             for (i, (contribution, &weight)) in contributions.iter().zip(&row).enumerate() {
                 let (exact, weight) = (contribution / unit, f64::from(weight));

@@ -8,6 +8,7 @@
 //! be compared.
 
 use clap::ValueEnum;
+use tiny_ddpm::unet::{Part, Site, Stage};
 
 /// Bits of a weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -19,6 +20,38 @@ pub enum WeightBits {
     #[default]
     #[value(name = "8")]
     Eight,
+}
+
+/// The bits of a convolution's weights where `asked` are asked for.
+///
+/// 4 bits are too few where the picture's finest detail passes, and where what
+/// is rounded away is made up for by no later layer: in the first and the last
+/// convolution, at the finest level, and in shortcuts, which are the residual
+/// path itself. All of these have few channels or a single tap, so that they
+/// take little flash in 8 bits. The prediction of `models/digits.run`, errors of
+/// all layers included, is off by
+///
+/// | 8 bits for | error | bytes |
+/// | --- | --- | --- |
+/// | the first and the last convolution | 30.6% | 210,050 |
+/// | and shortcuts | 23.0% | 213,506 |
+/// | and the finest level | 8.4% | 226,466 |
+/// | everything | 7.2% | 326,978 |
+///
+/// Keeping the attention or the change of resolution, too, gains less than a
+/// point.
+#[must_use]
+pub fn weight_bits(site: Site, asked: WeightBits) -> WeightBits {
+    match site.stage {
+        Stage::ConvIn
+        | Stage::Output
+        | Stage::Down { level: 0, .. }
+        | Stage::DownAttention { level: 0, .. }
+        | Stage::Up { level: 0, .. }
+        | Stage::UpAttention { level: 0, .. } => WeightBits::Eight,
+        _ if site.part == Part::Shortcut => WeightBits::Eight,
+        _ => asked,
+    }
 }
 
 /// Shares of the largest contribution that are tried as the range of 4 bits:
