@@ -8,9 +8,11 @@
 mod pack;
 mod ranges;
 mod repack;
+mod rounding;
 mod weights;
 
 pub use pack::pack;
 pub use ranges::{Calibration, Form, Range, RangeRule, Ranges};
 pub use repack::{Target, repack};
+pub use rounding::{WeightBits, quantise, quantise_row, weight_bits};
 pub use weights::Weights;

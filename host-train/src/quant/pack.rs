@@ -13,6 +13,7 @@ use tiny_ddpm::unet::{
 
 use super::Weights;
 use super::ranges::{Range, Ranges};
+use super::rounding::{WeightBits, quantise_row, weight_bits};
 
 /// Largest magnitude of a bias in accumulator units; half of what a blob may
 /// hold, so that folding in zero points cannot pass it.
@@ -20,17 +21,26 @@ const MAX_BIAS: f64 = (1u32 << 28) as f64;
 /// 2^32, the denominator of an accumulator's multiplier.
 const TWO_32: f64 = 4_294_967_296.0;
 
-/// The blob of a network.
+/// The blob of a network: weights of convolutions in `bits`, but for those that
+/// [`weight_bits`] keeps at 8.
+///
+/// All are stored [directly](Form::Direct): [`repack`](super::repack) stores
+/// those of 4 bits as such.
 ///
 /// # Errors
 /// Where a parameter or range is missing, or so far out of proportion that
 /// fixed point cannot hold it.
-pub fn pack(info: &Info<'_>, weights: &Weights, ranges: &Ranges) -> Result<Vec<u8>> {
+pub fn pack(
+    info: &Info<'_>,
+    weights: &Weights,
+    ranges: &Ranges,
+    bits: WeightBits,
+) -> Result<Vec<u8>> {
     info.topology.validate().context("topology")?;
     let mut size = 1 << 16;
     loop {
         let mut buffer = vec![0; size];
-        match pack_into(&mut buffer, info, weights, ranges) {
+        match pack_into(&mut buffer, info, weights, ranges, bits) {
             Ok(length) => {
                 buffer.truncate(length);
                 Model::load(&buffer).context("the packed model does not load")?;
@@ -47,11 +57,13 @@ fn pack_into(
     info: &Info<'_>,
     weights: &Weights,
     ranges: &Ranges,
+    bits: WeightBits,
 ) -> Result<usize> {
     let mut packer = Packer {
         topology: &info.topology,
         weights,
         ranges,
+        bits,
         writer: Writer::new(buffer, info)?,
     };
     walk(&mut packer, &info.topology)?;
@@ -62,6 +74,7 @@ struct Packer<'a, 'w> {
     topology: &'a Topology,
     weights: &'a Weights,
     ranges: &'a Ranges,
+    bits: WeightBits,
     writer: Writer<'w>,
 }
 
@@ -115,7 +128,7 @@ impl<'a> Packer<'a, '_> {
         Ok((&weights[..count], &bias[..channels]))
     }
 
-    /// Quantises each output channel so that its largest weight becomes 127.
+    /// Quantises the weights of each output channel.
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
     /// compared after multiplication with their half's scale.
@@ -140,33 +153,31 @@ impl<'a> Packer<'a, '_> {
             .zip(&steps)
             .map(|((range, channel), step)| f64::from(range.means[*channel]) / step)
             .collect();
+        let bits = weight_bits(conv.site, self.bits);
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
             bias: Vec::with_capacity(4 * bias.len()),
             units: Vec::with_capacity(bias.len()),
         };
         for (channel, &bias) in weights.chunks_exact(taps * inputs).zip(bias) {
-            // What a weight contributes for one step of its input.
-            let contribution = |i: usize| f64::from(channel[i]) * steps[i / taps];
-            let largest = (0..channel.len())
-                .map(|i| contribution(i).abs())
-                .fold(0.0, f64::max);
+            // What a weight contributes for one step of its input, tap by tap.
+            let contributions: Vec<f64> = (0..taps)
+                .flat_map(|tap| (0..inputs).map(move |input| (tap, input)))
+                .map(|(tap, input)| f64::from(channel[input * taps + tap]) * steps[input])
+                .collect();
             // A channel that does nothing still needs a unit for its bias.
-            let unit = (largest / 127.0)
-                .max(f64::from(bias.abs()) / MAX_BIAS)
-                .max(f64::MIN_POSITIVE.sqrt());
+            let least = (f64::from(bias.abs()) / MAX_BIAS).max(f64::MIN_POSITIVE.sqrt());
+            let (unit, row) = quantise_row(&contributions, bits, least);
             let mut sum = f64::from(bias) / unit;
-            for tap in 0..taps {
-                for input in 0..inputs {
-                    let exact = contribution(input * taps + tap) / unit;
-                    let weight = exact.round();
-                    sum -= weight * zero_points[input];
-                    // What rounding the weight adds on average is no noise: the
-                    // bias takes it back.
-                    sum += (exact - weight) * means[input];
-                    quantised.weights.push(weight as i8);
-                }
+            for (i, (contribution, &weight)) in contributions.iter().zip(&row).enumerate() {
+                let (exact, weight) = (contribution / unit, f64::from(weight));
+                let input = i % inputs;
+                sum -= weight * zero_points[input];
+                // What rounding the weight adds on average is no noise: the
+                // bias takes it back.
+                sum += (exact - weight) * means[input];
             }
+            quantised.weights.extend(row);
             quantised.bias.extend((sum.round() as i32).to_le_bytes());
             quantised.units.push(unit);
         }
