@@ -43,7 +43,7 @@ pub struct ExportArgs {
     #[arg(long, value_enum, default_value = "mse")]
     pub range: RangeRule,
     /// Bits of a convolution's weights: 4 take half the flash of 8, a fifth more
-    /// instructions and a little more RAM, and cost quality.
+    /// instructions where they are multiplied, at most a little more RAM, and quality.
     ///
     /// The first and the last convolution, shortcuts, the finest level and the
     /// embedding stay as they are: small in flash, and needed in full.
