@@ -13,6 +13,7 @@ use tiny_ddpm::unet::{
 
 use super::Weights;
 use super::ranges::{Range, Ranges};
+use super::rounding::quantise_row;
 
 /// Largest magnitude of a bias in accumulator units; half of what a blob may
 /// hold, so that folding in zero points cannot pass it.
@@ -20,17 +21,17 @@ const MAX_BIAS: f64 = (1u32 << 28) as f64;
 /// 2^32, the denominator of an accumulator's multiplier.
 const TWO_32: f64 = 4_294_967_296.0;
 
-/// The blob of a network.
+/// The blob of a network whose weights have `bits` bits, 8 or 4.
 ///
 /// # Errors
 /// Where a parameter or range is missing, or so far out of proportion that
 /// fixed point cannot hold it.
-pub fn pack(info: &Info<'_>, weights: &Weights, ranges: &Ranges) -> Result<Vec<u8>> {
+pub fn pack(info: &Info<'_>, weights: &Weights, ranges: &Ranges, bits: u8) -> Result<Vec<u8>> {
     info.topology.validate().context("topology")?;
     let mut size = 1 << 16;
     loop {
         let mut buffer = vec![0; size];
-        match pack_into(&mut buffer, info, weights, ranges) {
+        match pack_into(&mut buffer, info, weights, ranges, bits) {
             Ok(length) => {
                 buffer.truncate(length);
                 Model::load(&buffer).context("the packed model does not load")?;
@@ -47,11 +48,13 @@ fn pack_into(
     info: &Info<'_>,
     weights: &Weights,
     ranges: &Ranges,
+    bits: u8,
 ) -> Result<usize> {
     let mut packer = Packer {
         topology: &info.topology,
         weights,
         ranges,
+        rounder: Rounder { weights, bits },
         writer: Writer::new(buffer, info)?,
     };
     walk(&mut packer, &info.topology)?;
@@ -62,17 +65,18 @@ struct Packer<'a, 'w> {
     topology: &'a Topology,
     weights: &'a Weights,
     ranges: &'a Ranges,
+    rounder: Rounder<'a>,
     writer: Writer<'w>,
 }
 
 /// Integer weights of a convolution, and the unit of each output channel's
 /// accumulator.
-struct Quantised {
+pub(super) struct Quantised {
     /// Rows, as training knows them.
-    weights: Vec<i8>,
-    /// i32, with the inputs' zero points folded in.
-    bias: Vec<u8>,
-    units: Vec<f64>,
+    pub weights: Vec<i8>,
+    /// With the inputs' zero points folded in.
+    pub bias: Vec<i32>,
+    pub units: Vec<f64>,
 }
 
 impl Quantised {
@@ -83,12 +87,51 @@ impl Quantised {
         Form::Direct.pack(conv.geometry, inputs, &self.weights, &mut packed);
         packed
     }
+
+    fn bias_words(&self) -> Vec<u8> {
+        self.bias.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+    }
 }
 
-impl<'a> Packer<'a, '_> {
+/// Rounds the weights of convolutions: for the blob, and for training that
+/// knows of it.
+#[derive(Clone, Copy)]
+pub(super) struct Rounder<'a> {
+    pub weights: &'a Weights,
+    /// Of a weight.
+    pub bits: u8,
+}
+
+/// What a convolution reads: for each input channel the activation's range and
+/// the channel within it.
+pub(super) fn inputs_of<'r>(conv: &Conv<&'r Range>) -> Vec<(&'r Range, usize)> {
+    let own = conv.x.shape.channels;
+    (0..conv.input_channels())
+        .map(|input| match &conv.skip {
+            Some(skip) if input >= own => (skip.data, input - own),
+            _ => (conv.x.data, input),
+        })
+        .collect()
+}
+
+impl<'a> Rounder<'a> {
+    /// Bits of a layer's weights. The first and the last convolution are small,
+    /// and what they lose nothing behind or before them can make good.
+    fn bits(&self, site: Site) -> u8 {
+        match site.stage {
+            Stage::ConvIn | Stage::Output => 8,
+            _ => self.bits,
+        }
+    }
+
     /// The float weights and bias of a convolution. Queries, keys and values
     /// are one layer in training and three on the chip.
-    fn float_conv(&self, site: Site, fan_in: usize, channels: usize) -> Result<(&[f32], &[f32])> {
+    fn float_conv(
+        &self,
+        site: Site,
+        fan_in: usize,
+        channels: usize,
+    ) -> Result<(&'a [f32], &'a [f32])> {
         let part = match site.part {
             Part::Query => 0,
             Part::Key => 1,
@@ -115,20 +158,14 @@ impl<'a> Packer<'a, '_> {
         Ok((&weights[..count], &bias[..channels]))
     }
 
-    /// Quantises each output channel so that its largest weight becomes 127.
+    /// Quantises each output channel in a unit of its own.
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
     /// compared after multiplication with their half's scale.
-    fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
+    pub fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
         let (taps, inputs) = (conv.geometry.taps(), conv.input_channels());
         let (weights, bias) = self.float_conv(conv.site, taps * inputs, conv.channels)?;
-        let own = conv.x.shape.channels;
-        let inputs_of: Vec<(&Range, usize)> = (0..inputs)
-            .map(|input| match &conv.skip {
-                Some(skip) if input >= own => (skip.data, input - own),
-                _ => (conv.x.data, input),
-            })
-            .collect();
+        let inputs_of = inputs_of(conv);
         let steps: Vec<f64> = inputs_of.iter().map(|(r, c)| r.step(*c)).collect();
         let zero_points: Vec<f64> = inputs_of
             .iter()
@@ -142,37 +179,37 @@ impl<'a> Packer<'a, '_> {
             .collect();
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
-            bias: Vec::with_capacity(4 * bias.len()),
+            bias: Vec::with_capacity(bias.len()),
             units: Vec::with_capacity(bias.len()),
         };
         for (channel, &bias) in weights.chunks_exact(taps * inputs).zip(bias) {
             // What a weight contributes for one step of its input.
-            let contribution = |i: usize| f64::from(channel[i]) * steps[i / taps];
-            let largest = (0..channel.len())
-                .map(|i| contribution(i).abs())
-                .fold(0.0, f64::max);
+            let contributions: Vec<f64> = (0..taps * inputs)
+                .map(|i| {
+                    let (tap, input) = (i / inputs, i % inputs);
+                    f64::from(channel[input * taps + tap]) * steps[input]
+                })
+                .collect();
             // A channel that does nothing still needs a unit for its bias.
-            let unit = (largest / 127.0)
-                .max(f64::from(bias.abs()) / MAX_BIAS)
-                .max(f64::MIN_POSITIVE.sqrt());
+            let least = (f64::from(bias.abs()) / MAX_BIAS).max(f64::MIN_POSITIVE.sqrt());
+            let (unit, weights) = quantise_row(&contributions, self.bits(conv.site), least);
             let mut sum = f64::from(bias) / unit;
-            for tap in 0..taps {
-                for input in 0..inputs {
-                    let exact = contribution(input * taps + tap) / unit;
-                    let weight = exact.round();
-                    sum -= weight * zero_points[input];
-                    // What rounding the weight adds on average is no noise: the
-                    // bias takes it back.
-                    sum += (exact - weight) * means[input];
-                    quantised.weights.push(weight as i8);
-                }
+            for (i, (contribution, &weight)) in contributions.iter().zip(&weights).enumerate() {
+                let (exact, rounded) = (contribution / unit, f64::from(weight));
+                sum -= rounded * zero_points[i % inputs];
+                // What rounding the weight adds on average is no noise: the
+                // bias takes it back.
+                sum += (exact - rounded) * means[i % inputs];
             }
-            quantised.bias.extend((sum.round() as i32).to_le_bytes());
+            quantised.weights.extend(weights);
+            quantised.bias.push(sum.round() as i32);
             quantised.units.push(unit);
         }
         Ok(quantised)
     }
+}
 
+impl<'a> Packer<'a, '_> {
     /// Writes a fully connected layer. `units` is what each output is counted
     /// in.
     fn linear(
@@ -224,6 +261,17 @@ fn fixed(site: Site, what: &str, value: f64, limit: i32) -> Result<i32> {
     Ok(rounded as i32)
 }
 
+/// Output steps in 1 that a normalisation multiplies with, times 2^8: before
+/// rounding.
+fn norm_multiplier(output: &Range) -> f64 {
+    256.0 / f64::from(output.scale)
+}
+
+/// Steps in 1 of what a normalisation gives, as the kernel knows them.
+pub(super) fn norm_steps(output: &Range) -> f64 {
+    norm_multiplier(output).round() / 256.0
+}
+
 /// Gains or offsets with 15 fraction bits.
 fn affine(site: Site, what: &str, values: &[f32]) -> Result<Vec<u8>> {
     let mut words = Vec::with_capacity(4 * values.len());
@@ -255,8 +303,8 @@ impl<'a> Interpreter for Packer<'a, '_> {
         Ok(())
     }
 
-    fn input(&mut self, _: Shape) -> Result<&'a Range> {
-        let range = self.ranges.get("x")?;
+    fn input(&mut self, shape: Shape) -> Result<&'a Range> {
+        let range = self.ranges.get("x", shape.channels)?;
         let output = range.plain();
         self.writer.record(&InputRecord { output })?;
         Ok(range)
@@ -264,15 +312,14 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
         let (site, channels) = (norm.site, norm.output().channels);
-        let range = self.ranges.get(&site.to_string())?;
+        let range = self.ranges.get(&site.to_string(), channels)?;
         let output = range.plain();
         let gains = self.weights.get(&format!("{site}.gain"), channels)?;
         let offsets = self.weights.get(&format!("{site}.offset"), channels)?;
-        let multiplier = 256.0 / f64::from(output.scale);
         self.writer.record(&NormRecord {
             gains: &affine(site, "a gain", gains)?,
             offsets: &affine(site, "an offset", offsets)?,
-            multiplier: fixed(site, "the output scale", multiplier, 32_767)?,
+            multiplier: fixed(site, "the output scale", norm_multiplier(range), 32_767)?,
             output,
         })?;
         Ok(range)
@@ -280,8 +327,8 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
         let site = conv.site;
-        let range = self.ranges.get(&site.to_string())?;
-        let quantised = self.quantise(conv)?;
+        let range = self.ranges.get(&site.to_string(), conv.channels)?;
+        let quantised = self.rounder.quantise(conv)?;
         let mut multipliers = Vec::with_capacity(4 * conv.channels);
         for (channel, unit) in quantised.units.iter().enumerate() {
             let factor = unit / range.step(channel) * TWO_32;
@@ -301,10 +348,11 @@ impl<'a> Interpreter for Packer<'a, '_> {
             .flat_map(|zero| zero.to_le_bytes())
             .collect();
         let weights = quantised.packed(conv);
+        let bias = quantised.bias_words();
         self.writer.aligned(weights.len(), |padding| ConvRecord {
             padding,
             weights: &weights,
-            bias: &quantised.bias,
+            bias: &bias,
             multipliers: &multipliers,
             residual,
             scale: range.scale,
@@ -324,9 +372,10 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
         let site = attention.site;
-        let range = self.ranges.get(&site.to_string())?;
+        let channels = attention.query.shape.channels;
+        let range = self.ranges.get(&site.to_string(), channels)?;
         let output = range.plain();
-        let width = attention.query.shape.channels / usize::from(self.topology.heads);
+        let width = channels / usize::from(self.topology.heads);
         let scale = |operand: &Activation<&'a Range>| f64::from(operand.data.scale);
         let logit = scale(&attention.query) * scale(&attention.key) / (width as f64).sqrt()
             * std::f64::consts::LOG2_E;
@@ -340,17 +389,18 @@ impl<'a> Interpreter for Packer<'a, '_> {
     }
 
     fn output(&mut self, conv: &Conv<&'a Range>) -> Result<()> {
-        let quantised = self.quantise(conv)?;
+        let quantised = self.rounder.quantise(conv)?;
         let scales: Vec<u8> = quantised
             .units
             .iter()
             .flat_map(|&unit| (unit as f32).to_le_bytes())
             .collect();
         let weights = quantised.packed(conv);
+        let bias = quantised.bias_words();
         self.writer.aligned(weights.len(), |padding| OutputRecord {
             padding,
             weights: &weights,
-            bias: &quantised.bias,
+            bias: &bias,
             scales: &scales,
         })?;
         Ok(())

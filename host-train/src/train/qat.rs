@@ -1,0 +1,265 @@
+//! Quantisation-aware fine-tuning: the network is trained as the chip computes
+//! it.
+//!
+//! Every activation is moved onto the grid of its 256 integers, and every
+//! convolution multiplies with its rounded weights, both as `core` and
+//! [`pack`](crate::quant::pack()) round them. Gradients pass straight through
+//! the rounding, and stop where an activation is cut (Bengio et al. 2013,
+//! arXiv:1308.3432). The grids are chosen once, from the network that the run
+//! starts from, and kept in the run's folder: `export` writes the same.
+//!
+//! Left in floats are the embedding of time and class, which has 16 bits on the
+//! chip, and what the softmax of an attention divides.
+
+use std::collections::{BTreeMap, HashMap};
+use std::f64::consts::LOG2_E;
+use std::fmt::{self, Arguments};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor, TensorData};
+use tiny_ddpm::Topology;
+use tiny_ddpm::kernels::norm::U_BITS;
+
+use super::UNet;
+use super::layers::Conv;
+use super::unet::Taps;
+use crate::config::Config;
+use crate::export::{CalibrationSettings, calibrate, form};
+use crate::output::Staged;
+use crate::quant::{Grid, NORM_BITS, Origin, RangeRule, Ranges, RoundedConv, grids, rounded_convs};
+
+/// In a run's folder: the ranges of its activations.
+const RANGES: &str = "ranges.json";
+/// Fraction bits of an attention's logits to base 2.
+const LOGIT_BITS: u32 = 8;
+/// What a normalisation gives is cut to [-8, 8).
+const U_REACH: f64 = 8.0;
+
+/// What a network is rounded to.
+#[derive(Clone, Debug)]
+pub struct Qat {
+    topology: Topology,
+    ranges: Ranges,
+    grids: BTreeMap<String, Grid>,
+    weight_bits: u8,
+}
+
+impl Qat {
+    /// Rounding by these ranges, with weights of `weight_bits` bits.
+    ///
+    /// # Errors
+    /// Where a range is missing or does not fit the topology.
+    pub fn new(topology: &Topology, ranges: Ranges, weight_bits: u8) -> Result<Self> {
+        Ok(Self {
+            grids: grids(topology, &ranges)?,
+            topology: topology.clone(),
+            ranges,
+            weight_bits,
+        })
+    }
+
+    /// Chooses ranges for a network as `export` does for a run trained without
+    /// any; `progress` gets the number of steps made, of
+    /// [`CalibrationSettings::default`]'s.
+    ///
+    /// # Errors
+    /// Where the configuration does not fit the network.
+    pub fn choose(
+        model: &UNet,
+        config: &Config,
+        device: &Device,
+        progress: impl FnMut(u16),
+    ) -> Result<Ranges> {
+        let settings = CalibrationSettings::default();
+        let calibration = calibrate(model, config, &settings, device, progress)?;
+        Ok(calibration.ranges(RangeRule::default(), form))
+    }
+
+    /// Writes ranges into a run's folder.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn save(run: &Path, ranges: &Ranges) -> Result<()> {
+        let mut staged = Staged::default();
+        staged.add(run.join(RANGES), ranges.to_json()?.as_bytes())?;
+        staged.publish()
+    }
+
+    /// What the run in a folder is rounded to; `None` where its configuration
+    /// asks for no rounding.
+    ///
+    /// # Errors
+    /// Where the ranges cannot be read or do not fit the network.
+    pub fn load(run: &Path, config: &Config) -> Result<Option<Self>> {
+        let Some(qat) = &config.training.qat else {
+            return Ok(None);
+        };
+        let path = run.join(RANGES);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "cannot read {}, without which a run with [training.qat] cannot be used",
+                path.display()
+            )
+        })?;
+        let load = || Self::new(&config.network, Ranges::from_json(&text)?, qat.weight_bits);
+        load()
+            .map(Some)
+            .with_context(|| format!("in {}", path.display()))
+    }
+
+    /// The ranges of the activations.
+    #[must_use]
+    pub fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
+    /// Bits of a weight.
+    #[must_use]
+    pub fn weight_bits(&self) -> u8 {
+        self.weight_bits
+    }
+
+    /// The grid of an activation; the prediction has none.
+    #[must_use]
+    pub fn grid(&self, name: &str) -> Option<&Grid> {
+        self.grids.get(name)
+    }
+
+    /// The network's convolutions, rounded: once for each step.
+    ///
+    /// # Errors
+    /// Where the network is another one or a parameter is not finite.
+    pub fn round(&self, model: &UNet) -> Result<Rounded<'_>> {
+        let weights = crate::export::weights(model);
+        let convs = rounded_convs(&self.topology, &weights, &self.ranges, self.weight_bits)?;
+        Ok(Rounded { qat: self, convs })
+    }
+}
+
+/// What one step's networks are rounded to.
+#[derive(Clone, Debug)]
+pub struct Rounded<'a> {
+    qat: &'a Qat,
+    convs: BTreeMap<String, RoundedConv>,
+}
+
+impl Rounded<'_> {
+    /// Taps that round a network with the same parameters on `device`.
+    #[must_use]
+    pub fn taps(&self, device: &Device) -> FakeQuantiser<'_> {
+        let grids = self.qat.grids.iter();
+        FakeQuantiser {
+            grids: grids
+                .map(|(name, grid)| (name.as_str(), OnDevice::new(grid, device)))
+                .collect(),
+            convs: &self.convs,
+            device: device.clone(),
+        }
+    }
+}
+
+/// A [`Grid`] as tensors, `[1, channels, 1, 1]`.
+struct OnDevice {
+    inverse: Tensor<4>,
+    zeros: Tensor<4>,
+    steps: Tensor<4>,
+    origin: Origin,
+}
+
+impl OnDevice {
+    fn new(grid: &Grid, device: &Device) -> Self {
+        let row = |values: &[f32]| {
+            let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
+            Tensor::from_data(data, device)
+        };
+        Self {
+            inverse: row(&grid.inverse),
+            zeros: row(&grid.zeros),
+            steps: row(&grid.steps),
+            origin: grid.origin,
+        }
+    }
+}
+
+/// The taps of quantisation-aware training: see the [module](self).
+pub struct FakeQuantiser<'a> {
+    grids: HashMap<&'a str, OnDevice>,
+    convs: &'a BTreeMap<String, RoundedConv>,
+    device: Device,
+}
+
+impl fmt::Debug for FakeQuantiser<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FakeQuantiser")
+    }
+}
+
+/// The nearest integers, halves upwards.
+fn round_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    (x + 0.5).floor()
+}
+
+impl Taps for FakeQuantiser<'_> {
+    fn tap(&mut self, name: Arguments<'_>, x: Tensor<4>) -> Tensor<4> {
+        let Some(grid) = self.grids.get(name.to_string().as_str()) else {
+            return x;
+        };
+        let exact = x.clone().detach();
+        let q = match grid.origin {
+            Origin::Sum => round_up(exact.clone() * grid.inverse.clone() + grid.zeros.clone()),
+            Origin::Norm => {
+                let ticks = f64::from(1u32 << NORM_BITS);
+                let ticked = round_up(exact.clone() * ticks) / ticks;
+                round_up(ticked * grid.inverse.clone() + grid.zeros.clone())
+            }
+            Origin::Pixels => {
+                let steps = exact.clone() * grid.inverse.clone();
+                (steps.clone().abs() + 0.5).floor() * steps.sign() + grid.zeros.clone()
+            }
+        };
+        let kept = q.clone().clamp(-128.0, 127.0);
+        let cut = kept.clone().not_equal(q);
+        let value = (kept - grid.zeros.clone()) * grid.steps.clone();
+        (x + (value.clone() - exact)).mask_where(cut, value)
+    }
+
+    fn conv(&mut self, name: Arguments<'_>, conv: &Conv, x: Tensor<4>) -> Tensor<4> {
+        let Some(rounded) = self.convs.get(&name.to_string()) else {
+            return conv.forward(x);
+        };
+        let (weight, bias) = (conv.weight.val(), conv.bias.val());
+        let tensor = TensorData::new(rounded.weight.clone(), weight.dims());
+        let moved = Tensor::from_data(tensor, &self.device) - weight.clone().detach();
+        let tensor = TensorData::new(rounded.bias.clone(), bias.dims());
+        let shifted = Tensor::from_data(tensor, &self.device) - bias.clone().detach();
+        conv.forward_with(x, weight + moved, bias + shifted)
+    }
+
+    fn shift(&mut self, name: Arguments<'_>, shift: Tensor<2>) -> Tensor<2> {
+        let Some(rounded) = self.convs.get(&name.to_string()) else {
+            return shift;
+        };
+        let units = TensorData::new(rounded.units.clone(), [1, rounded.units.len()]);
+        let units = Tensor::from_data(units, &self.device);
+        let exact = shift.clone().detach();
+        let value = round_up(exact.clone() / units.clone()) * units;
+        shift + (value - exact)
+    }
+
+    fn normal(&mut self, u: Tensor<4>) -> Tensor<4> {
+        let exact = u.clone().detach();
+        let ticks = f64::from(1u32 << U_BITS);
+        let value = round_up(exact.clone() * ticks) / ticks;
+        let kept = value.clone().clamp(-U_REACH, U_REACH - 1.0 / ticks);
+        let cut = kept.clone().not_equal(value);
+        (u + (kept.clone() - exact)).mask_where(cut, kept)
+    }
+
+    fn logits(&mut self, logits: Tensor<4>) -> Tensor<4> {
+        let exact = logits.clone().detach();
+        let ticks = f64::from(1u32 << LOGIT_BITS) * LOG2_E;
+        let value = round_up(exact.clone() * ticks) / ticks;
+        logits + (value - exact)
+    }
+}
