@@ -115,8 +115,8 @@ pub(super) fn inputs_of<'r>(conv: &Conv<&'r Range>) -> Vec<(&'r Range, usize)> {
 }
 
 impl<'a> Rounder<'a> {
-    /// Bits of a layer's weights. The first and the last convolution are small,
-    /// and what they lose nothing behind or before them can make good.
+    /// Bits of a layer's weights. The first and the last convolution keep 8:
+    /// they are small, and no other layer makes good what they lose.
     fn bits(&self, site: Site) -> u8 {
         match site.stage {
             Stage::ConvIn | Stage::Output => 8,

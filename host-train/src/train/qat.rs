@@ -195,6 +195,11 @@ impl fmt::Debug for FakeQuantiser<'_> {
     }
 }
 
+/// The same values, of which no gradient is wanted.
+fn constant<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    x.clone().detach().set_require_grad(false)
+}
+
 /// The nearest integers, halves upwards.
 fn round_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     (x + 0.5).floor()
@@ -205,7 +210,7 @@ impl Taps for FakeQuantiser<'_> {
         let Some(grid) = self.grids.get(name.to_string().as_str()) else {
             return x;
         };
-        let exact = x.clone().detach();
+        let exact = constant(&x);
         let q = match grid.origin {
             Origin::Sum => round_up(exact.clone() * grid.inverse.clone() + grid.zeros.clone()),
             Origin::Norm => {
@@ -230,9 +235,9 @@ impl Taps for FakeQuantiser<'_> {
         };
         let (weight, bias) = (conv.weight.val(), conv.bias.val());
         let tensor = TensorData::new(rounded.weight.clone(), weight.dims());
-        let moved = Tensor::from_data(tensor, &self.device) - weight.clone().detach();
+        let moved = Tensor::from_data(tensor, &self.device) - constant(&weight);
         let tensor = TensorData::new(rounded.bias.clone(), bias.dims());
-        let shifted = Tensor::from_data(tensor, &self.device) - bias.clone().detach();
+        let shifted = Tensor::from_data(tensor, &self.device) - constant(&bias);
         conv.forward_with(x, weight + moved, bias + shifted)
     }
 
@@ -242,13 +247,13 @@ impl Taps for FakeQuantiser<'_> {
         };
         let units = TensorData::new(rounded.units.clone(), [1, rounded.units.len()]);
         let units = Tensor::from_data(units, &self.device);
-        let exact = shift.clone().detach();
+        let exact = constant(&shift);
         let value = round_up(exact.clone() / units.clone()) * units;
         shift + (value - exact)
     }
 
     fn normal(&mut self, u: Tensor<4>) -> Tensor<4> {
-        let exact = u.clone().detach();
+        let exact = constant(&u);
         let ticks = f64::from(1u32 << U_BITS);
         let value = round_up(exact.clone() * ticks) / ticks;
         let kept = value.clone().clamp(-U_REACH, U_REACH - 1.0 / ticks);
@@ -257,9 +262,84 @@ impl Taps for FakeQuantiser<'_> {
     }
 
     fn logits(&mut self, logits: Tensor<4>) -> Tensor<4> {
-        let exact = logits.clone().detach();
+        let exact = constant(&logits);
         let ticks = f64::from(1u32 << LOGIT_BITS) * LOG2_E;
         let value = round_up(exact.clone() * ticks) / ticks;
         logits + (value - exact)
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    fn quantiser(convs: &BTreeMap<String, RoundedConv>) -> FakeQuantiser<'_> {
+        let device = Device::flex().autodiff();
+        let grid = Grid {
+            steps: vec![0.5, 0.25],
+            inverse: vec![2.0, 4.0],
+            zeros: vec![-128.0, 100.0],
+            origin: Origin::Sum,
+        };
+        FakeQuantiser {
+            grids: [("y", OnDevice::new(&grid, &device))].into(),
+            convs,
+            device,
+        }
+    }
+
+    #[test]
+    fn gradients_pass_the_rounding_and_stop_where_it_cuts() {
+        let none = BTreeMap::new();
+        let mut quantiser = quantiser(&none);
+        // The channels reach from 0 to 127.5 and from -57 to 6.75.
+        let values = [
+            [[[0.3, -0.3], [0.25, 127.9]]],
+            [[[6.8, 6.9], [-57.3, -0.125]]],
+        ];
+        let x = Tensor::<4>::from_floats(values, &quantiser.device);
+        let x = x.reshape([1, 2, 2, 2]).require_grad();
+        let y = quantiser.tap(format_args!("y"), x.clone());
+        let gradients = (y.clone() * 3.0).sum().backward();
+        let y: Vec<f32> = y.into_data().try_to_vec().unwrap();
+        assert_eq!(y, [0.5, 0.0, 0.5, 127.5, 6.75, 6.75, -57.0, 0.0]);
+        let gradient = x.grad(&gradients).unwrap().into_data();
+        let gradient: Vec<f32> = gradient.try_to_vec().unwrap();
+        assert_eq!(gradient, [3.0, 0.0, 3.0, 0.0, 3.0, 0.0, 0.0, 3.0]);
+
+        // What has no grid stays as it is.
+        let other = quantiser.tap(format_args!("out.conv"), x.clone());
+        assert_eq!(other.into_data(), x.into_data());
+    }
+
+    #[test]
+    fn weights_get_the_gradients_of_their_rounded_twins() {
+        let config = Config::preset("smoke").unwrap();
+        let device = Device::flex().autodiff();
+        let model = UNet::new(&config.network, 1, &device);
+        let conv = &model.conv_in;
+        let count = conv.weight.val().dims().iter().product();
+        let rounded = RoundedConv {
+            weight: vec![0.5; count],
+            bias: vec![-0.25; 8],
+            units: vec![0.1; 8],
+        };
+        let convs = BTreeMap::from([("conv_in".to_owned(), rounded)]);
+        let mut quantiser = quantiser(&convs);
+        let x = Tensor::<4>::ones([1, 16, 1, 1], &device);
+        let y = quantiser.conv(format_args!("conv_in"), conv, x);
+        let values: Vec<f32> = y.clone().into_data().try_to_vec().unwrap();
+        // Only the kernel's centre meets the one position.
+        for value in values {
+            assert!((value - (16.0 * 0.5 - 0.25)).abs() < 1e-5, "{value}");
+        }
+        let gradients = y.sum().backward();
+        let gradient = conv.weight.val().grad(&gradients).unwrap();
+        let gradient: Vec<f32> = gradient.into_data().try_to_vec().unwrap();
+        for (i, value) in gradient.into_iter().enumerate() {
+            assert_eq!(value, if i % 9 == 4 { 1.0 } else { 0.0 });
+        }
+        let bias = conv.bias.val().grad(&gradients).unwrap();
+        assert_eq!(bias.into_data().try_to_vec::<f32>().unwrap(), [1.0; 8]);
     }
 }
