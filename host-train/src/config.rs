@@ -20,7 +20,7 @@ pub const PRESETS: [(&str, &str); 3] = [
 /// Steps of a quantisation-aware fine-tuning, where no configuration says.
 pub const QAT_STEPS: u32 = 500;
 /// The learning rate that it starts with.
-pub const QAT_LEARNING_RATE: f64 = 2e-4;
+pub const QAT_LEARNING_RATE: f64 = 5e-4;
 
 /// A whole training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

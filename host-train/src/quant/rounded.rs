@@ -153,6 +153,7 @@ impl<'a> Reader<'a> {
             layer
                 .bias
                 .push(((i64::from(*sum) + folded) as f64 * unit) as f32);
+            layer.units.push(*unit as f32);
         }
         Ok(())
     }
