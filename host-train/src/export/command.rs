@@ -96,6 +96,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             );
             let bits = qat.weight_bits();
             println!("weights of {bits} bits and ranges as the run was trained with");
+            println!(
+                "errors are against its weights before rounding, for which it was not trained"
+            );
             (qat.ranges().clone(), bits)
         }
         None => (find_ranges(args, &config, &float, &device)?, 8),

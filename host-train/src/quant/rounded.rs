@@ -150,9 +150,8 @@ impl<'a> Reader<'a> {
             }
             let zeros = row.iter().zip(inputs_of.iter().cycle());
             let folded: i64 = zeros.map(|(&w, (_, zero))| i64::from(w) * zero).sum();
-            layer
-                .bias
-                .push(((i64::from(*sum) + folded) as f64 * unit) as f32);
+            let bias = (i64::from(*sum) + folded) as f64 * unit;
+            layer.bias.push(bias as f32);
             layer.units.push(*unit as f32);
         }
         Ok(())

@@ -15,7 +15,7 @@ use super::checkpoint::{Checkpoint, State, remove_unfinished};
 use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
-use super::qat::Qat;
+use super::qat::{Qat, Rounded};
 use super::{Ema, UNet};
 use crate::config::Config;
 use crate::data::Dataset;
@@ -246,6 +246,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What a network of this run is rounded to, where the run is for that.
+    fn rounded(&self, model: &UNet) -> Result<Option<Rounded<'_>>> {
+        self.qat.as_ref().map(|qat| qat.round(model)).transpose()
+    }
+
     /// Trains until all steps are done or Ctrl-C is pressed.
     ///
     /// # Errors
@@ -259,10 +264,7 @@ impl<'a> Run<'a> {
         let mut progress = Progress::new(&self.folder, self.step, training.steps)?;
         while self.step < training.steps {
             let batch = batches.batch(self.step);
-            let rounded = match &self.qat {
-                Some(qat) => Some(qat.round(&self.model)?),
-                None => None,
-            };
+            let rounded = self.rounded(&self.model)?;
             let (loss, mut gradients) = loss_and_gradients(
                 &self.model,
                 rounded.as_ref(),
@@ -299,8 +301,10 @@ impl<'a> Run<'a> {
             }
             if at(training.sample_every) {
                 let path = self.folder.join(format!("samples-{:08}.png", self.step));
+                let rounded = self.rounded(&self.ema.model)?;
                 write_grid(
                     &self.ema.model,
+                    rounded.as_ref(),
                     &config,
                     &self.device.clone().inner(),
                     &path,
