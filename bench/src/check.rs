@@ -2,7 +2,7 @@
 //! hashes of everything by which another machine can check this one.
 
 use super::layers::{Attention, Linear, Normalisation};
-use super::memory::{Hash, Memory, Random};
+use super::memory::{Hash, Memory, Random, coarse};
 use core::fmt;
 use tiny_ddpm::blob::records::Channels;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
@@ -99,13 +99,17 @@ pub struct Outcome {
 }
 
 /// Each form of each geometry that it fits.
-const KERNELS: [(Geometry, Form); 6] = [
+const KERNELS: [(Geometry, Form); 10] = [
     (Geometry::Pointwise, Form::Direct),
     (Geometry::Same, Form::Direct),
     (Geometry::Same, Form::Winograd),
     (Geometry::Down, Form::Direct),
     (Geometry::Up, Form::Direct),
     (Geometry::Up, Form::Phases),
+    (Geometry::Pointwise, Form::Nibbles),
+    (Geometry::Same, Form::Nibbles),
+    (Geometry::Down, Form::Nibbles),
+    (Geometry::Up, Form::Nibbles),
 ];
 const WIDTHS: [usize; 9] = [1, 2, 3, 4, 5, 8, 12, 16, 17];
 const FILLS: [Fill; 5] = [
@@ -224,6 +228,9 @@ fn fill(case: &Case, memory: &mut Memory) {
             }
         }
     }
+    if case.form == Form::Nibbles {
+        coarse(rows);
+    }
     let [x, skip, out] = &mut memory.zero_points;
     for zero_points in [x, skip] {
         random.halfwords(zero_points, -128, 127);
@@ -277,17 +284,22 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
     let bytes = form.bytes(geometry, inputs, outputs);
     let packed = &mut packed.0[case.offset..case.offset + bytes];
     form.pack(geometry, inputs, rows, packed);
-    // The definition's weights lie at a multiple of 16, unless they are so
-    // many that they would not fit twice.
-    let weights: &[u8] = match other_packed.0.get_mut(..bytes) {
+    // The definition's weights lie at a multiple of 16, and have 8 bits where
+    // the others have 4, unless they are so many that they would not fit twice.
+    let defined = match form {
+        Form::Nibbles => Form::Direct,
+        form => form,
+    };
+    let bytes = defined.bytes(geometry, inputs, outputs);
+    let (defined, weights): (Form, &[u8]) = match other_packed.0.get_mut(..bytes) {
         Some(other) => {
             if spoil {
                 rows[rows.len() / 2] ^= 1;
             }
-            form.pack(geometry, inputs, rows, other);
-            other
+            defined.pack(geometry, inputs, rows, other);
+            (defined, other)
         }
-        None => packed,
+        None => (form, packed),
     };
     let plane = |half: usize, values, zero_points| Plane {
         values,
@@ -311,11 +323,12 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
             &skip[..side * side * channels[1]],
             &skip_zeros[..2 * channels[1]],
         ),
-        form,
+        form: defined,
         weights,
         initial,
     };
     let native = Task {
+        form,
         weights: packed,
         ..definition
     };
@@ -330,12 +343,13 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
         })
     };
     let words = scratch_words(form, geometry, channels[0], channels[1]);
+    let defined_words = scratch_words(defined, geometry, channels[0], channels[1]);
     let (mut expected_writes, mut found_writes) = (0, 0);
     scratch.fill(0x1234_4321);
     conv_on(
         Portable,
         &definition,
-        &mut scratch[..words],
+        &mut scratch[..defined_words],
         &mut store(expected, outputs, &mut expected_writes),
     );
     expected.iter().for_each(|&sum| hash.add(sum as u32));

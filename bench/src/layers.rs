@@ -9,7 +9,7 @@ use tiny_ddpm::kernels::norm::{self, Fine, Statistics, Sums, Target};
 use tiny_ddpm::kernels::packing::Form;
 use tiny_ddpm::unet::Geometry;
 
-use super::memory::{Memory, Random};
+use super::memory::{Memory, Random, coarse};
 
 /// A convolution from its input to its output.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,9 @@ impl Convolution {
         random.activations(&mut memory.x[..self.side * self.side * self.inputs]);
         let rows = &mut memory.rows[..fan_in * self.outputs];
         random.weights(rows);
+        if self.form == Form::Nibbles {
+            coarse(rows);
+        }
         let bytes = self.form.bytes(self.geometry, self.inputs, self.outputs);
         let packed = &mut memory.packed.0[..bytes];
         self.form.pack(self.geometry, self.inputs, rows, packed);

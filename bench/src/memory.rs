@@ -18,7 +18,7 @@ pub struct Memory {
     /// The same as a form packs them.
     pub packed: Aligned<{ 131_072 + 16 }>,
     /// The same again, for the other engine.
-    pub other_packed: Aligned<16_384>,
+    pub other_packed: Aligned<18_432>,
     /// What a kernel needs for itself.
     pub scratch: [u32; 12_288],
     /// Bias of each output channel, as a blob has it.
@@ -129,6 +129,14 @@ impl Random {
         for half in bytes.as_chunks_mut().0 {
             *half = (self.between(low, high) as i16).to_le_bytes();
         }
+    }
+}
+
+/// Makes weights such as [`Form::Nibbles`](tiny_ddpm::kernels::packing::Form)
+/// can hold: multiples of 16, and no -128.
+pub fn coarse(weights: &mut [i8]) {
+    for weight in weights {
+        *weight = (*weight & -16).max(-112);
     }
 }
 

@@ -64,9 +64,10 @@ fn predict(bencher: Bencher<'_, '_>, transformed: bool) {
 /// A convolution's geometry and form, side, channels of input and output.
 type Shape = (Geometry, Form, usize, usize, usize);
 
-const SHAPES: [Shape; 7] = [
+const SHAPES: [Shape; 8] = [
     (Geometry::Same, Form::Direct, 14, 24, 24),
     (Geometry::Same, Form::Winograd, 14, 24, 24),
+    (Geometry::Same, Form::Nibbles, 14, 24, 24),
     (Geometry::Same, Form::Direct, 7, 48, 48),
     (Geometry::Same, Form::Winograd, 7, 48, 48),
     (Geometry::Up, Form::Direct, 7, 48, 48),

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    Numbers, changed_blob, info, random_blob, small_topology, smallest_topology, transformed_blob,
+    Numbers, changed_blob, info, nibble_blob, random_blob, small_topology, smallest_topology,
+    transformed_blob,
 };
 use proptest::prelude::*;
 use tiny_ddpm::blob::records::{Form, Info, Packing, Record};
@@ -242,7 +243,7 @@ fn wrong_numbers_of_channels_are_refused() {
 #[test]
 fn an_unknown_packing_is_refused_by_its_number() {
     let mut buffer = vec![0; 1 << 16];
-    for found in [2, 9, 255] {
+    for found in [3, 9, 255] {
         let info = Info {
             packing: Packing::Unknown(found),
             ..info(smallest_topology())
@@ -256,13 +257,9 @@ fn an_unknown_packing_is_refused_by_its_number() {
     }
 }
 
-/// A blob that says it is portable has nothing else in it: a device that reads
-/// only that need not look further.
-#[test]
-fn transformed_weights_in_a_portable_blob_are_refused() {
-    let mut blob = transformed_blob(small_topology(), 3);
-    one_step(&blob).unwrap();
-    let description = |packing| {
+/// Makes a blob say that its packing is another one.
+fn rename_packing(blob: &mut [u8], from: Packing, to: Packing) {
+    let [from, to] = [from, to].map(|packing| {
         let info = Info {
             packing,
             ..info(small_topology())
@@ -270,20 +267,91 @@ fn transformed_weights_in_a_portable_blob_are_refused() {
         let mut buffer = vec![0; 1 << 12];
         let length = Writer::new(&mut buffer, &info).unwrap().finish();
         buffer[HEADER_LEN..length].to_vec()
-    };
-    let transformed = description(Packing::Transformed);
-    let portable = description(Packing::Portable);
-    assert_eq!(transformed.len(), portable.len());
+    });
+    assert_eq!(from.len(), to.len());
     let body = &mut blob[HEADER_LEN..];
-    assert!(body.starts_with(&transformed));
-    body[..portable.len()].copy_from_slice(&portable);
-    reseal(&mut blob);
-    let error = one_step(&blob).unwrap_err();
-    let form = ParamError::Form;
-    assert!(
-        matches!(error, BlobError::Param { what, .. } if what == form),
-        "{error}"
-    );
+    assert!(body.starts_with(&from));
+    body[..to.len()].copy_from_slice(&to);
+    reseal(blob);
+}
+
+/// A blob that says it is portable has nothing else in it: a device that reads
+/// only that need not look further. The same of one without weights of 4 bits.
+#[test]
+fn forms_that_the_packing_does_not_announce_are_refused() {
+    let transformed = transformed_blob(small_topology(), 3);
+    let nibbles = nibble_blob(small_topology(), 3);
+    for (blob, from, to) in [
+        (&transformed, Packing::Transformed, Packing::Portable),
+        (&nibbles, Packing::Nibbles, Packing::Portable),
+        (&nibbles, Packing::Nibbles, Packing::Transformed),
+    ] {
+        let mut blob = blob.clone();
+        one_step(&blob).unwrap();
+        rename_packing(&mut blob, from, to);
+        let error = one_step(&blob).unwrap_err();
+        let form = ParamError::Form;
+        assert!(
+            matches!(error, BlobError::Param { what, .. } if what == form),
+            "{from:?} as {to:?}: {error}"
+        );
+    }
+}
+
+/// Where 4 bits are announced, all other forms may be, too.
+#[test]
+fn a_blob_of_four_bits_may_have_every_form() {
+    let mut blob = transformed_blob(small_topology(), 3);
+    let pictures = [Packing::Transformed, Packing::Nibbles].map(|packing| {
+        rename_packing(&mut blob, Packing::Transformed, packing);
+        one_step(&blob).unwrap()
+    });
+    assert_eq!(pictures[0], pictures[1]);
+}
+
+/// Weights of 4 bits take half the bytes, and -8 is no weight, wherever it is.
+#[test]
+fn minus_eight_is_refused() {
+    let clean = nibble_blob(small_topology(), 4);
+    let mut found = Vec::new();
+    Model::load(&clean).unwrap().for_each_layer(|layer| {
+        if let Record::Conv(conv) = layer.record
+            && conv.form == Form::Nibbles
+        {
+            // Channels are whole groups, but for the first convolution's.
+            assert_eq!(2 * conv.weights.len(), layer.fan_in * layer.output.channels);
+            let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
+            found.push((start, conv.weights.len(), layer.site.to_string()));
+        }
+    });
+    assert!(found.len() > 10, "{found:?}");
+    for (start, length, layer) in found {
+        for at in [start, start + length / 2, start + length - 1] {
+            for (byte, accepted) in [
+                (0x00, true),
+                (0x79, true),
+                (0x97, true),
+                (0x80, false),
+                (0x08, false),
+                (0x78, false),
+            ] {
+                let mut blob = clean.clone();
+                blob[at] = byte;
+                reseal(&mut blob);
+                match one_step(&blob) {
+                    Ok(_) => assert!(accepted, "{layer}: {byte:#x}"),
+                    Err(BlobError::Param { what, layer: named }) => {
+                        assert!(
+                            !accepted && what == ParamError::Weight,
+                            "{layer}: {byte:#x}"
+                        );
+                        assert_eq!(named.to_string(), layer);
+                    }
+                    Err(error) => panic!("{layer}: {error}"),
+                }
+            }
+        }
+    }
 }
 
 /// Transformed weights have limits, too: no weights give larger ones.
@@ -336,21 +404,25 @@ fn scales_that_are_not_positive_and_normal_are_refused() {
 
 #[test]
 fn a_flipped_bit_behind_valid_checksums_is_an_error_or_a_model() {
-    let clean = random_blob(small_topology(), 5);
-    let mut accepted = 0;
-    for byte in HEADER_LEN..clean.len() {
-        // All bits where the structure is, then a sample of the weights.
-        if byte > 600 && byte % 61 != 0 {
-            continue;
+    for clean in [
+        random_blob(small_topology(), 5),
+        nibble_blob(small_topology(), 5),
+    ] {
+        let mut accepted = 0;
+        for byte in HEADER_LEN..clean.len() {
+            // All bits where the structure is, then a sample of the weights.
+            if byte > 600 && byte % 61 != 0 {
+                continue;
+            }
+            for bit in 0..8 {
+                let mut blob = clean.clone();
+                blob[byte] ^= 1 << bit;
+                reseal(&mut blob);
+                accepted += usize::from(one_step(&blob).is_ok());
+            }
         }
-        for bit in 0..8 {
-            let mut blob = clean.clone();
-            blob[byte] ^= 1 << bit;
-            reseal(&mut blob);
-            accepted += usize::from(one_step(&blob).is_ok());
-        }
+        assert!(accepted > 0, "changed weights still make a model");
     }
-    assert!(accepted > 0, "changed weights still make a model");
 }
 
 proptest! {
@@ -369,8 +441,12 @@ proptest! {
     #[test]
     fn a_mangled_model_is_an_error_or_a_model(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        nibbles: bool,
     ) {
-        let mut blob = random_blob(small_topology(), 6);
+        let mut blob = match nibbles {
+            true => nibble_blob(small_topology(), 6),
+            false => random_blob(small_topology(), 6),
+        };
         for (index, value) in changes {
             let at = HEADER_LEN + index.index(blob.len() - HEADER_LEN);
             blob[at] = value;

@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 
+use crate::quant::WeightBits;
+
 /// The presets that are part of the tool, by name.
 pub const PRESETS: [(&str, &str); 3] = [
     ("digits", include_str!("../presets/digits.toml")),
@@ -89,7 +91,7 @@ pub struct TrainingConfig {
 #[serde(deny_unknown_fields)]
 pub struct QatConfig {
     /// Bits of a convolution's weights: 8 or 4.
-    pub weight_bits: u8,
+    pub weight_bits: WeightBits,
 }
 
 impl Config {
@@ -190,20 +192,14 @@ impl TrainingConfig {
             self.shards,
             self.batch
         );
-        if let Some(QatConfig { weight_bits }) = self.qat {
-            ensure!(
-                matches!(weight_bits, 4 | 8),
-                "[training.qat] weight_bits = {weight_bits}: must be 8 or 4"
-            );
-        }
         check("log_every", self.log_every, 1..=u32::MAX)?;
         check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
     }
 
     /// Makes this a quantisation-aware fine-tuning with weights of
-    /// `weight_bits` bits. Where it was none before, steps and learning rate
+    /// so many bits. Where it was none before, steps and learning rate
     /// become those of one: there is little left to learn.
-    pub fn fine_tune(&mut self, weight_bits: u8) {
+    pub fn fine_tune(&mut self, weight_bits: WeightBits) {
         if self.qat.is_none() {
             self.steps = QAT_STEPS;
             self.learning_rate = QAT_LEARNING_RATE;
@@ -262,12 +258,13 @@ mod tests {
             Config::parse(&format!("{text}\n[training.qat]\n{line}\n"))
         };
         let config = with("weight_bits = 4").unwrap();
-        assert_eq!(config.training.qat, Some(QatConfig { weight_bits: 4 }));
+        let weight_bits = WeightBits::Four;
+        assert_eq!(config.training.qat, Some(QatConfig { weight_bits }));
         // What the file says of steps and learning rate stays.
         assert_eq!(config.training.steps, plain.training.steps);
         assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
         for (line, words) in [
-            ("weight_bits = 5", "weight_bits = 5: must be 8 or 4"),
+            ("weight_bits = 5", "5 bits: must be 8 or 4"),
             ("bits = 8", "unknown field"),
             ("", "weight_bits"),
         ] {
@@ -276,12 +273,13 @@ mod tests {
         }
 
         let mut asked = plain.training;
-        asked.fine_tune(8);
+        asked.fine_tune(WeightBits::Eight);
         assert_eq!((asked.steps, asked.warmup_steps), (QAT_STEPS, 0));
         let mut configured = config.training;
-        configured.fine_tune(8);
+        configured.fine_tune(WeightBits::Eight);
         assert_eq!(configured.steps, plain.training.steps);
-        assert_eq!(configured.qat, Some(QatConfig { weight_bits: 8 }));
+        let weight_bits = WeightBits::Eight;
+        assert_eq!(configured.qat, Some(QatConfig { weight_bits }));
     }
 
     /// Each bad value and the words its message must have.

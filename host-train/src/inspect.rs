@@ -162,6 +162,7 @@ impl Report {
             arch_hash: format!("{:08x}", model.arch_hash()),
             packing: match info.packing {
                 Packing::Transformed => "transformed",
+                Packing::Nibbles => "nibbles",
                 _ => "portable",
             },
             flash_bytes: model.blob_len(),
@@ -375,6 +376,7 @@ fn form(form: Form) -> &'static str {
         Form::Direct => "direct",
         Form::Winograd => "winograd",
         Form::Phases => "phases",
+        Form::Nibbles => "nibbles",
         _ => "unknown",
     }
 }

@@ -52,11 +52,12 @@ pub fn run(args: &RepackArgs) -> Result<()> {
     model_file::load(&args.blob, &bytes)?;
     let repacked = repack(&bytes, args.target.target, args.target.flash)?;
     let model = model_file::load(&args.out, &repacked)?;
-    let (mut convolutions, mut transformed) = (0, 0);
+    let (mut convolutions, mut transformed, mut nibbles) = (0, 0, 0);
     model.for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record {
             convolutions += 1;
-            transformed += usize::from(conv.form != Form::Direct);
+            transformed += usize::from(matches!(conv.form, Form::Winograd | Form::Phases));
+            nibbles += usize::from(conv.form == Form::Nibbles);
         }
     });
     let mut staged = Staged::default();
@@ -64,7 +65,7 @@ pub fn run(args: &RepackArgs) -> Result<()> {
     staged.publish()?;
     println!(
         "{}: {} bytes (before: {}), {transformed} of {convolutions} convolutions transformed, \
-         SHA-256 {}",
+         {nibbles} in 4 bits, SHA-256 {}",
         args.out.display(),
         repacked.len(),
         bytes.len(),

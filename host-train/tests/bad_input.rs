@@ -213,7 +213,7 @@ fn fine_tuning_needs_a_run_and_known_bits() {
     refused(&["--qat", "4"], &["--from"]);
     refused(
         &["--qat", "5", "--from", "no/such"],
-        &["weight_bits = 5", "8 or 4"],
+        &["--qat", "'5'", "4, 8"],
     );
     refused(&["--qat", "--from", "no/such"], &["no/such"]);
     let section = "seed = 1\nqat = { weight_bits = 8 }";

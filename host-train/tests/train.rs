@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use common::{arg, losses, stderr, subset, subset_data, tool, train};
+use tiny_ddpm::blob::records::{Form, Packing, Record};
+use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::train::run::Run;
 use tiny_ddpm_train::train::{Checkpoint, Parameter, UNet, load_ema};
@@ -269,4 +271,82 @@ fn a_run_starts_from_another_s_averaged_weights() {
         stderr(&other)
     );
     assert!(!third.exists());
+}
+
+/// Weights of 4 bits take half the flash, wherever they are, and the model is
+/// still the same one, more coarsely.
+#[test]
+fn weights_are_exported_in_8_bits_or_in_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let args = ["--preset", "smoke", "--steps", "40", "--data"];
+    let output = train(&[&args[..], &[arg(&subset()), "--out", arg(&run)]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let export = |bits: &str| {
+        let out = folder.path().join(format!("{bits}.tddpm"));
+        let output = tool()
+            .args(["export", arg(&run), "--out", arg(&out), "--weights", bits])
+            .args(["--pictures", "4", "--steps", "4"])
+            .output()
+            .unwrap();
+        (output, out)
+    };
+    let [wide, narrow] = ["8", "4"].map(|bits| {
+        let (output, out) = export(bits);
+        assert!(output.status.success(), "{}", stderr(&output));
+        std::fs::read(out).unwrap()
+    });
+    let [wide, narrow] = [&wide, &narrow].map(|blob| Model::load(blob).unwrap());
+    assert_eq!(wide.info().packing, Packing::Portable);
+    assert_eq!(narrow.info().packing, Packing::Nibbles);
+    let forms = |model: &Model<'_>| {
+        let mut forms = Vec::new();
+        model.for_each_layer(|layer| {
+            if let Record::Conv(conv) = layer.record {
+                forms.push((layer.site.to_string(), conv.form, conv.weights.len()));
+            }
+        });
+        forms
+    };
+    let mut saved = 0;
+    for ((name, form, bytes), (_, narrow, halved)) in forms(&wide).iter().zip(forms(&narrow)) {
+        assert_eq!(*form, Form::Direct, "{name}");
+        let fine = ["conv_in", "down0", "up0"].iter();
+        let kept = name.ends_with("shortcut") || fine.clone().any(|fine| name.starts_with(fine));
+        let expected = match kept {
+            true => (Form::Direct, *bytes),
+            false => (Form::Nibbles, bytes / 2),
+        };
+        assert_eq!((narrow, halved), expected, "{name}");
+        saved += bytes - halved;
+    }
+    assert!(saved > 0);
+    // Alignment may take a little back.
+    assert!(wide.blob_len() - narrow.blob_len() > saved / 2);
+
+    let predict = |model: &Model<'_>| {
+        let mut workspace = vec![0; model.workspace_words()];
+        let pixels = model.topology().pixels();
+        let x_t: Vec<f32> = (0..pixels).map(|i| (i as f32).sin()).collect();
+        let mut out = vec![0.0; pixels];
+        let mut unet = Unet::new(model, &mut workspace).unwrap();
+        unet.predict(&x_t, 500, Some(3), &mut out).unwrap();
+        out
+    };
+    let (exact, found) = (predict(&wide), predict(&narrow));
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+    let error = square(&mut exact.iter().zip(&found).map(|(a, b)| a - b));
+    let share = (error / square(&mut exact.iter().copied())).sqrt();
+    assert!(
+        share > 0.0 && share < 0.3,
+        "the predictions are {share} apart"
+    );
+
+    let (output, _) = export("5");
+    assert!(!output.status.success());
+    let message = stderr(&output);
+    assert!(
+        message.contains("--weights") && message.contains("4, 8"),
+        "{message}"
+    );
 }

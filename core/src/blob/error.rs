@@ -106,10 +106,11 @@ pub enum ParamError {
     Scale,
     /// A float is infinite or NaN.
     NotFinite,
-    /// A weight beyond what its form allows, as -128: weights are symmetric.
+    /// A weight beyond what its form allows, as -128, or -8 of 4 bits: weights
+    /// are symmetric.
     Weight,
-    /// Weights in a form that this convolution cannot have, or in a
-    /// transformed one in a blob that says it is portable.
+    /// Weights in a form that this convolution cannot have, or in one that the
+    /// blob's packing does not announce.
     Form,
     /// A bias beyond 2^29, which could overflow an accumulator.
     Bias,
@@ -133,7 +134,9 @@ impl fmt::Display for ParamError {
             Self::Alignment => f.write_str("weights are not aligned to 16 bytes by zeros"),
             Self::Scale => f.write_str("a scale is not a positive, normal number"),
             Self::NotFinite => f.write_str("a number is not finite"),
-            Self::Weight => f.write_str("a weight is -128, or beyond its form's limit"),
+            Self::Weight => {
+                f.write_str("a weight is -128 (-8 of 4 bits), or beyond its form's limit")
+            }
             Self::Form => f.write_str("weights in a form that does not fit here"),
             Self::Bias => f.write_str("a bias is beyond 2^29"),
             Self::Multiplier => f.write_str("a multiplier is out of range"),

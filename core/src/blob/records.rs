@@ -27,6 +27,8 @@ pub enum Packing {
     Portable,
     /// Some weights are transformed, so that fewer multiplications are needed.
     Transformed,
+    /// Some weights have [4 bits](Form::Nibbles); others may be transformed.
+    Nibbles,
     /// Something that this build cannot run.
     Unknown(u8),
 }
@@ -36,6 +38,7 @@ impl From<u8> for Packing {
         match byte {
             0 => Self::Portable,
             1 => Self::Transformed,
+            2 => Self::Nibbles,
             other => Self::Unknown(other),
         }
     }
@@ -46,6 +49,7 @@ impl From<Packing> for u8 {
         match packing {
             Packing::Portable => 0,
             Packing::Transformed => 1,
+            Packing::Nibbles => 2,
             Packing::Unknown(other) => other,
         }
     }

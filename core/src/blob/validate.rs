@@ -154,8 +154,12 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
     }
 
     fn weights(&self, padding: &[u8], weights: &[u8], form: Form, conv: &Conv<&[u8]>) -> Check {
-        let transformed = self.packing == Packing::Transformed;
-        let allowed = form == Form::Direct || transformed && form.fits(conv.geometry);
+        let packed = match form {
+            Form::Direct => true,
+            Form::Winograd | Form::Phases => self.packing != Packing::Portable,
+            Form::Nibbles => self.packing == Packing::Nibbles,
+        };
+        let allowed = packed && form.fits(conv.geometry);
         ensure(allowed, ParamError::Form)?;
         let inputs = conv.input_channels();
         length(weights, form.bytes(conv.geometry, inputs, conv.channels))?;
@@ -164,6 +168,10 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
             Form::Direct => weights.iter().all(|&w| w != 0x80),
             Form::Winograd => within(weights, MAX_WINOGRAD),
             Form::Phases => within(weights, MAX_PHASE),
+            // -8 is -128 where it is used.
+            Form::Nibbles => weights
+                .iter()
+                .all(|&w| w & 0xf0 != 0x80 && w & 0x0f != 0x08),
         };
         ensure(in_range, ParamError::Weight)
     }

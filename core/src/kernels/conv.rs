@@ -8,7 +8,7 @@
 
 use super::engine::{Engine, LANES, Work, with_best};
 use super::finish::Finish;
-use super::packing::{Form, GROUP, PAIR};
+use super::packing::{Form, GROUP, PAIR, expand};
 use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
 
@@ -114,7 +114,7 @@ fn whole_groups(x: usize, skip: usize) -> bool {
 /// Positions of padding that are needed side by side.
 const fn padding_positions(form: Form, geometry: Geometry) -> usize {
     match form {
-        Form::Direct if geometry.taps() == 9 => 3,
+        Form::Direct | Form::Nibbles if geometry.taps() == 9 => 3,
         _ => 1,
     }
 }
@@ -127,14 +127,23 @@ pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> u
     let padding = padding_positions(form, geometry) * inputs;
     padding.div_ceil(4)
         + match form {
-            Form::Direct => {
+            Form::Direct | Form::Nibbles => {
                 let fan_in = (geometry.taps() * inputs).next_multiple_of(GROUP);
                 let gathered = if whole_groups(x, skip) { 0 } else { fan_in };
-                LANES * fan_in / 2 + LANES * gathered / 4
+                LANES * fan_in / 2 + expanded_words(form, fan_in) + LANES * gathered / 4
             }
             Form::Winograd => winograd::scratch_words(inputs),
             Form::Phases => phases::scratch_words(x, skip),
         }
+}
+
+/// Words that the weights of a pair of outputs need, where they must be
+/// expanded.
+const fn expanded_words(form: Form, fan_in: usize) -> usize {
+    match form {
+        Form::Nibbles => PAIR * fan_in / 4,
+        _ => 0,
+    }
 }
 
 /// Runs a convolution with this machine's best engine; `finish` gets every
@@ -177,7 +186,8 @@ impl<F: Finish> Work for Conv<'_, '_, F> {
             return;
         }
         match task.form {
-            Form::Direct => direct(engine, task, padding, scratch, finish),
+            Form::Direct => direct::<E, false>(engine, task, padding, scratch, finish),
+            Form::Nibbles => direct::<E, true>(engine, task, padding, scratch, finish),
             Form::Winograd => winograd::conv(engine, task, padding, scratch, finish),
             Form::Phases => phases::conv(engine, task, padding, scratch, finish),
         }
@@ -199,8 +209,9 @@ pub fn conv_on<E: Engine>(
     });
 }
 
+/// Of weights in the direct form, or else in 4 bits.
 #[inline(always)]
-fn direct<E: Engine>(
+fn direct<E: Engine, const NIBBLES: bool>(
     engine: E,
     task: &Task<'_>,
     padding: &[i8],
@@ -208,11 +219,16 @@ fn direct<E: Engine>(
     finish: &mut impl Finish,
 ) {
     let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
-    let Some((columns, gathered)) = scratch.split_at_mut_checked(LANES * fan_in / 2) else {
+    let Some((columns, scratch)) = scratch.split_at_mut_checked(LANES * fan_in / 2) else {
+        return;
+    };
+    let expanded = expanded_words(task.form, fan_in);
+    let Some((expanded, gathered)) = scratch.split_at_mut_checked(expanded) else {
         return;
     };
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
+    let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR);
     let output_side = task.geometry.output_side(task.side);
     let positions = output_side * output_side;
     let (mut row, mut column) = (0, 0);
@@ -232,11 +248,12 @@ fn direct<E: Engine>(
         } else {
             gather(engine, task, padding, places, gathered, columns, fan_in);
         }
-        let mut pairs = task.weights.chunks_exact(PAIR * fan_in).enumerate();
+        let mut pairs = task.weights.chunks_exact(pair_bytes).enumerate();
         let (initials, last) = task.initial.as_chunks::<PAIR>();
         if count == LANES {
             for (initial, (pair, weights)) in initials.iter().zip(&mut pairs) {
                 let mut sums = initial.map(|sum| [sum; LANES]);
+                let weights = direct_weights::<NIBBLES>(weights, expanded);
                 engine.accumulate(columns, weights, &mut sums);
                 finish.put_run(PAIR * pair, first, &sums);
             }
@@ -248,6 +265,7 @@ fn direct<E: Engine>(
         let initials = initials.iter().map(|pair| &pair[..]).chain([last]);
         for (pair, weights) in pairs {
             let mut sums = [[0; LANES]; PAIR];
+            let weights = direct_weights::<NIBBLES>(weights, expanded);
             engine.accumulate(columns, weights, &mut sums);
             let initial = initials.clone().nth(pair).unwrap_or_default();
             for ((channel, sums), &initial) in (PAIR * pair..).zip(&sums).zip(initial) {
@@ -256,6 +274,18 @@ fn direct<E: Engine>(
             }
         }
     }
+}
+
+/// Weights of a pair of outputs as engines read them. Those of 4 bits are
+/// expanded anew for each few positions: all of them at once would take the RAM
+/// that `i8` weights take of flash.
+#[inline(always)]
+fn direct_weights<'w, const NIBBLES: bool>(weights: &'w [u8], expanded: &'w mut [u32]) -> &'w [u8] {
+    if !NIBBLES {
+        return weights;
+    }
+    expand(weights, expanded);
+    bytemuck::cast_slice(expanded)
 }
 
 /// Spreads what each of the positions sees, tap by tap and plane by plane.

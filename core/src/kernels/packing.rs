@@ -12,6 +12,7 @@
 //! | direct | \[pair of outputs\]\[4 inputs\]: inputs 0, 2, 1, 3, of each input both outputs | `i8` |
 //! | Winograd | \[4 outputs\]\[16 frequencies\]\[4 inputs\] | `i16` |
 //! | phases | \[phase\]\[4 outputs\]\[4 inputs\] | `i16` |
+//! | nibbles | as direct, of each 8 bytes the first 4 in the lower halves of 4 bytes | 4 bits |
 //!
 //! Within \[4 inputs\] of the `i16` forms come inputs 0 and 2 of each of the 4
 //! outputs, then inputs 1 and 3. "Inputs" are taps times channels, except that
@@ -19,6 +20,12 @@
 //!
 //! The odd order is that in which a Cortex-M4 takes four bytes apart
 //! (`SXTB16`), and an x86 a vector of them.
+//!
+//! A weight of 4 bits is the upper half of an `i8` weight whose lower half is
+//! 0: a multiple of 16 within ±112. So a word of eight becomes two words of the
+//! direct form by a shift and two masks, no sign needs to be extended, and what
+//! holds for `i8` weights holds for these. The 16 is part of the accumulator's
+//! unit, which an export chooses.
 
 use crate::unet::Geometry;
 use serde::{Deserialize, Serialize};
@@ -40,6 +47,10 @@ pub enum Form {
     /// that an output may have in a doubled position. Only for
     /// [`Geometry::Up`].
     Phases,
+    /// Weights of 4 bits, two in a byte: half of what [`Direct`](Self::Direct)
+    /// takes, and a little more work. Only for weights that
+    /// [`is_nibble`] accepts.
+    Nibbles,
 }
 
 /// Outputs that lie side by side in [`Form::Direct`].
@@ -55,6 +66,16 @@ pub const MAX_WINOGRAD: i16 = 9 * 127;
 /// Largest magnitude of a weight in [`Form::Phases`]: four weights of 127.
 pub const MAX_PHASE: i16 = 4 * 127;
 
+/// The bits of each byte in which an `i8` weight keeps one of 4 bits.
+const UPPER: u32 = 0xf0f0_f0f0;
+
+/// Whether an `i8` weight can be stored in [`Form::Nibbles`]: a multiple of 16,
+/// and not -128, which no form has.
+#[must_use]
+pub const fn is_nibble(weight: i8) -> bool {
+    weight & 0x0f == 0 && weight != i8::MIN
+}
+
 /// The place of input `k` within its group.
 const PLACE: [usize; GROUP] = [0, 2, 1, 3];
 
@@ -63,7 +84,7 @@ impl Form {
     #[must_use]
     pub const fn fits(self, geometry: Geometry) -> bool {
         match self {
-            Self::Direct => true,
+            Self::Direct | Self::Nibbles => true,
             Self::Winograd => matches!(geometry, Geometry::Same),
             Self::Phases => matches!(geometry, Geometry::Up),
         }
@@ -83,10 +104,10 @@ impl Form {
     #[must_use]
     pub const fn bytes(self, geometry: Geometry, inputs: usize, outputs: usize) -> usize {
         let quads = outputs.next_multiple_of(QUAD);
+        let pairs = outputs.next_multiple_of(PAIR);
         match self {
-            Self::Direct => {
-                outputs.next_multiple_of(PAIR) * (geometry.taps() * inputs).next_multiple_of(GROUP)
-            }
+            Self::Direct => pairs * (geometry.taps() * inputs).next_multiple_of(GROUP),
+            Self::Nibbles => pairs * (geometry.taps() * inputs).next_multiple_of(GROUP) / 2,
             Self::Winograd => 2 * FREQUENCIES * quads * inputs.next_multiple_of(GROUP),
             Self::Phases => 2 * 4 * quads * (4 * inputs).next_multiple_of(GROUP),
         }
@@ -94,7 +115,8 @@ impl Form {
 
     /// Packs `rows` (\[output\]\[tap\]\[input channel\]) of a convolution with
     /// `inputs` channels. `packed` has [`bytes`](Self::bytes) bytes; what does
-    /// not fit is left out.
+    /// not fit is left out. [`Nibbles`](Self::Nibbles) keep the upper half of a
+    /// weight, which is all of it where [`is_nibble`] says so.
     pub fn pack(self, geometry: Geometry, inputs: usize, rows: &[i8], packed: &mut [u8]) {
         packed.fill(0);
         let taps = geometry.taps();
@@ -110,6 +132,14 @@ impl Form {
                     for (k, &w) in row.iter().enumerate() {
                         if let Some(to) = packed.get_mut(direct_index(taps * inputs, output, k)) {
                             *to = w as u8;
+                        }
+                    }
+                }
+                Self::Nibbles => {
+                    for (k, &w) in row.iter().enumerate() {
+                        let (index, shift) = nibble_index(taps * inputs, output, k);
+                        if let Some(to) = packed.get_mut(index) {
+                            *to |= (w as u8 >> 4) << shift;
                         }
                     }
                 }
@@ -157,6 +187,11 @@ impl Form {
                     Self::Direct => packed
                         .get(direct_index(taps * inputs, output, k))
                         .map_or(0, |&w| w as i8),
+                    Self::Nibbles => {
+                        let (index, shift) = nibble_index(taps * inputs, output, k);
+                        let byte = packed.get(index).copied().unwrap_or(0);
+                        (byte >> shift << 4) as i8
+                    }
                     Self::Winograd => {
                         let at = |frequency| {
                             let block = output / QUAD * FREQUENCIES + frequency;
@@ -183,6 +218,28 @@ fn direct_index(fan_in: usize, output: usize, k: usize) -> usize {
     let group = output / PAIR * fan_in.div_ceil(GROUP) + k / GROUP;
     let place = PLACE.get(k % GROUP).copied().unwrap_or(0);
     group * (PAIR * GROUP) + place * PAIR + output % PAIR
+}
+
+/// Where it lies in [`Form::Nibbles`]: the byte, and the bit that it begins at.
+fn nibble_index(fan_in: usize, output: usize, k: usize) -> (usize, u32) {
+    let index = direct_index(fan_in, output, k);
+    let shift = if index % 8 < 4 { 0 } else { 4 };
+    (index / 8 * 4 + index % 4, shift)
+}
+
+/// Makes weights of [`Form::Direct`], in words of four, of those of
+/// [`Form::Nibbles`].
+///
+/// Not inlined: compilers unroll it, and convolutions would have many copies.
+#[inline(never)]
+pub(super) fn expand(nibbles: &[u8], direct: &mut [u32]) {
+    let groups = direct.as_chunks_mut().0.iter_mut();
+    for (to, &from) in groups.zip(nibbles.as_chunks().0) {
+        // Nothing passes from one byte to another, so that their order within
+        // a word does not matter.
+        let word = u32::from_ne_bytes(from);
+        *to = [(word << 4) & UPPER, word & UPPER];
+    }
 }
 
 /// Where weight `k` of an output lies in a block of the other forms, in

@@ -80,6 +80,16 @@ pub fn transformed_blob(topology: Topology, seed: u64) -> Vec<u8> {
     blob_of(info, seed, |_, _| ())
 }
 
+/// Weights of 4 bits, but for the first convolution and those after which
+/// planes are doubled, which are transformed.
+pub fn nibble_blob(topology: Topology, seed: u64) -> Vec<u8> {
+    let info = Info {
+        packing: Packing::Nibbles,
+        ..info(topology)
+    };
+    blob_of(info, seed, |_, _| ())
+}
+
 /// A portable one, where `change` may spoil the numbers of a convolution.
 pub fn changed_blob(
     topology: Topology,
@@ -171,9 +181,11 @@ impl Random<'_, '_> {
         (0..count).map(|_| (self.below(255) - 127) as i8).collect()
     }
 
-    fn form(&self, geometry: Geometry) -> Form {
-        match self.packing {
-            Packing::Transformed => Form::fastest(geometry),
+    fn form(&self, conv: &Conv<usize>) -> Form {
+        match (self.packing, conv.geometry) {
+            (Packing::Transformed, geometry) => Form::fastest(geometry),
+            (Packing::Nibbles, Geometry::Up) => Form::Phases,
+            (Packing::Nibbles, _) if conv.site.stage != Stage::ConvIn => Form::Nibbles,
             _ => Form::Direct,
         }
     }
@@ -245,7 +257,11 @@ impl Interpreter for Random<'_, '_> {
 
     fn conv(&mut self, conv: &Conv<usize>) -> Result<usize, Self::Error> {
         let (outputs, fan_in) = (conv.channels, conv.fan_in());
-        let weights = self.weights(fan_in * outputs);
+        let mut weights = self.weights(fan_in * outputs);
+        let form = self.form(conv);
+        if form == Form::Nibbles {
+            weights.iter_mut().for_each(|w| *w = (*w & -16).max(-112));
+        }
         // Spreads the outputs over most of the range.
         let unit = 30.0 / ((fan_in as f64).sqrt() * 73.0 * 40.0);
         let residual = match conv.extra {
@@ -296,7 +312,6 @@ impl Interpreter for Random<'_, '_> {
             zero_points,
         };
         (self.change)(conv.site, &mut numbers);
-        let form = self.form(conv.geometry);
         let weights = packed(form, conv, &weights);
         self.writer
             .aligned(weights.len(), |padding| ConvRecord {

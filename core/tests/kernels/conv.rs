@@ -7,10 +7,10 @@ use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 #[cfg(target_arch = "x86_64")]
 use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Portable, Words};
-use tiny_ddpm::kernels::packing::Form;
+use tiny_ddpm::kernels::packing::{Form, is_nibble};
 use tiny_ddpm::unet::Geometry;
 
-const FORMS: [Form; 3] = [Form::Direct, Form::Winograd, Form::Phases];
+const FORMS: [Form; 4] = [Form::Direct, Form::Winograd, Form::Phases, Form::Nibbles];
 
 /// Which engine runs a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -229,13 +229,28 @@ impl Case {
     }
 
     fn check(&self) {
-        let expected = self.expected();
+        let [all, nibbles] = [self.clone(), self.coarse()];
         for form in FORMS.into_iter().filter(|form| form.fits(self.geometry)) {
+            let case = if form == Form::Nibbles {
+                &nibbles
+            } else {
+                &all
+            };
+            let expected = case.expected();
             for runner in runners() {
-                let sums = self.run_on(form, runner);
+                let sums = case.run_on(form, runner);
                 let found: Vec<i64> = sums.into_iter().map(i64::from).collect();
-                assert_eq!(found, expected, "{form:?} by {runner:?}: {self:?}");
+                assert_eq!(found, expected, "{form:?} by {runner:?}: {case:?}");
             }
+        }
+    }
+
+    /// The same with weights that 4 bits hold.
+    fn coarse(&self) -> Self {
+        let weights = self.weights.iter().map(|&w| (w & -16).max(-112));
+        Self {
+            weights: weights.collect(),
+            ..self.clone()
         }
     }
 }
@@ -355,6 +370,42 @@ fn ends_of_vectors_are_exact() {
     }
 }
 
+/// Two outputs of five inputs, byte by byte: what the format says.
+#[test]
+fn nibbles_lie_as_described() {
+    let rows = [1, 2, 3, 4, 5, -1, -2, -3, -4, -7].map(|w: i8| 16 * w);
+    let bytes = Form::Nibbles.bytes(Geometry::Pointwise, 5, 2);
+    assert_eq!(bytes, 8);
+    let mut packed = vec![0xff; bytes];
+    Form::Nibbles.pack(Geometry::Pointwise, 5, &rows, &mut packed);
+    // Direct: inputs 0 and 2 of both outputs, then 1 and 3.
+    let expected = [0x21, 0xef, 0x43, 0xcd, 0x05, 0x09, 0, 0];
+    assert_eq!(packed, expected);
+}
+
+/// Only weights that the upper half of a byte holds, and no -8.
+#[test]
+fn weights_of_four_bits_are_known() {
+    let found: Vec<i8> = (i8::MIN..=i8::MAX).filter(|&w| is_nibble(w)).collect();
+    let expected: Vec<i8> = (-7..=7).map(|w| 16 * w).collect();
+    assert_eq!(found, expected);
+}
+
+/// A convolution sees the same weights, whether they are stored in 4 bits or
+/// in 8.
+#[test]
+fn nibbles_are_the_direct_weights() {
+    for geometry in GEOMETRIES {
+        for (channels, outputs) in [([16, 0], 6), ([7, 3], 5)] {
+            let case = Case::random(geometry, 5, channels, [-7, 90], outputs, 11).coarse();
+            let direct = case.run_on(Form::Direct, Runner::Portable);
+            for runner in runners() {
+                assert_eq!(case.run_on(Form::Nibbles, runner), direct, "{runner:?}");
+            }
+        }
+    }
+}
+
 /// Unpacking gives the rows that were packed, and sizes are exact.
 #[test]
 fn packing_is_reversible() {
@@ -362,8 +413,12 @@ fn packing_is_reversible() {
         for form in FORMS.into_iter().filter(|form| form.fits(geometry)) {
             for (inputs, outputs) in [(1, 1), (3, 5), (4, 4), (6, 7), (8, 2)] {
                 let fan_in = geometry.taps() * inputs;
-                let rows: Vec<i8> = uniform(3, fan_in * outputs);
-                let rows: Vec<i8> = rows.into_iter().map(|w| w.max(-127)).collect();
+                let rows: Vec<i8> = uniform(3, 256 + fan_in * outputs);
+                let rows: Vec<i8> = match form {
+                    Form::Nibbles => rows.into_iter().filter(|&w| is_nibble(w)).collect(),
+                    _ => rows.into_iter().map(|w| w.max(-127)).collect(),
+                };
+                let rows: Vec<i8> = rows.into_iter().cycle().take(fan_in * outputs).collect();
                 let mut packed = vec![1; form.bytes(geometry, inputs, outputs)];
                 form.pack(geometry, inputs, &rows, &mut packed);
                 let mut unpacked = vec![99; rows.len()];

@@ -60,6 +60,10 @@ impl Extreme<'_, '_> {
         let limit = match form {
             Form::Winograd => MAX_WINOGRAD,
             Form::Phases => MAX_PHASE,
+            // -7 and 7 in either half.
+            Form::Nibbles => {
+                return self.array(bytes, &[0x99, 0x00, 0x77, 0x97, 0x79], u8::to_le_bytes);
+            }
             _ => return self.array(bytes, &[-127, 0, 127], i8::to_le_bytes),
         };
         self.array(bytes / 2, &[-limit, 0, limit], i16::to_le_bytes)
@@ -136,6 +140,7 @@ impl Interpreter for Extreme<'_, '_> {
     fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
         let form = match self.packing {
             Packing::Transformed => Form::fastest(conv.geometry),
+            Packing::Nibbles => Form::Nibbles,
             _ => Form::Direct,
         };
         let weights = self.packed(conv, form);
@@ -238,7 +243,8 @@ proptest! {
         ]),
         timestep in proptest::sample::select(vec![1_u16, 500, 1000]),
     ) {
-        let packing = [Packing::Portable, Packing::Transformed][(seed % 2) as usize];
+        let packings = [Packing::Portable, Packing::Transformed, Packing::Nibbles];
+        let packing = packings[(seed % 3) as usize];
         let blob = extreme_blob(&topology, packing, seed);
         let model = Model::load(&blob).expect("limits are allowed");
         let mut workspace = vec![0; model.workspace_words()];

@@ -4,7 +4,7 @@
 //! operation takes its inputs as they were observed, and its output must be
 //! what was observed, to the last rounding.
 
-use super::common::{random_blob, transformed_blob};
+use super::common::{nibble_blob, random_blob, transformed_blob};
 use super::definition::{self, Plane, silu};
 use super::topologies;
 use std::convert::Infallible;
@@ -258,6 +258,7 @@ fn every_layer_is_its_definition() {
             let class = class.filter(|&class| u16::from(class) < topology.classes);
             let blob = match seed {
                 1 => transformed_blob(topology.clone(), seed),
+                2 => nibble_blob(topology.clone(), seed),
                 _ => random_blob(topology.clone(), seed),
             };
             let model = Model::load(&blob).unwrap();

@@ -16,7 +16,7 @@ use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
 use crate::model_file;
 use crate::output::Staged;
-use crate::quant::{RangeRule, Ranges, pack, repack};
+use crate::quant::{RangeRule, Ranges, WeightBits, pack, repack};
 use crate::repack::TargetArgs;
 use crate::train::{Backend, Qat, UNet, load_ema};
 
@@ -44,6 +44,14 @@ pub struct ExportArgs {
     /// How the range of an activation is chosen [default: mse]
     #[arg(long, value_enum)]
     pub range: Option<RangeRule>,
+    /// Bits of a convolution's weights [default: 8, or what the run was
+    /// fine-tuned for]: 4 take half the flash of 8, a fifth more instructions
+    /// and a little more RAM, and cost quality.
+    ///
+    /// The first and the last convolution, shortcuts, the finest level and the
+    /// embedding stay as they are: small in flash, and needed in full.
+    #[arg(long, value_enum, value_name = "BITS")]
+    pub weights: Option<WeightBits>,
     /// Pictures generated to see the activations' ranges [default: 40]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pictures: Option<u16>,
@@ -95,13 +103,21 @@ pub fn run(args: &ExportArgs) -> Result<()> {
                 args.run.display()
             );
             let bits = qat.weight_bits();
+            ensure!(
+                args.weights.is_none_or(|asked| asked == bits),
+                "{} was trained for weights of {bits} bits; leave out --weights",
+                args.run.display()
+            );
             println!("weights of {bits} bits and ranges as the run was trained with");
             println!(
                 "errors are against its weights before rounding, for which it was not trained"
             );
             (qat.ranges().clone(), bits)
         }
-        None => (find_ranges(args, &config, &float, &device)?, 8),
+        None => (
+            find_ranges(args, &config, &float, &device)?,
+            args.weights.unwrap_or_default(),
+        ),
     };
 
     let default_name = args.out.file_stem().unwrap_or_default().to_string_lossy();

@@ -13,7 +13,7 @@ use tiny_ddpm::unet::{
 
 use super::Weights;
 use super::ranges::{Range, Ranges};
-use super::rounding::quantise_row;
+use super::rounding::{WeightBits, quantise_row, weight_bits};
 
 /// Largest magnitude of a bias in accumulator units; half of what a blob may
 /// hold, so that folding in zero points cannot pass it.
@@ -21,12 +21,21 @@ const MAX_BIAS: f64 = (1u32 << 28) as f64;
 /// 2^32, the denominator of an accumulator's multiplier.
 const TWO_32: f64 = 4_294_967_296.0;
 
-/// The blob of a network whose weights have `bits` bits, 8 or 4.
+/// The blob of a network: weights of convolutions in `bits`, but for those that
+/// [`weight_bits`] keeps at 8.
+///
+/// All are stored [directly](Form::Direct): [`repack`](super::repack) stores
+/// those of 4 bits as such.
 ///
 /// # Errors
 /// Where a parameter or range is missing, or so far out of proportion that
 /// fixed point cannot hold it.
-pub fn pack(info: &Info<'_>, weights: &Weights, ranges: &Ranges, bits: u8) -> Result<Vec<u8>> {
+pub fn pack(
+    info: &Info<'_>,
+    weights: &Weights,
+    ranges: &Ranges,
+    bits: WeightBits,
+) -> Result<Vec<u8>> {
     info.topology.validate().context("topology")?;
     let mut size = 1 << 16;
     loop {
@@ -48,7 +57,7 @@ fn pack_into(
     info: &Info<'_>,
     weights: &Weights,
     ranges: &Ranges,
-    bits: u8,
+    bits: WeightBits,
 ) -> Result<usize> {
     let mut packer = Packer {
         topology: &info.topology,
@@ -99,7 +108,7 @@ impl Quantised {
 pub(super) struct Rounder<'a> {
     pub weights: &'a Weights,
     /// Of a weight.
-    pub bits: u8,
+    pub bits: WeightBits,
 }
 
 /// What a convolution reads: for each input channel the activation's range and
@@ -115,15 +124,6 @@ pub(super) fn inputs_of<'r>(conv: &Conv<&'r Range>) -> Vec<(&'r Range, usize)> {
 }
 
 impl<'a> Rounder<'a> {
-    /// Bits of a layer's weights. The first and the last convolution keep 8:
-    /// they are small, and no other layer makes good what they lose.
-    fn bits(&self, site: Site) -> u8 {
-        match site.stage {
-            Stage::ConvIn | Stage::Output => 8,
-            _ => self.bits,
-        }
-    }
-
     /// The float weights and bias of a convolution. Queries, keys and values
     /// are one layer in training and three on the chip.
     fn float_conv(
@@ -158,7 +158,7 @@ impl<'a> Rounder<'a> {
         Ok((&weights[..count], &bias[..channels]))
     }
 
-    /// Quantises each output channel in a unit of its own.
+    /// Quantises the weights of each output channel.
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
     /// compared after multiplication with their half's scale.
@@ -177,31 +177,31 @@ impl<'a> Rounder<'a> {
             .zip(&steps)
             .map(|((range, channel), step)| f64::from(range.means[*channel]) / step)
             .collect();
+        let bits = weight_bits(conv.site, self.bits);
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
             bias: Vec::with_capacity(bias.len()),
             units: Vec::with_capacity(bias.len()),
         };
         for (channel, &bias) in weights.chunks_exact(taps * inputs).zip(bias) {
-            // What a weight contributes for one step of its input.
-            let contributions: Vec<f64> = (0..taps * inputs)
-                .map(|i| {
-                    let (tap, input) = (i / inputs, i % inputs);
-                    f64::from(channel[input * taps + tap]) * steps[input]
-                })
+            // What a weight contributes for one step of its input, tap by tap.
+            let contributions: Vec<f64> = (0..taps)
+                .flat_map(|tap| (0..inputs).map(move |input| (tap, input)))
+                .map(|(tap, input)| f64::from(channel[input * taps + tap]) * steps[input])
                 .collect();
             // A channel that does nothing still needs a unit for its bias.
             let least = (f64::from(bias.abs()) / MAX_BIAS).max(f64::MIN_POSITIVE.sqrt());
-            let (unit, weights) = quantise_row(&contributions, self.bits(conv.site), least);
+            let (unit, row) = quantise_row(&contributions, bits, least);
             let mut sum = f64::from(bias) / unit;
-            for (i, (contribution, &weight)) in contributions.iter().zip(&weights).enumerate() {
-                let (exact, rounded) = (contribution / unit, f64::from(weight));
-                sum -= rounded * zero_points[i % inputs];
+            for (i, (contribution, &weight)) in contributions.iter().zip(&row).enumerate() {
+                let (exact, weight) = (contribution / unit, f64::from(weight));
+                let input = i % inputs;
+                sum -= weight * zero_points[input];
                 // What rounding the weight adds on average is no noise: the
                 // bias takes it back.
-                sum += (exact - rounded) * means[i % inputs];
+                sum += (exact - weight) * means[input];
             }
-            quantised.weights.extend(weights);
+            quantised.weights.extend(row);
             quantised.bias.push(sum.round() as i32);
             quantised.units.push(unit);
         }

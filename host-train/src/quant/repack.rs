@@ -2,9 +2,8 @@
 //!
 //! Nothing is lost either way: [`Form`]s hold the same weights, and every
 //! device computes the same pictures from them. What changes is how much flash
-//! they take, and how many multiplications.
-
-use std::convert::Infallible;
+//! they take, and how many multiplications. Weights that 4 bits hold are stored
+//! in 4 bits, unless they are transformed.
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -14,6 +13,7 @@ use tiny_ddpm::blob::records::{
     Packing, Records, TableRecord,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
+use tiny_ddpm::kernels::packing::is_nibble;
 use tiny_ddpm::unet::{Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
 
 /// What a blob is to run on.
@@ -40,14 +40,15 @@ const MIN_INPUTS: usize = 8;
 /// Where `blob` is no model.
 pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
     let model = Model::load(blob)?;
-    let portable = rewrite(&model, &[])?;
+    let mut choices = choices(&model)?;
+    let mut forms: Vec<Form> = choices.iter().map(|choice| choice.smallest).collect();
+    let portable = rewrite(&model, &forms)?;
     if target != Target::CortexM4 {
         return Ok(portable);
     }
     // The best bargains first: multiplications saved for a byte.
-    let mut choices = choices(&model);
+    choices.retain(|choice| choice.saved() > 0);
     choices.sort_by(|a, b| b.bargain().total_cmp(&a.bargain()));
-    let mut forms = vec![Form::Direct; choices.len()];
     let mut size = portable.len();
     for choice in &choices {
         if choice.inputs >= MIN_INPUTS && size + choice.extra_bytes() <= flash {
@@ -63,6 +64,9 @@ pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
 struct Choice {
     /// Counts all convolutions with an activation as output.
     index: usize,
+    /// That takes the least flash.
+    smallest: Form,
+    /// That takes the fewest multiplications.
     form: Form,
     geometry: Geometry,
     side: usize,
@@ -85,7 +89,7 @@ impl Choice {
     fn extra_bytes(&self) -> usize {
         let bytes = |form: Form| form.bytes(self.geometry, self.inputs, self.outputs);
         // And what aligning it may add.
-        bytes(self.form) - bytes(Form::Direct) + 16
+        bytes(self.form) - bytes(self.smallest) + 16
     }
 
     fn bargain(&self) -> f64 {
@@ -93,59 +97,93 @@ impl Choice {
     }
 }
 
-fn choices(model: &Model<'_>) -> Vec<Choice> {
-    let mut collector = Collector::default();
-    let Ok(()) = walk(&mut collector, model.topology());
-    collector.choices
+fn choices(model: &Model<'_>) -> Result<Vec<Choice>> {
+    let mut collector = Collector {
+        records: model.records(),
+        choices: Vec::new(),
+    };
+    walk(&mut collector, model.topology())?;
+    Ok(collector.choices)
 }
 
-#[derive(Default)]
-struct Collector {
-    count: usize,
+struct Collector<'b> {
+    records: Records<'b>,
     choices: Vec<Choice>,
 }
 
-impl Interpreter for Collector {
+impl<'b> Collector<'b> {
+    fn next<R: serde::Deserialize<'b>>(&mut self) -> Result<R> {
+        self.records.next_record().context("a record is missing")
+    }
+}
+
+impl Interpreter for Collector<'_> {
     type Data = ();
-    type Error = Infallible;
+    type Error = anyhow::Error;
 
-    fn time(&mut self) -> Result<(), Infallible> {
-        Ok(())
+    fn time(&mut self) -> Result<()> {
+        self.next::<LinearRecord<'_>>()?;
+        self.next::<LinearRecord<'_>>()?;
+        self.next::<TableRecord<'_>>().map(drop)
     }
 
-    fn input(&mut self, _: Shape) -> Result<(), Infallible> {
-        Ok(())
+    fn input(&mut self, _: Shape) -> Result<()> {
+        self.next::<InputRecord>().map(drop)
     }
 
-    fn norm(&mut self, _: &Norm<()>) -> Result<(), Infallible> {
-        Ok(())
+    fn norm(&mut self, _: &Norm<()>) -> Result<()> {
+        self.next::<NormRecord<'_>>().map(drop)
     }
 
-    fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+    fn conv(&mut self, conv: &Conv<()>) -> Result<()> {
+        let record: ConvRecord<'_> = self.next()?;
         self.choices.push(Choice {
-            index: self.count,
+            index: self.choices.len(),
+            smallest: smallest(&rows(conv, &record)),
             form: Form::fastest(conv.geometry),
             geometry: conv.geometry,
             side: conv.x.shape.side,
             inputs: conv.input_channels(),
             outputs: conv.channels,
         });
-        self.count += 1;
+        if matches!(conv.extra, Extra::Embedding) {
+            self.next::<LinearRecord<'_>>()?;
+        }
         Ok(())
     }
 
-    fn attention(&mut self, _: &Attention<()>) -> Result<(), Infallible> {
-        Ok(())
+    fn attention(&mut self, _: &Attention<()>) -> Result<()> {
+        self.next::<MixRecord>().map(drop)
     }
 
-    fn output(&mut self, _: &Conv<()>) -> Result<(), Infallible> {
-        Ok(())
+    fn output(&mut self, _: &Conv<()>) -> Result<()> {
+        self.next::<OutputRecord<'_>>().map(drop)
     }
 
     fn release(&mut self, (): ()) {}
 }
 
-/// Writes the model again, its convolutions in these forms, or direct.
+/// The form in which these weights take the least flash. What was never trained
+/// is all 0, and no reason for a blob that older readers refuse.
+fn smallest(rows: &[i8]) -> Form {
+    let trained = rows.iter().any(|&weight| weight != 0);
+    if trained && rows.iter().all(|&weight| is_nibble(weight)) {
+        Form::Nibbles
+    } else {
+        Form::Direct
+    }
+}
+
+/// Weights of a convolution as training knows them.
+fn rows<D>(conv: &Conv<D>, record: &ConvRecord<'_>) -> Vec<i8> {
+    let mut rows = vec![0; conv.fan_in() * conv.channels];
+    let inputs = conv.input_channels();
+    let form = record.form;
+    form.unpack(conv.geometry, inputs, record.weights, &mut rows);
+    rows
+}
+
+/// Writes the model again, its convolutions in these forms.
 fn rewrite(model: &Model<'_>, forms: &[Form]) -> Result<Vec<u8>> {
     let mut size = 4 * model.blob_len() + (1 << 12);
     loop {
@@ -163,9 +201,12 @@ fn rewrite(model: &Model<'_>, forms: &[Form]) -> Result<Vec<u8>> {
 }
 
 fn rewrite_into(buffer: &mut [u8], model: &Model<'_>, forms: &[Form]) -> Result<usize> {
-    let packing = match forms.iter().all(|form| *form == Form::Direct) {
-        true => Packing::Portable,
-        false => Packing::Transformed,
+    let packing = if forms.contains(&Form::Nibbles) {
+        Packing::Nibbles
+    } else if forms.iter().all(|form| *form == Form::Direct) {
+        Packing::Portable
+    } else {
+        Packing::Transformed
     };
     let info = Info {
         packing,
@@ -208,12 +249,10 @@ impl<'b> Rewriter<'b, '_, '_> {
 }
 
 /// Weights of a convolution in another form.
-fn reform<D>(conv: &Conv<D>, packed: &[u8], from: Form, to: Form) -> Vec<u8> {
+fn reform<D>(conv: &Conv<D>, record: &ConvRecord<'_>, to: Form) -> Vec<u8> {
     let inputs = conv.input_channels();
-    let mut rows = vec![0; conv.fan_in() * conv.channels];
-    from.unpack(conv.geometry, inputs, packed, &mut rows);
     let mut packed = vec![0; to.bytes(conv.geometry, inputs, conv.channels)];
-    to.pack(conv.geometry, inputs, &rows, &mut packed);
+    to.pack(conv.geometry, inputs, &rows(conv, record), &mut packed);
     packed
 }
 
@@ -238,7 +277,7 @@ impl Interpreter for Rewriter<'_, '_, '_> {
     fn conv(&mut self, conv: &Conv<()>) -> Result<()> {
         let record: ConvRecord<'_> = self.next()?;
         let form = self.forms.next().copied().unwrap_or_default();
-        let weights = reform(conv, record.weights, record.form, form);
+        let weights = reform(conv, &record, form);
         self.writer.aligned(weights.len(), |padding| ConvRecord {
             padding,
             weights: &weights,

@@ -16,6 +16,7 @@ use tiny_ddpm::unet::{Attention, Conv, Interpreter, Norm, Part, Shape, Site, Sta
 use super::Weights;
 use super::pack::{Rounder, inputs_of, norm_steps};
 use super::ranges::{Range, Ranges};
+use super::rounding::WeightBits;
 
 /// A convolution whose weights are multiples of their channel's unit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +87,7 @@ pub fn grids(topology: &Topology, ranges: &Ranges) -> Result<BTreeMap<String, Gr
     Ok(reader.grids)
 }
 
-/// Every convolution with its weights rounded to `bits` bits, by the name that
+/// Every convolution with its weights rounded to `bits`, by the name that
 /// it has in training.
 ///
 /// # Errors
@@ -95,7 +96,7 @@ pub fn rounded_convs(
     topology: &Topology,
     weights: &Weights,
     ranges: &Ranges,
-    bits: u8,
+    bits: WeightBits,
 ) -> Result<BTreeMap<String, RoundedConv>> {
     let mut reader = Reader {
         ranges,

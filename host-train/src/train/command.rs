@@ -9,6 +9,7 @@ use super::backend::Backend;
 use super::run::{Outcome, Run};
 use crate::config::Config;
 use crate::data::{Dataset, Source, Split, default_cache};
+use crate::quant::WeightBits;
 
 const DEFAULT_PRESET: &str = "digits";
 
@@ -48,12 +49,13 @@ pub struct TrainArgs {
     /// rate
     #[arg(
         long,
+        value_enum,
         value_name = "BITS",
         requires = "from",
         num_args = 0..=1,
         default_missing_value = "8"
     )]
-    pub qat: Option<u8>,
+    pub qat: Option<WeightBits>,
     /// A folder with IDX files (raw or .gz); without it they are downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -27,7 +27,9 @@ use super::unet::Taps;
 use crate::config::Config;
 use crate::export::{CalibrationSettings, calibrate, form};
 use crate::output::Staged;
-use crate::quant::{Grid, NORM_BITS, Origin, RangeRule, Ranges, RoundedConv, grids, rounded_convs};
+use crate::quant::{
+    Grid, NORM_BITS, Origin, RangeRule, Ranges, RoundedConv, WeightBits, grids, rounded_convs,
+};
 
 /// In a run's folder: the ranges of its activations.
 const RANGES: &str = "ranges.json";
@@ -42,15 +44,15 @@ pub struct Qat {
     topology: Topology,
     ranges: Ranges,
     grids: BTreeMap<String, Grid>,
-    weight_bits: u8,
+    weight_bits: WeightBits,
 }
 
 impl Qat {
-    /// Rounding by these ranges, with weights of `weight_bits` bits.
+    /// Rounding by these ranges, with weights of so many bits.
     ///
     /// # Errors
     /// Where a range is missing or does not fit the topology.
-    pub fn new(topology: &Topology, ranges: Ranges, weight_bits: u8) -> Result<Self> {
+    pub fn new(topology: &Topology, ranges: Ranges, weight_bits: WeightBits) -> Result<Self> {
         Ok(Self {
             grids: grids(topology, &ranges)?,
             topology: topology.clone(),
@@ -116,7 +118,7 @@ impl Qat {
 
     /// Bits of a weight.
     #[must_use]
-    pub fn weight_bits(&self) -> u8 {
+    pub fn weight_bits(&self) -> WeightBits {
         self.weight_bits
     }
 
