@@ -1,11 +1,9 @@
 //! The network as the chip rounds it, in floats.
 //!
-//! Training that is to know what quantisation does ([`train::qat`]) multiplies
+//! Training that is to know what quantisation does (`train::qat`) multiplies
 //! with these weights and moves every activation onto these grids. Both come
 //! from the functions that [`pack`](super::pack()) writes a blob with, so they
 //! cannot differ from what is exported.
-//!
-//! [`train::qat`]: ../../tiny_ddpm_train/train/qat/index.html
 
 use std::collections::BTreeMap;
 
