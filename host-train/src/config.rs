@@ -10,12 +10,19 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 
+use crate::quant::WeightBits;
+
 /// The presets that are part of the tool, by name.
 pub const PRESETS: [(&str, &str); 3] = [
     ("digits", include_str!("../presets/digits.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
 ];
+
+/// Steps of a quantisation-aware fine-tuning, where no configuration says.
+pub const QAT_STEPS: u32 = 500;
+/// The learning rate that it starts with.
+pub const QAT_LEARNING_RATE: f64 = 5e-4;
 
 /// A whole training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +80,18 @@ pub struct TrainingConfig {
     pub checkpoint_every: u32,
     /// Steps between two sample grids; 0 for none.
     pub sample_every: u32,
+    /// Fine-tuning of another run with the chip's rounding in mind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qat: Option<QatConfig>,
+}
+
+/// Quantisation-aware fine-tuning: the network is trained as it will be
+/// rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QatConfig {
+    /// Bits of a convolution's weights: 8 or 4.
+    pub weight_bits: WeightBits,
 }
 
 impl Config {
@@ -177,6 +196,18 @@ impl TrainingConfig {
         check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
     }
 
+    /// Makes this a quantisation-aware fine-tuning with weights of
+    /// so many bits. Where it was none before, steps and learning rate
+    /// become those of one: there is little left to learn.
+    pub fn fine_tune(&mut self, weight_bits: WeightBits) {
+        if self.qat.is_none() {
+            self.steps = QAT_STEPS;
+            self.learning_rate = QAT_LEARNING_RATE;
+            self.warmup_steps = 0;
+        }
+        self.qat = Some(QatConfig { weight_bits });
+    }
+
     /// The learning rate of a step (counted from 0): a linear rise, then half a
     /// cosine down to 0.
     #[must_use]
@@ -215,6 +246,40 @@ mod tests {
         assert!(
             (training.warmup_steps + 1..training.steps).all(|step| rate(step) < rate(step - 1))
         );
+    }
+
+    #[test]
+    fn rounding_is_asked_for_in_a_section_of_its_own() {
+        let plain = Config::preset("smoke").unwrap();
+        assert_eq!(plain.training.qat, None);
+        assert!(!plain.to_toml().unwrap().contains("qat"));
+        let with = |line: &str| {
+            let text = PRESETS[2].1;
+            Config::parse(&format!("{text}\n[training.qat]\n{line}\n"))
+        };
+        let config = with("weight_bits = 4").unwrap();
+        let weight_bits = WeightBits::Four;
+        assert_eq!(config.training.qat, Some(QatConfig { weight_bits }));
+        // What the file says of steps and learning rate stays.
+        assert_eq!(config.training.steps, plain.training.steps);
+        assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        for (line, words) in [
+            ("weight_bits = 5", "5 bits: must be 8 or 4"),
+            ("bits = 8", "unknown field"),
+            ("", "weight_bits"),
+        ] {
+            let error = format!("{:#}", with(line).unwrap_err());
+            assert!(error.contains(words), "{line}: {error}");
+        }
+
+        let mut asked = plain.training;
+        asked.fine_tune(WeightBits::Eight);
+        assert_eq!((asked.steps, asked.warmup_steps), (QAT_STEPS, 0));
+        let mut configured = config.training;
+        configured.fine_tune(WeightBits::Eight);
+        assert_eq!(configured.steps, plain.training.steps);
+        let weight_bits = WeightBits::Eight;
+        assert_eq!(configured.qat, Some(QatConfig { weight_bits }));
     }
 
     /// Each bad value and the words its message must have.

@@ -208,6 +208,20 @@ fn wrong_configurations() {
 }
 
 #[test]
+fn fine_tuning_needs_a_run_and_known_bits() {
+    refused(&["--qat"], &["--from"]);
+    refused(&["--qat", "4"], &["--from"]);
+    refused(
+        &["--qat", "5", "--from", "no/such"],
+        &["--qat", "'5'", "4, 8"],
+    );
+    refused(&["--qat", "--from", "no/such"], &["no/such"]);
+    let section = "seed = 1\nqat = { weight_bits = 8 }";
+    let (_folder, path) = config_with("seed = 1", section);
+    refused(&["--config", arg(&path)], &["[training.qat]", "--from"]);
+}
+
+#[test]
 fn a_folder_in_use_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "precious").unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::blob::Model;
@@ -12,11 +13,12 @@ use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
 
 use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
+use crate::config::Config;
 use crate::model_file;
 use crate::output::Staged;
-use crate::quant::{RangeRule, WeightBits, pack, repack};
+use crate::quant::{RangeRule, Ranges, WeightBits, pack, repack};
 use crate::repack::TargetArgs;
-use crate::train::{Backend, load_ema};
+use crate::train::{Backend, Qat, UNet, load_ema};
 
 /// Quantise a training run's averaged weights and write the blob
 #[derive(Args, Clone, Debug)]
@@ -39,19 +41,20 @@ pub struct ExportArgs {
     /// DDIM's eta that the model recommends
     #[arg(long, default_value_t = 0.0)]
     pub eta: f32,
-    /// How the range of an activation is chosen
-    #[arg(long, value_enum, default_value = "mse")]
-    pub range: RangeRule,
-    /// Bits of a convolution's weights: 4 take half the flash of 8, a fifth more
-    /// instructions where they are multiplied, at most a little more RAM, and quality.
+    /// How the range of an activation is chosen [default: mse]
+    #[arg(long, value_enum)]
+    pub range: Option<RangeRule>,
+    /// Bits of a convolution's weights [default: 8, or what the run was
+    /// fine-tuned for]: 4 take half the flash of 8, a fifth more instructions
+    /// where they are multiplied, at most a little more RAM, and quality.
     ///
     /// The first and the last convolution, shortcuts, the finest level and the
     /// embedding stay as they are: small in flash, and needed in full.
-    #[arg(long, value_enum, value_name = "BITS", default_value_t)]
-    pub weights: WeightBits,
-    /// Pictures generated to see the activations' ranges
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub pictures: u16,
+    #[arg(long, value_enum, value_name = "BITS")]
+    pub weights: Option<WeightBits>,
+    /// Pictures generated to see the activations' ranges [default: 40]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pictures: Option<u16>,
     /// How the weights are stored.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -92,21 +95,30 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         args.eta
     );
 
-    let settings = CalibrationSettings {
-        pictures: args.pictures.into(),
-        steps: CalibrationSettings::default()
-            .steps
-            .min(schedule.timesteps()),
-        guidance: recommended.guidance,
-        ..CalibrationSettings::default()
+    let (ranges, weight_bits) = match Qat::load(&args.run, &config)? {
+        Some(qat) => {
+            ensure!(
+                args.range.is_none() && args.pictures.is_none(),
+                "{} was trained with its activations' ranges in mind; leave out --range and --pictures",
+                args.run.display()
+            );
+            let bits = qat.weight_bits();
+            ensure!(
+                args.weights.is_none_or(|asked| asked == bits),
+                "{} was trained for weights of {bits} bits; leave out --weights",
+                args.run.display()
+            );
+            println!("weights of {bits} bits and ranges as the run was trained with");
+            println!(
+                "errors are against its weights before rounding, for which it was not trained"
+            );
+            (qat.ranges().clone(), bits)
+        }
+        None => (
+            find_ranges(args, &config, &float, &device)?,
+            args.weights.unwrap_or_default(),
+        ),
     };
-    let bar = ProgressBar::new(settings.steps.into()).with_style(ProgressStyle::with_template(
-        "calibrating {bar:30} step {pos} of {len}, {eta} left",
-    )?);
-    let calibration = calibrate(&float, &config, &settings, &device, |step| {
-        bar.set_position(step.into());
-    })?;
-    bar.finish_and_clear();
 
     let default_name = args.out.file_stem().unwrap_or_default().to_string_lossy();
     let info = Info {
@@ -118,8 +130,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         packing: Packing::Portable,
         recommended,
     };
-    let ranges = calibration.ranges(args.range, form);
-    let blob = pack(&info, &super::weights(&float), &ranges, args.weights)?;
+    let blob = pack(&info, &super::weights(&float), &ranges, weight_bits)?;
     let blob = repack(&blob, args.target.target, args.target.flash)?;
     let model = Model::load(&blob)?;
 
@@ -144,6 +155,30 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     println!("look at it:  tiny-ddpm inspect {}", args.out.display());
     println!("try it:      tiny-ddpm sample {}", args.out.display());
     Ok(())
+}
+
+/// Ranges that the float network itself shows while it samples.
+fn find_ranges(
+    args: &ExportArgs,
+    config: &Config,
+    float: &UNet,
+    device: &Device,
+) -> Result<Ranges> {
+    let default = CalibrationSettings::default();
+    let settings = CalibrationSettings {
+        pictures: args.pictures.map_or(default.pictures, usize::from),
+        steps: default.steps.min(config.diffusion.timesteps),
+        guidance: args.guidance,
+        ..default
+    };
+    let bar = ProgressBar::new(settings.steps.into()).with_style(ProgressStyle::with_template(
+        "calibrating {bar:30} step {pos} of {len}, {eta} left",
+    )?);
+    let calibration = calibrate(float, config, &settings, device, |step| {
+        bar.set_position(step.into());
+    })?;
+    bar.finish_and_clear();
+    Ok(calibration.ranges(args.range.unwrap_or_default(), form))
 }
 
 /// Noisy pictures of a sampling run with the blob itself, with the timesteps

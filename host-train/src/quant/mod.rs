@@ -8,11 +8,13 @@
 mod pack;
 mod ranges;
 mod repack;
+mod rounded;
 mod rounding;
 mod weights;
 
 pub use pack::pack;
 pub use ranges::{Calibration, Form, Range, RangeRule, Ranges};
 pub use repack::{Target, repack};
+pub use rounded::{Grid, NORM_BITS, Origin, RoundedConv, grids, rounded_convs};
 pub use rounding::{WeightBits, quantise, quantise_row, weight_bits};
 pub use weights::Weights;

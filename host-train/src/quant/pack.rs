@@ -63,7 +63,7 @@ fn pack_into(
         topology: &info.topology,
         weights,
         ranges,
-        bits,
+        rounder: Rounder { weights, bits },
         writer: Writer::new(buffer, info)?,
     };
     walk(&mut packer, &info.topology)?;
@@ -74,18 +74,18 @@ struct Packer<'a, 'w> {
     topology: &'a Topology,
     weights: &'a Weights,
     ranges: &'a Ranges,
-    bits: WeightBits,
+    rounder: Rounder<'a>,
     writer: Writer<'w>,
 }
 
 /// Integer weights of a convolution, and the unit of each output channel's
 /// accumulator.
-struct Quantised {
+pub(super) struct Quantised {
     /// Rows, as training knows them.
-    weights: Vec<i8>,
-    /// i32, with the inputs' zero points folded in.
-    bias: Vec<u8>,
-    units: Vec<f64>,
+    pub weights: Vec<i8>,
+    /// With the inputs' zero points folded in.
+    pub bias: Vec<i32>,
+    pub units: Vec<f64>,
 }
 
 impl Quantised {
@@ -96,12 +96,42 @@ impl Quantised {
         Form::Direct.pack(conv.geometry, inputs, &self.weights, &mut packed);
         packed
     }
+
+    fn bias_words(&self) -> Vec<u8> {
+        self.bias.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+    }
 }
 
-impl<'a> Packer<'a, '_> {
+/// Rounds the weights of convolutions: for the blob, and for training that
+/// knows of it.
+#[derive(Clone, Copy)]
+pub(super) struct Rounder<'a> {
+    pub weights: &'a Weights,
+    /// Of a weight.
+    pub bits: WeightBits,
+}
+
+/// What a convolution reads: for each input channel the activation's range and
+/// the channel within it.
+pub(super) fn inputs_of<'r>(conv: &Conv<&'r Range>) -> Vec<(&'r Range, usize)> {
+    let own = conv.x.shape.channels;
+    (0..conv.input_channels())
+        .map(|input| match &conv.skip {
+            Some(skip) if input >= own => (skip.data, input - own),
+            _ => (conv.x.data, input),
+        })
+        .collect()
+}
+
+impl<'a> Rounder<'a> {
     /// The float weights and bias of a convolution. Queries, keys and values
     /// are one layer in training and three on the chip.
-    fn float_conv(&self, site: Site, fan_in: usize, channels: usize) -> Result<(&[f32], &[f32])> {
+    fn float_conv(
+        &self,
+        site: Site,
+        fan_in: usize,
+        channels: usize,
+    ) -> Result<(&'a [f32], &'a [f32])> {
         let part = match site.part {
             Part::Query => 0,
             Part::Key => 1,
@@ -132,16 +162,10 @@ impl<'a> Packer<'a, '_> {
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
     /// compared after multiplication with their half's scale.
-    fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
+    pub fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
         let (taps, inputs) = (conv.geometry.taps(), conv.input_channels());
         let (weights, bias) = self.float_conv(conv.site, taps * inputs, conv.channels)?;
-        let own = conv.x.shape.channels;
-        let inputs_of: Vec<(&Range, usize)> = (0..inputs)
-            .map(|input| match &conv.skip {
-                Some(skip) if input >= own => (skip.data, input - own),
-                _ => (conv.x.data, input),
-            })
-            .collect();
+        let inputs_of = inputs_of(conv);
         let steps: Vec<f64> = inputs_of.iter().map(|(r, c)| r.step(*c)).collect();
         let zero_points: Vec<f64> = inputs_of
             .iter()
@@ -156,7 +180,7 @@ impl<'a> Packer<'a, '_> {
         let bits = weight_bits(conv.site, self.bits);
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
-            bias: Vec::with_capacity(4 * bias.len()),
+            bias: Vec::with_capacity(bias.len()),
             units: Vec::with_capacity(bias.len()),
         };
         for (channel, &bias) in weights.chunks_exact(taps * inputs).zip(bias) {
@@ -178,12 +202,14 @@ impl<'a> Packer<'a, '_> {
                 sum += (exact - weight) * means[input];
             }
             quantised.weights.extend(row);
-            quantised.bias.extend((sum.round() as i32).to_le_bytes());
+            quantised.bias.push(sum.round() as i32);
             quantised.units.push(unit);
         }
         Ok(quantised)
     }
+}
 
+impl<'a> Packer<'a, '_> {
     /// Writes a fully connected layer. `units` is what each output is counted
     /// in.
     fn linear(
@@ -235,6 +261,17 @@ fn fixed(site: Site, what: &str, value: f64, limit: i32) -> Result<i32> {
     Ok(rounded as i32)
 }
 
+/// Output steps in 1 that a normalisation multiplies with, times 2^8: before
+/// rounding.
+fn norm_multiplier(output: &Range) -> f64 {
+    256.0 / f64::from(output.scale)
+}
+
+/// Steps in 1 of what a normalisation gives, as the kernel knows them.
+pub(super) fn norm_steps(output: &Range) -> f64 {
+    norm_multiplier(output).round() / 256.0
+}
+
 /// Gains or offsets with 15 fraction bits.
 fn affine(site: Site, what: &str, values: &[f32]) -> Result<Vec<u8>> {
     let mut words = Vec::with_capacity(4 * values.len());
@@ -266,8 +303,8 @@ impl<'a> Interpreter for Packer<'a, '_> {
         Ok(())
     }
 
-    fn input(&mut self, _: Shape) -> Result<&'a Range> {
-        let range = self.ranges.get("x")?;
+    fn input(&mut self, shape: Shape) -> Result<&'a Range> {
+        let range = self.ranges.get("x", shape.channels)?;
         let output = range.plain();
         self.writer.record(&InputRecord { output })?;
         Ok(range)
@@ -275,15 +312,14 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
         let (site, channels) = (norm.site, norm.output().channels);
-        let range = self.ranges.get(&site.to_string())?;
+        let range = self.ranges.get(&site.to_string(), channels)?;
         let output = range.plain();
         let gains = self.weights.get(&format!("{site}.gain"), channels)?;
         let offsets = self.weights.get(&format!("{site}.offset"), channels)?;
-        let multiplier = 256.0 / f64::from(output.scale);
         self.writer.record(&NormRecord {
             gains: &affine(site, "a gain", gains)?,
             offsets: &affine(site, "an offset", offsets)?,
-            multiplier: fixed(site, "the output scale", multiplier, 32_767)?,
+            multiplier: fixed(site, "the output scale", norm_multiplier(range), 32_767)?,
             output,
         })?;
         Ok(range)
@@ -291,8 +327,8 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
         let site = conv.site;
-        let range = self.ranges.get(&site.to_string())?;
-        let quantised = self.quantise(conv)?;
+        let range = self.ranges.get(&site.to_string(), conv.channels)?;
+        let quantised = self.rounder.quantise(conv)?;
         let mut multipliers = Vec::with_capacity(4 * conv.channels);
         for (channel, unit) in quantised.units.iter().enumerate() {
             let factor = unit / range.step(channel) * TWO_32;
@@ -312,10 +348,11 @@ impl<'a> Interpreter for Packer<'a, '_> {
             .flat_map(|zero| zero.to_le_bytes())
             .collect();
         let weights = quantised.packed(conv);
+        let bias = quantised.bias_words();
         self.writer.aligned(weights.len(), |padding| ConvRecord {
             padding,
             weights: &weights,
-            bias: &quantised.bias,
+            bias: &bias,
             multipliers: &multipliers,
             residual,
             scale: range.scale,
@@ -335,9 +372,10 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
         let site = attention.site;
-        let range = self.ranges.get(&site.to_string())?;
+        let channels = attention.query.shape.channels;
+        let range = self.ranges.get(&site.to_string(), channels)?;
         let output = range.plain();
-        let width = attention.query.shape.channels / usize::from(self.topology.heads);
+        let width = channels / usize::from(self.topology.heads);
         let scale = |operand: &Activation<&'a Range>| f64::from(operand.data.scale);
         let logit = scale(&attention.query) * scale(&attention.key) / (width as f64).sqrt()
             * std::f64::consts::LOG2_E;
@@ -351,17 +389,18 @@ impl<'a> Interpreter for Packer<'a, '_> {
     }
 
     fn output(&mut self, conv: &Conv<&'a Range>) -> Result<()> {
-        let quantised = self.quantise(conv)?;
+        let quantised = self.rounder.quantise(conv)?;
         let scales: Vec<u8> = quantised
             .units
             .iter()
             .flat_map(|&unit| (unit as f32).to_le_bytes())
             .collect();
         let weights = quantised.packed(conv);
+        let bias = quantised.bias_words();
         self.writer.aligned(weights.len(), |padding| OutputRecord {
             padding,
             weights: &weights,
-            bias: &quantised.bias,
+            bias: &bias,
             scales: &scales,
         })?;
         Ok(())

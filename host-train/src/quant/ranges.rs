@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use tiny_ddpm::blob::records::{MAX_SHIFT, MAX_ZERO, Quant};
 
 /// Values kept of each channel; beyond that they are thinned evenly.
@@ -211,7 +212,8 @@ pub enum Form {
 }
 
 /// The quantisation of one activation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Range {
     /// One step, where a channel does not halve it.
     pub scale: f32,
@@ -271,17 +273,60 @@ impl Range {
 }
 
 /// The chosen quantisation of every activation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranges(BTreeMap<String, Range>);
 
 impl Ranges {
-    /// That of the activation called `name`.
+    /// That of the activation called `name`, which has `channels` channels.
     ///
     /// # Errors
-    /// Where calibration never saw it.
-    pub fn get(&self, name: &str) -> Result<&Range> {
+    /// Where calibration never saw it, or saw another number of channels.
+    pub fn get(&self, name: &str, channels: usize) -> Result<&Range> {
         let range = self.0.get(name);
-        range.with_context(|| format!("calibration never saw the activation {name}"))
+        let range =
+            range.with_context(|| format!("calibration never saw the activation {name}"))?;
+        let lengths = [
+            range.shifts.len(),
+            range.zero_points.len(),
+            range.means.len(),
+        ];
+        ensure!(
+            lengths == [channels; 3],
+            "the range of {name} is for {} channels where the topology asks for {channels}",
+            range.shifts.len()
+        );
+        Ok(range)
+    }
+
+    /// The ranges in a text that [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// Where it is something else, or holds a number that no kernel could use.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let ranges: Self = serde_json::from_str(text)?;
+        for (name, range) in &ranges.0 {
+            ensure!(
+                range.scale.is_finite() && range.scale > 0.0,
+                "{name}: scale {}: must be positive",
+                range.scale
+            );
+            if let Some(shift) = range.shifts.iter().find(|shift| **shift > MAX_SHIFT) {
+                anyhow::bail!("{name}: shift {shift}: must be 0 to {MAX_SHIFT}");
+            }
+            ensure!(
+                range.means.iter().all(|mean| mean.is_finite()),
+                "{name}: a mean is not finite"
+            );
+        }
+        Ok(ranges)
+    }
+
+    /// As JSON, from which the same numbers can be read.
+    ///
+    /// # Errors
+    /// Never for ranges that calibration chose.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
     }
 }
 
@@ -336,16 +381,45 @@ mod tests {
         calibration.observe("y", &values, 2, 1000);
         let form = |padded| move |_: &str| Form::Channels { padded };
         let ranges = calibration.ranges(RangeRule::Mse, form(false));
-        let range = ranges.get("y").unwrap();
+        let range = ranges.get("y", 2).unwrap();
         assert_eq!(range.shifts, [0, 6]);
         let zero = range.step(1) * f64::from(range.zero_points[1]);
         assert!((zero - 7.9).abs() < 0.01, "centred at {zero}");
 
         // Where padding must hold a zero, zero must be within reach.
         let ranges = calibration.ranges(RangeRule::Mse, form(true));
-        let range = ranges.get("y").unwrap();
+        let range = ranges.get("y", 2).unwrap();
         assert!(range.zero_points[1].abs() <= 127);
         assert!(range.shifts[1] <= 1, "{:?}", range.shifts);
+    }
+
+    #[test]
+    fn ranges_survive_writing_and_bad_ones_are_refused() {
+        let mut calibration = Calibration::default();
+        let mut noise = tiny_ddpm::noise::Noise::new(2, 0);
+        let values: Vec<f32> = (0..3000)
+            .map(|i| noise.normal() + (i / 1000) as f32)
+            .collect();
+        calibration.observe("y", &values, 3, 1000);
+        let ranges = calibration.ranges(RangeRule::Mse, |_| Form::Channels { padded: false });
+        let text = ranges.to_json().unwrap();
+        assert_eq!(Ranges::from_json(&text).unwrap(), ranges);
+        assert!(ranges.get("y", 2).is_err() && ranges.get("z", 3).is_err());
+
+        let range = |scale, shift, mean| {
+            let text = format!(
+                r#"{{"y":{{"scale":{scale},"shifts":[{shift}],"zero_points":[0],"means":[{mean}]}}}}"#
+            );
+            Ranges::from_json(&text)
+        };
+        assert!(range("0.5", 7, "0.0").is_ok());
+        for bad in [
+            range("0.0", 0, "0.0"),
+            range("0.5", 8, "0.0"),
+            range("0.5", 0, "1e99"),
+        ] {
+            assert!(bad.is_err());
+        }
     }
 
     #[test]

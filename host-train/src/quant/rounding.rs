@@ -7,11 +7,15 @@
 //! one step of its input. Inputs may have different steps, contributions can
 //! be compared.
 
+use std::fmt;
+
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tiny_ddpm::unet::{Part, Site, Stage};
 
 /// Bits of a weight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub enum WeightBits {
     /// -7 to 7, times 16: as the upper half of a byte
     #[value(name = "4")]
@@ -63,6 +67,33 @@ pub fn weight_bits(site: Site, asked: WeightBits) -> WeightBits {
 const CLIPS: std::ops::RangeInclusive<u32> = 16..=40;
 /// What such a share is counted in.
 const CLIP: f64 = 1.0 / 40.0;
+
+impl TryFrom<u8> for WeightBits {
+    type Error = String;
+
+    fn try_from(bits: u8) -> Result<Self, String> {
+        match bits {
+            4 => Ok(Self::Four),
+            8 => Ok(Self::Eight),
+            other => Err(format!("weights of {other} bits: must be 8 or 4")),
+        }
+    }
+}
+
+impl From<WeightBits> for u8 {
+    fn from(bits: WeightBits) -> Self {
+        match bits {
+            WeightBits::Four => 4,
+            WeightBits::Eight => 8,
+        }
+    }
+}
+
+impl fmt::Display for WeightBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        u8::from(*self).fmt(f)
+    }
+}
 
 impl WeightBits {
     /// Integers between a weight and the next.

@@ -9,11 +9,17 @@ use super::backend::Backend;
 use super::run::{Outcome, Run};
 use crate::config::Config;
 use crate::data::{Dataset, Source, Split, default_cache};
+use crate::quant::WeightBits;
 
 const DEFAULT_PRESET: &str = "digits";
 
 /// Train a network.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  tiny-ddpm train --preset digits --out runs/mine
+  tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit
+  tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
     /// One of the configurations that are part of the tool: digits, digits-small, smoke
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
@@ -22,20 +28,34 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The folder for the run: configuration, metrics, sample grids, checkpoints
-    /// [default: runs/ and the name of the preset or configuration]
+    /// [default: runs/ and the name of the preset, configuration or fine-tuned
+    /// run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Go on with the run in this folder, as if it had never stopped
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate"]
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "qat"]
     )]
     pub resume: Option<PathBuf>,
     /// Start from the averaged weights of another run of the same network
     /// instead of random ones
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     pub from: Option<PathBuf>,
+    /// Fine-tune the run named by --from as the chip will round it, with
+    /// weights of so many bits: 8 (the default) or 4. Without --preset or
+    /// --config: that run's configuration, with few steps and a low learning
+    /// rate
+    #[arg(
+        long,
+        value_enum,
+        value_name = "BITS",
+        requires = "from",
+        num_args = 0..=1,
+        default_missing_value = "8"
+    )]
+    pub qat: Option<WeightBits>,
     /// A folder with IDX files (raw or .gz); without it they are downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -69,12 +89,16 @@ pub struct TrainArgs {
 
 impl TrainArgs {
     fn config(&self) -> Result<Config> {
-        let mut config = match (&self.config, &self.preset) {
-            (Some(path), _) => Config::load(path)?,
-            (None, Some(name)) => Config::preset(name)?,
-            (None, None) => Config::preset(DEFAULT_PRESET)?,
+        let mut config = match (&self.config, &self.preset, self.fine_tuned()) {
+            (Some(path), _, _) => Config::load(path)?,
+            (None, Some(name), _) => Config::preset(name)?,
+            (None, None, Some(other)) => Config::load(&other.join("config.toml"))?,
+            (None, None, None) => Config::preset(DEFAULT_PRESET)?,
         };
         let training = &mut config.training;
+        if let Some(weight_bits) = self.qat {
+            training.fine_tune(weight_bits);
+        }
         if let Some(steps) = self.steps {
             training.steps = steps;
             training.warmup_steps = training.warmup_steps.min(steps);
@@ -94,15 +118,24 @@ impl TrainArgs {
         Ok(config)
     }
 
+    /// The run that is fine-tuned, where the command line asks for it.
+    fn fine_tuned(&self) -> Option<&Path> {
+        self.qat.and(self.from.as_deref())
+    }
+
     fn out(&self) -> PathBuf {
         if let Some(out) = &self.out {
             return out.clone();
         }
-        let name = match (&self.config, &self.preset) {
-            (Some(path), _) => path.file_stem().unwrap_or_default(),
-            (None, Some(name)) => name.as_ref(),
-            (None, None) => DEFAULT_PRESET.as_ref(),
+        let name = match (self.config.as_deref(), &self.preset, self.fine_tuned()) {
+            (Some(path), _, _) | (None, None, Some(path)) => path.file_stem().unwrap_or_default(),
+            (None, Some(name), _) => name.as_ref(),
+            (None, None, None) => DEFAULT_PRESET.as_ref(),
         };
+        let mut name = name.to_owned();
+        if let Some(bits) = self.qat {
+            name.push(format!("-qat{bits}"));
+        }
         Path::new("runs").join(name)
     }
 

@@ -6,21 +6,25 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::UNet;
 use super::batch::Batch;
+use super::qat::Rounded;
+use super::unet::NoTaps;
 
 /// The mean squared error over a batch and its gradients.
 ///
 /// The batch is cut into `shards` equal pieces, each worked on by a thread: a
 /// CPU backend runs many of its operations on one core. The pieces are added
-/// in order, so the result does not depend on which thread is first.
+/// in order, so the result does not depend on which thread is first. With
+/// `rounded`, which is of the same model, it is the rounded network's.
 pub fn loss_and_gradients(
     model: &UNet,
+    rounded: Option<&Rounded<'_>>,
     batch: &Batch,
     shards: usize,
     device: &Device,
 ) -> (f32, GradientsParams) {
     let size = batch.timesteps.len() / shards;
     in_shards(model, shards, |shard| {
-        piece(model, batch, shard * size, size, device)
+        piece(model, rounded, batch, shard * size, size, device)
     })
 }
 
@@ -57,6 +61,7 @@ pub fn in_shards<M: Module>(
 /// The same for `count` pictures from `first` on.
 fn piece(
     model: &UNet,
+    rounded: Option<&Rounded<'_>>,
     batch: &Batch,
     first: usize,
     count: usize,
@@ -71,11 +76,13 @@ fn piece(
         Tensor::<2>::from_data(TensorData::new(values, [count, pixels]), device)
     };
     let pieces = first..first + count;
-    let output = model.forward(
-        tensor(&batch.x_t),
-        &batch.timesteps[pieces.clone()],
-        &batch.classes[pieces],
-    );
+    let x_t = tensor(&batch.x_t);
+    let timesteps = &batch.timesteps[pieces.clone()];
+    let classes = &batch.classes[pieces];
+    let output = match rounded {
+        Some(rounded) => model.forward_with(x_t, timesteps, classes, &mut rounded.taps(device)),
+        None => model.forward_with(x_t, timesteps, classes, &mut NoTaps),
+    };
     let loss = (output - tensor(&batch.target)).square().mean();
     let value = loss.clone().into_scalar::<f32>();
     (value, GradientsParams::from_grads(loss.backward(), &model))

@@ -92,11 +92,16 @@ impl Conv {
 
     /// `[n, in, h, w]` to `[n, out, h / stride, w / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_with(x, self.weight.val(), self.bias.val())
+    }
+
+    /// [`forward`](Self::forward) with other values for the parameters.
+    pub fn forward_with(&self, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
         let padding = self.kernel / 2;
         conv2d(
             x,
-            self.weight.val(),
-            Some(self.bias.val()),
+            weight,
+            Some(bias),
             ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1),
         )
     }

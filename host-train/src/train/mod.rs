@@ -15,6 +15,7 @@ pub mod layers;
 pub mod optimizer;
 pub mod parameters;
 pub mod preview;
+pub mod qat;
 pub mod run;
 pub mod unet;
 
@@ -22,4 +23,5 @@ pub use backend::Backend;
 pub use checkpoint::{Checkpoint, load_ema};
 pub use ema::Ema;
 pub use parameters::Parameter;
+pub use qat::Qat;
 pub use unet::{NoTaps, Observe, Taps, UNet};

@@ -1,4 +1,4 @@
-//! A grid of samples during training: DDIM in f32, all pictures at once.
+//! A grid of samples during training: DDIM in floats, all pictures at once.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use image::GrayImage;
 use tiny_ddpm::{Buffers, Method, Sampler, Settings};
 
 use super::denoiser::FloatDenoiser;
-use super::{NoTaps, UNet};
+use super::qat::Rounded;
+use super::{NoTaps, Taps, UNet};
 use crate::config::Config;
 
 const STEPS: u16 = 20;
@@ -18,17 +19,27 @@ const COLUMNS: usize = 10;
 const ROWS: usize = 4;
 
 /// Writes a PNG with a column for each class. The noise is always the same, so
-/// grids of one run show the same pictures getting better.
+/// grids of one run show the same pictures getting better. With `rounded`,
+/// which is of the same model, they are the rounded network's.
 ///
 /// # Errors
 /// Where the schedule is not valid or the file cannot be written.
-pub fn write_grid(model: &UNet, config: &Config, device: &Device, path: &Path) -> Result<()> {
+pub fn write_grid(
+    model: &UNet,
+    rounded: Option<&Rounded<'_>>,
+    config: &Config,
+    device: &Device,
+    path: &Path,
+) -> Result<()> {
     let classes = usize::from(config.network.classes);
     let columns = if classes == 0 { COLUMNS } else { classes };
     let wanted: Vec<Option<u8>> = (0..ROWS * columns)
         .map(|i| (classes > 0).then_some((i % columns) as u8))
         .collect();
-    let pictures = sample(model, config, &wanted, device)?;
+    let pictures = match rounded {
+        Some(rounded) => sample(model, config, &wanted, device, rounded.taps(device))?,
+        None => sample(model, config, &wanted, device, NoTaps)?,
+    };
 
     let size = usize::from(config.network.image_size);
     let pixels = size * size;
@@ -48,6 +59,7 @@ fn sample(
     config: &Config,
     classes: &[Option<u8>],
     device: &Device,
+    taps: impl Taps,
 ) -> Result<Vec<f32>> {
     let schedule = config.schedule()?;
     let values = classes.len() * config.network.pixels();
@@ -68,7 +80,7 @@ fn sample(
         class: conditional.then_some(0),
     };
     let prediction = config.diffusion.prediction;
-    let mut denoiser = FloatDenoiser::new(model, prediction, classes.to_vec(), device, NoTaps);
+    let mut denoiser = FloatDenoiser::new(model, prediction, classes.to_vec(), device, taps);
     let mut sampler = Sampler::new(schedule, settings, buffers)?;
     while sampler.step(&mut denoiser)?.is_some() {}
     Ok(x)

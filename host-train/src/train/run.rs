@@ -15,9 +15,12 @@ use super::checkpoint::{Checkpoint, State, remove_unfinished};
 use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
+use super::qat::{Qat, Rounded};
 use super::{Ema, UNet};
 use crate::config::Config;
 use crate::data::Dataset;
+use crate::export::CalibrationSettings;
+use crate::quant::Ranges;
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub struct Run<'a> {
     model: UNet,
     ema: Ema,
     optimizer: Optimizer,
+    /// What the network is rounded to while it is trained.
+    qat: Option<Qat>,
     /// Finished steps.
     step: u32,
     /// Losses since the last row of the metrics.
@@ -78,13 +83,22 @@ impl<'a> Run<'a> {
     /// A new run in a new folder.
     ///
     /// # Errors
-    /// Where the folder is in use or cannot be written.
+    /// Where the folder is in use or cannot be written, or the configuration is
+    /// one for fine-tuning.
     pub fn create(
         folder: &Path,
         config: Config,
         data: &'a Dataset,
         device: Device,
     ) -> Result<Self> {
+        ensure!(
+            config.training.qat.is_none(),
+            "[training.qat] fine-tunes another run: name it with --from RUN"
+        );
+        Self::start(folder, config, data, device)
+    }
+
+    fn start(folder: &Path, config: Config, data: &'a Dataset, device: Device) -> Result<Self> {
         Self::refuse_existing(folder)?;
         let write = || -> Result<()> {
             fs::create_dir_all(folder)?;
@@ -96,7 +110,9 @@ impl<'a> Run<'a> {
         Ok(Self::fresh(folder, config, data, device))
     }
 
-    /// A new run that starts from the averaged weights of another.
+    /// A new run that starts from the averaged weights of another. Where the
+    /// configuration asks for rounding, they are first looked at for the
+    /// ranges of the activations.
     ///
     /// # Errors
     /// Where the other cannot be read or has another network, and as
@@ -117,7 +133,16 @@ impl<'a> Run<'a> {
             other.join("config.toml").display()
         );
         let checkpoint = Checkpoint::newest(other)?;
-        let mut run = Self::create(folder, config, data, device)?;
+        let ranges = match config.training.qat {
+            Some(_) => Some(choose_ranges(&checkpoint, &config, &device)?),
+            None => None,
+        };
+        let mut run = Self::start(folder, config, data, device)?;
+        if let Some(ranges) = ranges {
+            Qat::save(folder, &ranges)?;
+            // Read back: a resumed run has no others.
+            run.qat = Qat::load(folder, &run.config)?;
+        }
         run.model = checkpoint.load_ema(run.model)?;
         run.ema.model = checkpoint.load_ema(run.ema.model)?;
         // Else a run stopped before its first checkpoint would forget it.
@@ -139,6 +164,12 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mut run = Self::fresh(folder, config, data, device);
         remove_unfinished(folder)?;
+        run.qat = Qat::load(folder, &run.config)?;
+        ensure!(
+            run.qat.is_none() || Checkpoint::any(folder)?,
+            "{} was stopped before it had the weights it starts from; remove it and start again",
+            folder.display()
+        );
         if Checkpoint::any(folder)? {
             let checkpoint = Checkpoint::newest(folder)?;
             ensure!(
@@ -166,6 +197,7 @@ impl<'a> Run<'a> {
             data_sha256: data.fingerprint(),
             ema: Ema::new(&model, training.ema_decay),
             optimizer: Optimizer::new(training.weight_decay),
+            qat: None,
             step: 0,
             unlogged: Vec::new(),
             device,
@@ -214,6 +246,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What a network of this run is rounded to, where the run is for that.
+    fn rounded(&self, model: &UNet) -> Result<Option<Rounded<'_>>> {
+        self.qat.as_ref().map(|qat| qat.round(model)).transpose()
+    }
+
     /// Trains until all steps are done or Ctrl-C is pressed.
     ///
     /// # Errors
@@ -227,8 +264,14 @@ impl<'a> Run<'a> {
         let mut progress = Progress::new(&self.folder, self.step, training.steps)?;
         while self.step < training.steps {
             let batch = batches.batch(self.step);
-            let (loss, mut gradients) =
-                loss_and_gradients(&self.model, &batch, training.shards, &self.device);
+            let rounded = self.rounded(&self.model)?;
+            let (loss, mut gradients) = loss_and_gradients(
+                &self.model,
+                rounded.as_ref(),
+                &batch,
+                training.shards,
+                &self.device,
+            );
             let norm = clip(&self.model, &mut gradients, training.grad_clip);
             if !loss.is_finite() || !norm.is_finite() {
                 progress.finish();
@@ -258,8 +301,10 @@ impl<'a> Run<'a> {
             }
             if at(training.sample_every) {
                 let path = self.folder.join(format!("samples-{:08}.png", self.step));
+                let rounded = self.rounded(&self.ema.model)?;
                 write_grid(
                     &self.ema.model,
+                    rounded.as_ref(),
                     &config,
                     &self.device.clone().inner(),
                     &path,
@@ -273,6 +318,19 @@ impl<'a> Run<'a> {
         progress.finish();
         Ok(Outcome::Finished)
     }
+}
+
+/// The ranges of a checkpoint's averaged weights.
+fn choose_ranges(checkpoint: &Checkpoint, config: &Config, device: &Device) -> Result<Ranges> {
+    let model = UNet::new(&config.network, config.training.seed, device);
+    let model = checkpoint.load_ema(model)?;
+    let steps = CalibrationSettings::default().steps;
+    let bar = ProgressBar::new(steps.min(config.diffusion.timesteps).into()).with_style(
+        ProgressStyle::with_template("calibrating {bar:30} step {pos} of {len}, {eta} left")?,
+    );
+    let ranges = Qat::choose(&model, config, device, |step| bar.set_position(step.into()))?;
+    bar.finish_and_clear();
+    Ok(ranges)
 }
 
 /// A flag that Ctrl-C sets; pressed a second time it ends the program at once.

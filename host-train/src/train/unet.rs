@@ -16,13 +16,38 @@ use tiny_ddpm::Topology;
 
 use super::layers::{Conv, GroupNorm, Init, Linear};
 
-/// Sees every activation of a forward pass, and may replace it.
+/// Sees every activation of a forward pass, and may replace it. May also
+/// compute layers in another way.
 ///
 /// Names arrive unformatted, so a pass that ignores them builds no strings.
 pub trait Taps {
     /// Given the activation called `name`, `[n, channels, h, w]`; what it
     /// returns is what the network goes on with.
     fn tap(&mut self, name: Arguments<'_>, x: Tensor<4>) -> Tensor<4>;
+
+    /// What the convolution called `name` makes of `x`.
+    fn conv(&mut self, name: Arguments<'_>, conv: &Conv, x: Tensor<4>) -> Tensor<4> {
+        let _ = name;
+        conv.forward(x)
+    }
+
+    /// Given what the embedding adds to the output of the convolution called
+    /// `name`, `[n, channels]`.
+    fn shift(&mut self, name: Arguments<'_>, shift: Tensor<2>) -> Tensor<2> {
+        let _ = name;
+        shift
+    }
+
+    /// Given what a normalisation computes, before SiLU.
+    fn normal(&mut self, u: Tensor<4>) -> Tensor<4> {
+        u
+    }
+
+    /// Given what the softmax of an attention is taken of,
+    /// `[n, heads, query, key]`.
+    fn logits(&mut self, logits: Tensor<4>) -> Tensor<4> {
+        logits
+    }
 }
 
 /// Sees nothing: the taps of training.
@@ -138,22 +163,25 @@ impl ResBlock {
         emb: &Tensor<2>,
         taps: &mut dyn Taps,
     ) -> Tensor<4> {
-        let h = silu(self.norm1.forward(x.clone()));
+        let h = silu(taps.normal(self.norm1.forward(x.clone())));
         let h = taps.tap(format_args!("{name}.norm1"), h);
         let shift = self.emb.forward(emb.clone());
+        let shift = taps.shift(format_args!("{name}.conv1"), shift);
         let [n, channels] = shift.dims();
-        let h = self.conv1.forward(h) + shift.reshape([n, channels, 1, 1]);
+        let h = taps.conv(format_args!("{name}.conv1"), &self.conv1, h);
+        let h = h + shift.reshape([n, channels, 1, 1]);
         let h = taps.tap(format_args!("{name}.conv1"), h);
-        let h = silu(self.norm2.forward(h));
+        let h = silu(taps.normal(self.norm2.forward(h)));
         let h = taps.tap(format_args!("{name}.norm2"), h);
         let shortcut = match &self.shortcut {
-            Some(conv) => taps.tap(format_args!("{name}.shortcut"), conv.forward(x)),
+            Some(conv) => {
+                let x = taps.conv(format_args!("{name}.shortcut"), conv, x);
+                taps.tap(format_args!("{name}.shortcut"), x)
+            }
             None => x,
         };
-        taps.tap(
-            format_args!("{name}.conv2"),
-            self.conv2.forward(h) + shortcut,
-        )
+        let h = taps.conv(format_args!("{name}.conv2"), &self.conv2, h);
+        taps.tap(format_args!("{name}.conv2"), h + shortcut)
     }
 }
 
@@ -180,8 +208,9 @@ impl Attention {
     fn forward(&self, name: Arguments<'_>, x: Tensor<4>, taps: &mut dyn Taps) -> Tensor<4> {
         let [n, channels, h, w] = x.dims();
         let width = channels / self.heads;
-        let normal = taps.tap(format_args!("{name}.norm"), self.norm.forward(x.clone()));
-        let qkv = self.qkv.forward(normal);
+        let normal = taps.normal(self.norm.forward(x.clone()));
+        let normal = taps.tap(format_args!("{name}.norm"), normal);
+        let qkv = taps.conv(format_args!("{name}.qkv"), &self.qkv, normal);
         let mut part = |i: usize, letter: char| {
             let part = qkv.clone().narrow(1, i * channels, channels);
             taps.tap(format_args!("{name}.{letter}"), part)
@@ -192,10 +221,11 @@ impl Attention {
         let scale = (width as f64).sqrt().recip();
         // [n, heads, query, key]
         let scores = q.swap_dims(2, 3).matmul(k) * scale;
-        let weights = softmax(scores, 3);
+        let weights = softmax(taps.logits(scores), 3);
         let mix = v.matmul(weights.swap_dims(2, 3));
         let mix = taps.tap(format_args!("{name}.mix"), mix.reshape([n, channels, h, w]));
-        taps.tap(format_args!("{name}.proj"), x + self.proj.forward(mix))
+        let mix = taps.conv(format_args!("{name}.proj"), &self.proj, mix);
+        taps.tap(format_args!("{name}.proj"), x + mix)
     }
 }
 
@@ -343,7 +373,8 @@ impl UNet {
     ) -> Tensor<2> {
         let emb = &self.time.forward(timesteps, classes);
         let x = taps.tap(format_args!("x"), patchify(x, self.image_size, self.patch));
-        let mut h = taps.tap(format_args!("conv_in"), self.conv_in.forward(x));
+        let h = taps.conv(format_args!("conv_in"), &self.conv_in, x);
+        let mut h = taps.tap(format_args!("conv_in"), h);
         let mut skips = Vec::new();
         for (level, stage) in self.down.iter().enumerate() {
             for (b, block) in stage.blocks.iter().enumerate() {
@@ -351,7 +382,9 @@ impl UNet {
                 skips.push(h.clone());
             }
             if let Some(conv) = &stage.resample {
-                h = taps.tap(format_args!("downsample{level}.conv"), conv.forward(h));
+                let name = format_args!("downsample{level}.conv");
+                h = taps.conv(name, conv, h);
+                h = taps.tap(name, h);
             }
         }
         h = self.mid0.forward(format_args!("mid0"), h, emb, taps);
@@ -366,12 +399,15 @@ impl UNet {
                 h = block.forward(format_args!("up{level}.{b}"), both, emb, taps);
             }
             if let Some(conv) = &stage.resample {
-                let conv_output = conv.forward(upsample(h));
-                h = taps.tap(format_args!("upsample{level}.conv"), conv_output);
+                let name = format_args!("upsample{level}.conv");
+                h = taps.conv(name, conv, upsample(h));
+                h = taps.tap(name, h);
             }
         }
-        let h = taps.tap(format_args!("out.norm"), silu(self.out_norm.forward(h)));
-        let out = taps.tap(format_args!("out.conv"), self.out_conv.forward(h));
+        let h = silu(taps.normal(self.out_norm.forward(h)));
+        let h = taps.tap(format_args!("out.norm"), h);
+        let out = taps.conv(format_args!("out.conv"), &self.out_conv, h);
+        let out = taps.tap(format_args!("out.conv"), out);
         unpatchify(out, self.image_size, self.patch)
     }
 }

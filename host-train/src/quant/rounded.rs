@@ -1,0 +1,197 @@
+//! The network as the chip rounds it, in floats.
+//!
+//! Training that is to know what quantisation does (`train::qat`) multiplies
+//! with these weights and moves every activation onto these grids. Both come
+//! from the functions that [`pack`](super::pack()) writes a blob with, so they
+//! cannot differ from what is exported.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use tiny_ddpm::Topology;
+use tiny_ddpm::unet::{Attention, Conv, Interpreter, Norm, Part, Shape, Site, Stage, walk};
+
+use super::Weights;
+use super::pack::{Rounder, inputs_of, norm_steps};
+use super::ranges::{Range, Ranges};
+use super::rounding::WeightBits;
+
+/// A convolution whose weights are multiples of their channel's unit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoundedConv {
+    /// `[out, in, kh, kw]`, row by row.
+    pub weight: Vec<f32>,
+    /// `[out]`, with what rounding the weights changes on average taken back.
+    pub bias: Vec<f32>,
+    /// `[out]`: what 1 in the accumulator stands for.
+    pub units: Vec<f32>,
+}
+
+/// What an activation is rounded from, on the chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Pixels: halves away from 0.
+    Pixels,
+    /// An accumulator: halves upwards.
+    Sum,
+    /// A normalisation: first to [`NORM_BITS`] fraction bits, then halves
+    /// upwards.
+    Norm,
+}
+
+/// Fraction bits that a normalised value has before it is scaled.
+pub const NORM_BITS: u32 = 12;
+
+/// The values that an activation can have on the chip: for each channel
+/// step * (q - zero), where q is -128 to 127.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// For each channel.
+    pub steps: Vec<f32>,
+    /// Steps in 1 as the kernel multiplies with them, for each channel: in a
+    /// normalisation its own fixed-point number, else 1 / step.
+    pub inverse: Vec<f32>,
+    /// For each channel.
+    pub zeros: Vec<f32>,
+    /// How q is rounded.
+    pub origin: Origin,
+}
+
+impl Grid {
+    fn new(range: &Range, origin: Origin) -> Self {
+        let channels = range.shifts.len();
+        let steps: Vec<f32> = (0..channels).map(|c| range.step(c) as f32).collect();
+        Self {
+            inverse: steps.iter().map(|step| 1.0 / step).collect(),
+            steps,
+            zeros: range.zero_points.iter().map(|&zero| zero.into()).collect(),
+            origin,
+        }
+    }
+}
+
+/// The grid of every activation, by its name.
+///
+/// # Errors
+/// Where a range is missing or is for another number of channels.
+pub fn grids(topology: &Topology, ranges: &Ranges) -> Result<BTreeMap<String, Grid>> {
+    let mut reader = Reader {
+        ranges,
+        rounder: None,
+        grids: BTreeMap::new(),
+        convs: BTreeMap::new(),
+    };
+    walk(&mut reader, topology)?;
+    Ok(reader.grids)
+}
+
+/// Every convolution with its weights rounded to `bits`, by the name that
+/// it has in training.
+///
+/// # Errors
+/// Where a parameter or range is missing, or a parameter is not finite.
+pub fn rounded_convs(
+    topology: &Topology,
+    weights: &Weights,
+    ranges: &Ranges,
+    bits: WeightBits,
+) -> Result<BTreeMap<String, RoundedConv>> {
+    let mut reader = Reader {
+        ranges,
+        rounder: Some(Rounder { weights, bits }),
+        grids: BTreeMap::new(),
+        convs: BTreeMap::new(),
+    };
+    walk(&mut reader, topology)?;
+    Ok(reader.convs)
+}
+
+struct Reader<'a> {
+    ranges: &'a Ranges,
+    /// `None` where only the grids are wanted.
+    rounder: Option<Rounder<'a>>,
+    grids: BTreeMap<String, Grid>,
+    convs: BTreeMap<String, RoundedConv>,
+}
+
+impl<'a> Reader<'a> {
+    fn range(&mut self, site: Site, channels: usize, origin: Origin) -> Result<&'a Range> {
+        let name = site.to_string();
+        let range = self.ranges.get(&name, channels)?;
+        self.grids.insert(name, Grid::new(range, origin));
+        Ok(range)
+    }
+
+    fn round(&mut self, conv: &Conv<&'a Range>) -> Result<()> {
+        let Some(rounder) = &self.rounder else {
+            return Ok(());
+        };
+        let quantised = rounder.quantise(conv)?;
+        let (taps, inputs) = (conv.geometry.taps(), conv.input_channels());
+        let inputs_of: Vec<(f64, i64)> = inputs_of(conv)
+            .into_iter()
+            .map(|(range, c)| (range.step(c), range.zero_points[c].into()))
+            .collect();
+        // Queries, keys and values are one layer in training.
+        let name = match conv.site.part {
+            Part::Query | Part::Key | Part::Value => format!("{}.qkv", conv.site.stage),
+            _ => conv.site.to_string(),
+        };
+        let layer = self.convs.entry(name).or_default();
+        let rows = quantised.weights.chunks_exact(taps * inputs);
+        for ((row, sum), unit) in rows.zip(&quantised.bias).zip(&quantised.units) {
+            for input in 0..inputs {
+                let step = inputs_of[input].0;
+                // From the kernels' order, channels innermost, to training's.
+                let weights = row[input..].iter().step_by(inputs);
+                let weights = weights.map(|&weight| (f64::from(weight) * unit / step) as f32);
+                layer.weight.extend(weights);
+            }
+            let zeros = row.iter().zip(inputs_of.iter().cycle());
+            let folded: i64 = zeros.map(|(&w, (_, zero))| i64::from(w) * zero).sum();
+            let bias = (i64::from(*sum) + folded) as f64 * unit;
+            layer.bias.push(bias as f32);
+            layer.units.push(*unit as f32);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Interpreter for Reader<'a> {
+    type Data = &'a Range;
+    type Error = anyhow::Error;
+
+    fn time(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn input(&mut self, shape: Shape) -> Result<&'a Range> {
+        let site = Site::new(Stage::Input, Part::Whole);
+        self.range(site, shape.channels, Origin::Pixels)
+    }
+
+    fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
+        let channels = norm.output().channels;
+        let range = self.range(norm.site, channels, Origin::Norm)?;
+        if let Some(grid) = self.grids.get_mut(&norm.site.to_string()) {
+            grid.inverse = vec![norm_steps(range) as f32; channels];
+        }
+        Ok(range)
+    }
+
+    fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
+        self.round(conv)?;
+        self.range(conv.site, conv.channels, Origin::Sum)
+    }
+
+    fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
+        let channels = attention.query.shape.channels;
+        self.range(attention.site, channels, Origin::Sum)
+    }
+
+    fn output(&mut self, conv: &Conv<&'a Range>) -> Result<()> {
+        self.round(conv)
+    }
+
+    fn release(&mut self, _: &'a Range) {}
+}
