@@ -119,7 +119,36 @@ const fn padding_positions(form: Form, geometry: Geometry) -> usize {
     }
 }
 
-/// Words of scratch that a convolution needs: with `x` and `skip` input
+/// Inputs that a narrow convolution spreads at once: a multiple of [`GROUP`].
+const NARROW: usize = 32;
+
+/// Words of scratch that a convolution of `x` and `skip` input channels needs
+/// at least; it may have as many as [`scratch_words`] says, and is then
+/// faster.
+#[must_use]
+pub fn least_scratch_words(
+    form: Form,
+    geometry: Geometry,
+    x: usize,
+    skip: usize,
+    outputs: usize,
+) -> usize {
+    let full = scratch_words(form, geometry, x, skip);
+    match form {
+        Form::Direct => {
+            let padding = padding_positions(form, geometry) * (x + skip);
+            full.min(padding.div_ceil(4) + narrow_words(outputs))
+        }
+        Form::Winograd | Form::Phases => full,
+    }
+}
+
+/// Words of sums, columns, and what is gathered for them.
+fn narrow_words(outputs: usize) -> usize {
+    LANES * outputs.next_multiple_of(PAIR) + LANES * NARROW / 2 + LANES * NARROW / 4
+}
+
+/// Words of scratch that a convolution wants: with `x` and `skip` input
 /// channels.
 #[must_use]
 pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> usize {
@@ -138,7 +167,8 @@ pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> u
 }
 
 /// Runs a convolution with this machine's best engine; `finish` gets every
-/// sum. `scratch` has [`scratch_words`].
+/// sum. `scratch` has [`scratch_words`], or at least
+/// [`least_scratch_words`].
 pub fn conv(task: &Task<'_>, scratch: &mut [u32], finish: &mut impl Finish) {
     with_best(Conv {
         task,
@@ -208,6 +238,10 @@ fn direct<E: Engine>(
     finish: &mut impl Finish,
 ) {
     let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
+    let gathered = if task.whole_groups() { 0 } else { fan_in };
+    if scratch.len() < LANES * fan_in / 2 + LANES * gathered / 4 {
+        return narrow(engine, task, padding, scratch, finish);
+    }
     let Some((columns, gathered)) = scratch.split_at_mut_checked(LANES * fan_in / 2) else {
         return;
     };
@@ -256,6 +290,126 @@ fn direct<E: Engine>(
             }
         }
     }
+}
+
+/// The same sums with little scratch: of a few positions all outputs' sums are
+/// kept, and what the positions see is spread a few inputs at a time.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
+fn narrow<E: Engine>(
+    engine: E,
+    task: &Task<'_>,
+    padding: &[i8],
+    scratch: &mut [u32],
+    finish: &mut impl Finish,
+) {
+    let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
+    let outputs = task.initial.len();
+    let sums_len = LANES * outputs.next_multiple_of(PAIR);
+    let Some((sums, scratch)) = scratch.split_at_mut_checked(sums_len) else {
+        return;
+    };
+    let Some((columns, gathered)) = scratch.split_at_mut_checked(LANES * NARROW / 2) else {
+        return;
+    };
+    let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
+    let sums = sums.as_chunks_mut::<LANES>().0;
+    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
+    let Some(gathered) = gathered.get_mut(..LANES * NARROW) else {
+        return;
+    };
+    let output_side = task.geometry.output_side(task.side);
+    let positions = output_side * output_side;
+    let (mut row, mut column) = (0, 0);
+    for first in (0..positions).step_by(LANES) {
+        let count = LANES.min(positions - first);
+        let mut places = [(row, column); LANES];
+        for place in places.iter_mut().take(count) {
+            *place = (row, column);
+            column += 1;
+            if column == output_side {
+                (row, column) = (row + 1, 0);
+            }
+        }
+        let initial = task.initial.iter().copied().chain(core::iter::repeat(0));
+        for (sums, initial) in sums.iter_mut().zip(initial) {
+            *sums = [initial; LANES];
+        }
+        let mut start = (0, 0);
+        for k in (0..fan_in).step_by(NARROW) {
+            let width = NARROW.min(fan_in - k);
+            let mut next = start;
+            for (lane, place) in gathered.chunks_exact_mut(NARROW).zip(places) {
+                let to = lane.get_mut(..width).unwrap_or_default();
+                next = gather_part(task, padding, place, start, to);
+            }
+            start = next;
+            let mut lanes = gathered.chunks_exact(NARROW);
+            let sources = [(); LANES]
+                .map(|()| lanes.next().and_then(|lane| lane.get(..width)))
+                .map(Option::unwrap_or_default);
+            let columns = columns.get_mut(..LANES * width).unwrap_or_default();
+            engine.spread(columns, 0, sources);
+            let weights = task.weights.chunks_exact(PAIR * fan_in);
+            for (sums, weights) in sums.as_chunks_mut::<PAIR>().0.iter_mut().zip(weights) {
+                let part = weights.get(PAIR * k..PAIR * (k + width));
+                engine.accumulate(columns, part.unwrap_or_default(), sums);
+            }
+        }
+        let at: [usize; LANES] = core::array::from_fn(|lane| first + lane);
+        let at = at.get(..count).unwrap_or_default();
+        for (pair, sums) in sums.as_chunks::<PAIR>().0.iter().enumerate() {
+            let channel = PAIR * pair;
+            if count == LANES && channel + PAIR <= outputs {
+                finish.put_run(channel, first, sums);
+                continue;
+            }
+            for (channel, sums) in (channel..outputs).zip(sums) {
+                finish.put_few(channel, at, sums.get(..count).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Copies some of what a position sees, from a tap's channel on, and says
+/// where it ended. Behind the last tap is 0.
+fn gather_part(
+    task: &Task<'_>,
+    padding: &[i8],
+    place: (usize, usize),
+    (mut tap, mut channel): (usize, usize),
+    mut to: &mut [i8],
+) -> (usize, usize) {
+    let planes = task.planes(padding);
+    let [(x, _), _] = planes;
+    while let Some(&offset) = TAPS.get(tap).filter(|_| tap < task.geometry.taps())
+        && !to.is_empty()
+    {
+        let source = tap_source(task.geometry, task.side, place, offset);
+        let [first, second] = planes;
+        let ((plane, padding), within) = match channel.checked_sub(x.channels) {
+            None => (first, channel),
+            Some(within) => (second, within),
+        };
+        let values = source.and_then(|at| plane.at(at)).unwrap_or(padding);
+        let values = values.get(within..).unwrap_or_default();
+        let count = values.len().min(to.len());
+        let Some((here, rest)) = core::mem::take(&mut to).split_at_mut_checked(count) else {
+            break;
+        };
+        here.iter_mut().zip(values).for_each(|(to, &v)| *to = v);
+        to = rest;
+        if count == 0 {
+            break;
+        }
+        channel += count;
+        if channel >= task.inputs() {
+            (tap, channel) = (tap + 1, 0);
+        }
+    }
+    to.fill(0);
+    (tap, channel)
 }
 
 /// Spreads what each of the positions sees, tap by tap and plane by plane.

@@ -8,7 +8,7 @@ use heapless::Vec;
 /// Activations begin at multiples of this many bytes.
 const ALIGN: usize = 4;
 /// Most places that one block works on at once: an attention has its input and
-/// that normalised, queries, keys, values, their mix, and scratch.
+/// that normalised, queries, keys, values, and their mix.
 const MAX_LOW: usize = 10;
 /// Every skip connection, and one that is about to take its operand's place.
 const MAX_HIGH: usize = MAX_LEVELS * MAX_BLOCKS as usize + 1;
@@ -59,7 +59,6 @@ pub(super) struct Arena {
     /// Sorted by place, none overlapping.
     low: Vec<Range<usize>, MAX_LOW>,
     high: Vec<Range<usize>, MAX_HIGH>,
-    peak: usize,
 }
 
 impl Arena {
@@ -71,8 +70,6 @@ impl Arena {
             End::Low => insert(&mut self.low, len),
             End::High => insert(&mut self.high, len),
         }?;
-        let extent = |live: &[Range<usize>]| live.last().map_or(0, |range| range.end);
-        self.peak = self.peak.max(extent(&self.low) + extent(&self.high));
         Some(Place { end, before, len })
     }
 
@@ -84,23 +81,41 @@ impl Arena {
         }
     }
 
-    /// Bytes that the buffer must have had so far.
-    pub fn peak(&self) -> usize {
-        self.peak
+    /// Where `len` bytes lie that nothing needs after this layer.
+    pub fn scratch(&self, len: usize) -> Range<usize> {
+        let len = len.next_multiple_of(ALIGN);
+        let (start, _) = gap(&self.low, len);
+        start..start + len
+    }
+
+    /// Bytes that the buffer must have for such scratch.
+    pub fn needed(&self, scratch: usize) -> usize {
+        let low = extent(&self.low).max(self.scratch(scratch).end);
+        low + extent(&self.high)
     }
 }
 
-/// Puts `len` bytes into the first gap; returns where that begins.
-fn insert<const N: usize>(live: &mut Vec<Range<usize>, N>, len: usize) -> Option<usize> {
-    let mut start = 0;
-    let mut index = 0;
-    for range in live.iter() {
+/// Bytes between an end and the last place counted from it.
+fn extent(live: &[Range<usize>]) -> usize {
+    live.last().map_or(0, |range| range.end)
+}
+
+/// Where the first gap of `len` bytes begins, and before which place.
+fn gap(live: &[Range<usize>], len: usize) -> (usize, usize) {
+    let (mut start, mut index) = (0, 0);
+    for range in live {
         if range.start >= start + len {
             break;
         }
         start = range.end;
         index += 1;
     }
+    (start, index)
+}
+
+/// Puts `len` bytes into the first gap; returns where that begins.
+fn insert<const N: usize>(live: &mut Vec<Range<usize>, N>, len: usize) -> Option<usize> {
+    let (start, index) = gap(live, len);
     live.insert(index, start..start + len).ok()?;
     Some(start)
 }
@@ -119,7 +134,10 @@ mod tests {
         arena.release(a);
         assert_eq!(place(&mut arena, 13).range(99), 32..48);
         assert_eq!(place(&mut arena, 12).range(99), 0..12);
-        assert_eq!(arena.peak(), 48);
+        assert_eq!(arena.scratch(8), 48..56);
+        arena.release(b);
+        assert_eq!(arena.scratch(20), 12..32);
+        assert_eq!((arena.needed(20), arena.needed(21)), (48, 72));
     }
 
     #[test]
@@ -128,7 +146,7 @@ mod tests {
         let low = arena.place(End::Low, 8).unwrap();
         let first = arena.place(End::High, 4).unwrap();
         let second = arena.place(End::High, 12).unwrap();
-        let size = arena.peak();
+        let size = arena.needed(0);
         assert_eq!(size, 24);
         assert_eq!(low.range(size), 0..8);
         assert_eq!(first.range(size), 20..24);

@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, End, Place};
 use super::error::UnetError;
-use super::plan::{Plan, attention_words, conv_words, norm_words};
+use super::plan::{Plan, Words, attention_words, conv_words, kept_bytes, norm_words};
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::blob::records::{
@@ -14,7 +14,7 @@ use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
-use crate::{Denoiser, Model, Prediction, Topology};
+use crate::{Denoiser, InPlace, Model, Prediction, Topology};
 use core::ops::Range;
 
 /// What a normalisation adds to the variance.
@@ -68,18 +68,24 @@ pub struct Unet<'m, 'b, 'w> {
 }
 
 impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
-    /// Joins a model with a workspace of at least
-    /// [`Model::workspace_words`] words, whose contents do not matter.
+    /// Joins a model with a workspace of [`Model::workspace_words`] words,
+    /// whose contents do not matter. With fewer, down to
+    /// [`Model::least_workspace_words`], it is slower.
     ///
     /// # Errors
     /// [`UnetError::Workspace`] if it is too small.
     pub fn new(model: &'m Model<'b>, workspace: &'w mut [u32]) -> Result<Self, UnetError> {
-        let needed = model.workspace_words();
-        let found = workspace.len();
+        let unet = Self { model, workspace };
+        unet.check_workspace(model.least_workspace_words())?;
+        Ok(unet)
+    }
+
+    fn check_workspace(&self, needed: usize) -> Result<(), UnetError> {
+        let found = self.workspace.len();
         if found < needed {
             return Err(UnetError::Workspace { needed, found });
         }
-        Ok(Self { model, workspace })
+        Ok(())
     }
 
     /// [`Denoiser::predict`], showing every activation to `observe`.
@@ -94,9 +100,22 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         out: &mut [f32],
         observe: impl FnMut(&Observation<'_>),
     ) -> Result<(), UnetError> {
+        let lengths = [x_t.len(), out.len()];
+        self.run(lengths, timestep, class, Ends::Apart { x_t, out }, observe)
+    }
+
+    /// One run of the network on pictures of `lengths` pixels.
+    fn run(
+        &mut self,
+        lengths: [usize; 2],
+        timestep: u16,
+        class: Option<u8>,
+        ends: Ends<'_>,
+        observe: impl FnMut(&Observation<'_>),
+    ) -> Result<(), UnetError> {
         let topology = self.model.topology();
         let expected = topology.pixels();
-        for found in [x_t.len(), out.len()] {
+        for found in lengths {
             if found != expected {
                 return Err(UnetError::Pixels { expected, found });
             }
@@ -114,14 +133,20 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         {
             return Err(UnetError::Class { found, classes });
         }
-        let memory = Memory::split(self.workspace, self.model.plan());
+        let kept = match ends {
+            Ends::Keep { .. } | Ends::Guided { .. } => kept_bytes(Shape {
+                side: topology.side(),
+                channels: topology.levels.first().map_or(0, |l| l.channels.into()),
+            }),
+            Ends::Apart { .. } | Ends::InPlace { .. } => 0,
+        };
+        let memory = Memory::split(self.workspace, self.model.plan(), kept);
         let mut forward = Forward {
             topology,
             records: self.model.records(),
             timestep,
             class: class.map_or(classes, u16::from),
-            x_t,
-            out,
+            ends,
             memory: memory.ok_or(UnetError::Corrupt)?,
             embedding_scale: 0.0,
             arena: Arena::default(),
@@ -130,6 +155,10 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         walk(&mut forward, topology)
     }
 }
+
+/// Shows nothing: a function, not a closure, so that all who use it share the
+/// network's code.
+fn unobserved(_: &Observation<'_>) {}
 
 impl Denoiser for Unet<'_, '_, '_> {
     type Error = UnetError;
@@ -145,27 +174,102 @@ impl Denoiser for Unet<'_, '_, '_> {
         class: Option<u8>,
         out: &mut [f32],
     ) -> Result<(), UnetError> {
-        self.predict_observed(x_t, timestep, class, out, |_| ())
+        let lengths = [x_t.len(), out.len()];
+        self.run(
+            lengths,
+            timestep,
+            class,
+            Ends::Apart { x_t, out },
+            unobserved,
+        )
+    }
+}
+
+impl InPlace for Unet<'_, '_, '_> {
+    /// # Errors
+    /// [`UnetError`] where an argument does not fit the model, or guidance not
+    /// the workspace: see
+    /// [`Plan::least_guided_workspace_words`](crate::unet::Plan::least_guided_workspace_words).
+    fn update(
+        &mut self,
+        x: &mut [f32],
+        timestep: u16,
+        class: Option<u8>,
+        guidance: f32,
+        each: &mut dyn FnMut(&mut f32, f32),
+    ) -> Result<(), UnetError> {
+        let lengths = [x.len(); 2];
+        if guidance == 0.0 {
+            return self.run(
+                lengths,
+                timestep,
+                class,
+                Ends::InPlace { x, each },
+                unobserved,
+            );
+        }
+        self.check_workspace(self.model.plan().least_guided_workspace_words())?;
+        self.run(lengths, timestep, class, Ends::Keep { x_t: x }, unobserved)?;
+        let ends = Ends::Guided { x, guidance, each };
+        self.run(lengths, timestep, None, ends, unobserved)
+    }
+}
+
+/// What a run reads, and what becomes of its prediction.
+enum Ends<'r> {
+    /// It is written next to x_t.
+    Apart { x_t: &'r [f32], out: &'r mut [f32] },
+    /// Each pixel of x_t meets its own.
+    InPlace {
+        x: &'r mut [f32],
+        each: &'r mut dyn FnMut(&mut f32, f32),
+    },
+    /// The last activation is kept for a guided run.
+    Keep { x_t: &'r [f32] },
+    /// As in place, with what was kept as the conditional prediction.
+    Guided {
+        x: &'r mut [f32],
+        guidance: f32,
+        each: &'r mut dyn FnMut(&mut f32, f32),
+    },
+}
+
+impl Ends<'_> {
+    fn x_t(&self) -> &[f32] {
+        match self {
+            Self::Apart { x_t, .. } | Self::Keep { x_t } => x_t,
+            Self::InPlace { x, .. } | Self::Guided { x, .. } => x,
+        }
     }
 }
 
 /// The workspace, cut as the plan says.
 struct Memory<'w> {
-    embedding: &'w mut [f32],
     quantised: &'w mut [i16],
     arena: &'w mut [i8],
+    /// The last activation of a guided step's first run.
+    kept: &'w mut [i8],
 }
 
 impl<'w> Memory<'w> {
-    fn split(workspace: &'w mut [u32], plan: &Plan) -> Option<Self> {
-        let (embedding, rest) = workspace.split_at_mut_checked(plan.embedding)?;
-        let (quantised, rest) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
-        let arena = rest.get_mut(..plan.arena.div_ceil(4))?;
+    /// With all that the workspace has, and `kept` bytes of it to keep.
+    fn split(workspace: &'w mut [u32], plan: &Plan, kept: usize) -> Option<Self> {
+        let (quantised, arena) = workspace.split_at_mut_checked(plan.embedding.div_ceil(2))?;
+        let arena: &mut [i8] = bytemuck::cast_slice_mut(arena);
+        let (arena, kept) = arena.split_at_mut_checked(arena.len().checked_sub(kept)?)?;
         Some(Self {
-            embedding: bytemuck::cast_slice_mut(embedding),
             quantised: bytemuck::cast_slice_mut(quantised),
-            arena: bytemuck::cast_slice_mut(arena),
+            arena,
+            kept,
         })
+    }
+
+    /// The embedding as floats, and as it is quantised: before the first
+    /// activation has its place.
+    fn embedding(&mut self) -> Result<(&mut [f32], &mut [i16]), UnetError> {
+        let len = 4 * self.quantised.len();
+        let floats = self.arena.get_mut(..len).ok_or(UnetError::Corrupt)?;
+        Ok((words_mut(floats)?, self.quantised))
     }
 }
 
@@ -179,12 +283,11 @@ struct Stored<'b> {
 /// Where a convolution's sums go: one type, so that there is one convolution.
 enum Output<'a> {
     Activation(Requantise<'a>),
-    /// The prediction, patch by patch.
+    /// The prediction.
     Pixels {
-        topology: &'a Topology,
-        shape: Shape,
         scales: &'a [f32],
-        out: &'a mut [f32],
+        /// Gets position, channel and value.
+        put: &'a mut dyn FnMut(usize, usize, f32),
     },
 }
 
@@ -216,18 +319,10 @@ impl Finish for Output<'_> {
     fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         match self {
             Self::Activation(requantise) => requantise.put_few(channel, at, sums),
-            Self::Pixels {
-                topology,
-                shape,
-                scales,
-                out,
-            } => {
+            Self::Pixels { scales, put } => {
                 let scale = scales.get(channel).copied().unwrap_or(0.0);
                 for (&position, &sum) in at.iter().zip(sums) {
-                    let index = pixel(topology, *shape, position * shape.channels + channel);
-                    if let Some(out) = out.get_mut(index) {
-                        *out = sum as f32 * scale;
-                    }
+                    put(position, channel, sum as f32 * scale);
                 }
             }
         }
@@ -235,14 +330,13 @@ impl Finish for Output<'_> {
 }
 
 /// One run of the network.
-struct Forward<'r, 'b, 'w, F> {
+struct Forward<'r, 'e, 'b, 'w, F> {
     topology: &'r Topology,
     records: Records<'b>,
     timestep: u16,
     /// A row of the class table.
     class: u16,
-    x_t: &'r [f32],
-    out: &'r mut [f32],
+    ends: Ends<'e>,
     memory: Memory<'w>,
     /// What 1 stands for in `memory.quantised`.
     embedding_scale: f32,
@@ -250,7 +344,7 @@ struct Forward<'r, 'b, 'w, F> {
     observe: F,
 }
 
-impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
+impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
     fn place(
         &mut self,
         shape: Shape,
@@ -278,12 +372,12 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
         operand.map_or(0..0, |operand| self.operand(operand))
     }
 
-    /// A place for `words` words that nothing needs after this layer.
-    fn scratch(&mut self, words: usize) -> Result<Range<usize>, UnetError> {
-        let place = self.arena.place(End::Low, 4 * words);
-        let place = place.ok_or(UnetError::Corrupt)?;
-        self.arena.release(place);
-        Ok(place.range(self.memory.arena.len()))
+    /// A place for words that nothing needs after this layer: as many as the
+    /// workspace has room for.
+    fn scratch(&self, words: impl Into<Words>) -> Range<usize> {
+        let Words { full, least } = words.into();
+        let fits = self.arena.needed(4 * full) <= self.memory.arena.len();
+        self.arena.scratch(4 * if fits { full } else { least })
     }
 
     /// Shows an activation to the observer and hands it on.
@@ -333,11 +427,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
     /// `embedding` = layer(`quantised`), for the layers of the embedding.
     fn embedding_layer(&mut self, inputs: usize) -> Result<(), UnetError> {
         let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let Memory {
-            embedding,
-            quantised,
-            ..
-        } = &mut self.memory;
+        let (embedding, quantised) = self.memory.embedding()?;
         let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
         linear::layer(
             record.weights,
@@ -356,22 +446,22 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
 
     /// `quantised` = `embedding`, the first `len` values.
     fn quantise_embedding(&mut self, len: usize) -> Result<(), UnetError> {
-        let values = self.memory.embedding.get(..len);
-        self.embedding_scale =
-            linear::quantise(values.ok_or(UnetError::Corrupt)?, self.memory.quantised);
+        let (embedding, quantised) = self.memory.embedding()?;
+        let values = embedding.get(..len).ok_or(UnetError::Corrupt)?;
+        self.embedding_scale = linear::quantise(values, quantised);
         Ok(())
     }
 
     /// `embedding` = silu(`embedding`).
-    fn silu_embedding(&mut self) {
+    fn silu_embedding(&mut self) -> Result<(), UnetError> {
         let width = usize::from(self.topology.embedding);
-        if let Some(values) = self.memory.embedding.get_mut(..width) {
-            linear::silu(values);
-        }
+        let (embedding, _) = self.memory.embedding()?;
+        linear::silu(embedding.get_mut(..width).ok_or(UnetError::Corrupt)?);
+        Ok(())
     }
 }
 
-impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
+impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> {
     type Data = Stored<'b>;
     type Error = UnetError;
 
@@ -379,21 +469,22 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
     fn time(&mut self) -> Result<(), UnetError> {
         let features = usize::from(self.topology.time_features);
         let width = usize::from(self.topology.embedding);
-        if let Some(values) = self.memory.embedding.get_mut(..features) {
-            linear::time_features(self.timestep, values);
-        }
+        let (embedding, _) = self.memory.embedding()?;
+        let values = embedding.get_mut(..features).ok_or(UnetError::Corrupt)?;
+        linear::time_features(self.timestep, values);
         self.quantise_embedding(features)?;
         self.embedding_layer(features)?;
-        self.silu_embedding();
+        self.silu_embedding()?;
         self.quantise_embedding(width)?;
         self.embedding_layer(width)?;
 
         let classes: TableRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let row = halfwords(classes.values).skip(usize::from(self.class) * width);
-        for (value, class) in self.memory.embedding.iter_mut().take(width).zip(row) {
+        let (embedding, _) = self.memory.embedding()?;
+        for (value, class) in embedding.iter_mut().take(width).zip(row) {
             *value += f32::from(class) * classes.scale;
         }
-        self.silu_embedding();
+        self.silu_embedding()?;
         self.quantise_embedding(width)
     }
 
@@ -405,8 +496,9 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let range = self.range(shape, &data);
         let activations = self.memory.arena.get_mut(range);
         let patches = activations.ok_or(UnetError::Corrupt)?;
+        let x_t = self.ends.x_t();
         for (i, value) in patches.iter_mut().enumerate() {
-            let x = self.x_t.get(pixel(self.topology, shape, i)).copied();
+            let x = x_t.get(pixel(self.topology, shape, i)).copied();
             let q = libm::roundf(x.unwrap_or(0.0) * inverse) as i32;
             *value = saturate(q.saturating_add(i32::from(quant.zero_point)));
         }
@@ -421,7 +513,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             self.operand(&op.x),
             self.optional(op.skip.as_ref()),
             self.range(shape, &data),
-            self.scratch(norm_words(op))?,
+            self.scratch(norm_words(op)),
         ];
         let arena = &mut self.memory.arena;
         let [x, skip, out, lines] = disjoint(arena, operands)?;
@@ -480,7 +572,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
         let data = self.place(shape, End::of(op), record.output())?;
-        let scratch = self.scratch(conv_words(op, record.form))?;
+        let scratch = self.scratch(conv_words(op, record.form));
         let embedding = matches!(op.extra, Extra::Embedding);
         if embedding {
             self.project_embedding(&scratch)?;
@@ -542,7 +634,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
             self.operand(&op.key),
             self.operand(&op.value),
             self.range(shape, &data),
-            self.scratch(attention_words(op))?,
+            self.scratch(attention_words(op)),
         ];
         let arena = &mut self.memory.arena;
         let [queries, keys, values, out, weights] = disjoint(arena, operands)?;
@@ -567,12 +659,30 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
 
     fn output(&mut self, op: &Conv<Stored<'b>>) -> Result<(), UnetError> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let shape = op.output();
+        let (topology, shape) = (self.topology, op.output());
+        let index = |position, channel| pixel(topology, shape, position * shape.channels + channel);
+        if let Ends::Keep { .. } = self.ends {
+            let last = self.memory.arena.get(self.operand(&op.x));
+            let kept = self.memory.kept.iter_mut();
+            let last = last.ok_or(UnetError::Corrupt)?;
+            kept.zip(last).for_each(|(to, &value)| *to = value);
+            return Ok(());
+        }
+        // Of a guided run the conditional prediction, position by position.
+        let conditional = match self.ends {
+            Ends::Guided { .. } => Some(self.arena.place(End::Low, 4 * shape.values())),
+            _ => None,
+        };
+        let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
+        let conditional = conditional.transpose()?;
+        let size = self.memory.arena.len();
         let operands = [
             self.operand(&op.x),
-            self.scratch(conv_words(op, Form::Direct))?,
+            conditional.map_or(0..0, |place| place.range(size)),
+            self.scratch(conv_words(op, Form::Direct)),
         ];
-        let [x, scratch] = disjoint(self.memory.arena, operands)?;
+        let [x, conditional, scratch] = disjoint(self.memory.arena, operands)?;
+        let conditional: &mut [f32] = words_mut(conditional)?;
         let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
         for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
             *sum = bias;
@@ -581,22 +691,49 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
             *scale = value;
         }
-        let task = Task {
-            geometry: op.geometry,
-            side: op.x.shape.side,
-            x: plane(Some(&op.x), x),
-            skip: plane(None, &[]),
-            form: Form::Direct,
-            weights: record.weights,
-            initial,
+        let mut conv_of = |values: &[i8], put: &mut dyn FnMut(usize, usize, f32)| {
+            let task = Task {
+                geometry: op.geometry,
+                side: op.x.shape.side,
+                x: plane(Some(&op.x), values),
+                skip: plane(None, &[]),
+                form: Form::Direct,
+                weights: record.weights,
+                initial,
+            };
+            conv(&task, scratch, &mut Output::Pixels { scales, put });
         };
-        let mut finish = Output::Pixels {
-            topology: self.topology,
-            shape,
-            scales,
-            out: &mut *self.out,
-        };
-        conv(&task, scratch, &mut finish);
+        match &mut self.ends {
+            Ends::Apart { out, .. } => conv_of(x, &mut |position, channel, value| {
+                if let Some(out) = out.get_mut(index(position, channel)) {
+                    *out = value;
+                }
+            }),
+            Ends::InPlace { x: x_t, each } => conv_of(x, &mut |position, channel, value| {
+                if let Some(x_t) = x_t.get_mut(index(position, channel)) {
+                    each(x_t, value);
+                }
+            }),
+            Ends::Guided {
+                x: x_t,
+                guidance,
+                each,
+            } => {
+                conv_of(self.memory.kept, &mut |position, channel, value| {
+                    if let Some(to) = conditional.get_mut(position * shape.channels + channel) {
+                        *to = value;
+                    }
+                });
+                conv_of(x, &mut |position, channel, value| {
+                    let conditional = conditional.get(position * shape.channels + channel);
+                    let conditional = conditional.copied().unwrap_or(value);
+                    if let Some(x_t) = x_t.get_mut(index(position, channel)) {
+                        each(x_t, conditional + *guidance * (conditional - value));
+                    }
+                });
+            }
+            Ends::Keep { .. } => {}
+        }
         Ok(())
     }
 
