@@ -229,7 +229,10 @@ pub fn conv_on<E: Engine>(
     });
 }
 
-#[inline(always)]
+// Where the target needs no special compiling, a function of its own, whose
+// memory is on the stack only for this form.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn direct<E: Engine>(
     engine: E,
     task: &Task<'_>,

@@ -36,17 +36,16 @@ pub(super) struct Place {
     end: End,
     /// Bytes between that end and this place.
     before: usize,
-    len: usize,
 }
 
 impl Place {
-    /// The bytes, in a buffer of `size`.
-    pub fn range(&self, size: usize) -> Range<usize> {
-        let after = self.before + self.len;
-        match self.end {
-            End::Low => self.before..after,
-            End::High => size.saturating_sub(after)..size.saturating_sub(self.before),
-        }
+    /// The `len` bytes that lie there, in a buffer of `size`.
+    pub fn range(&self, len: usize, size: usize) -> Range<usize> {
+        let start = match self.end {
+            End::Low => self.before,
+            End::High => size.saturating_sub(self.before + len.next_multiple_of(ALIGN)),
+        };
+        start..start + len
     }
 }
 
@@ -70,7 +69,7 @@ impl Arena {
             End::Low => insert(&mut self.low, len),
             End::High => insert(&mut self.high, len),
         }?;
-        Some(Place { end, before, len })
+        Some(Place { end, before })
     }
 
     /// Frees a place.
@@ -130,10 +129,10 @@ mod tests {
         let place = |arena: &mut Arena, len| arena.place(End::Low, len).unwrap();
         let a = place(&mut arena, 10);
         let b = place(&mut arena, 20);
-        assert_eq!((a.range(99), b.range(99)), (0..12, 12..32));
+        assert_eq!((a.range(10, 99), b.range(20, 99)), (0..10, 12..32));
         arena.release(a);
-        assert_eq!(place(&mut arena, 13).range(99), 32..48);
-        assert_eq!(place(&mut arena, 12).range(99), 0..12);
+        assert_eq!(place(&mut arena, 13).range(13, 99), 32..45);
+        assert_eq!(place(&mut arena, 12).range(12, 99), 0..12);
         assert_eq!(arena.scratch(8), 48..56);
         arena.release(b);
         assert_eq!(arena.scratch(20), 12..32);
@@ -144,12 +143,12 @@ mod tests {
     fn the_ends_meet_at_the_peak() {
         let mut arena = Arena::default();
         let low = arena.place(End::Low, 8).unwrap();
-        let first = arena.place(End::High, 4).unwrap();
+        let first = arena.place(End::High, 3).unwrap();
         let second = arena.place(End::High, 12).unwrap();
         let size = arena.needed(0);
         assert_eq!(size, 24);
-        assert_eq!(low.range(size), 0..8);
-        assert_eq!(first.range(size), 20..24);
-        assert_eq!(second.range(size), 8..20);
+        assert_eq!(low.range(8, size), 0..8);
+        assert_eq!(first.range(3, size), 20..23);
+        assert_eq!(second.range(12, size), 8..20);
     }
 }

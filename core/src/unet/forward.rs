@@ -144,6 +144,7 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         let mut forward = Forward {
             topology,
             records: self.model.records(),
+            all: self.model.records(),
             timestep,
             class: class.map_or(classes, u16::from),
             ends,
@@ -273,11 +274,24 @@ impl<'w> Memory<'w> {
     }
 }
 
-/// An activation in the workspace.
+/// An activation in the workspace: small, because the network's walk hands
+/// many of them about.
 #[derive(Clone, Copy, Debug)]
-struct Stored<'b> {
+struct Stored {
     place: Place,
-    quant: Channels<'b>,
+    made_by: MadeBy,
+    /// How many bytes of records there were at that layer's.
+    remaining: usize,
+}
+
+/// The layer that made an activation, and whose record says what its integers
+/// stand for.
+#[derive(Clone, Copy, Debug)]
+enum MadeBy {
+    Input,
+    Norm,
+    Conv,
+    Attention,
 }
 
 /// Where a convolution's sums go: one type, so that there is one convolution.
@@ -332,7 +346,9 @@ impl Finish for Output<'_> {
 /// One run of the network.
 struct Forward<'r, 'e, 'b, 'w, F> {
     topology: &'r Topology,
+    /// From here on, and from the first.
     records: Records<'b>,
+    all: Records<'b>,
     timestep: u16,
     /// A row of the class table.
     class: u16,
@@ -345,30 +361,52 @@ struct Forward<'r, 'e, 'b, 'w, F> {
 }
 
 impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
+    /// A place for the output of the layer whose record had `remaining` bytes
+    /// before it was read.
     fn place(
         &mut self,
         shape: Shape,
         end: End,
-        quant: Channels<'b>,
-    ) -> Result<Stored<'b>, UnetError> {
+        made_by: MadeBy,
+        remaining: usize,
+    ) -> Result<Stored, UnetError> {
         let place = self.arena.place(end, shape.values());
-        let place = place.ok_or(UnetError::Corrupt)?;
-        Ok(Stored { place, quant })
+        Ok(Stored {
+            place: place.ok_or(UnetError::Corrupt)?,
+            made_by,
+            remaining,
+        })
+    }
+
+    /// What an activation's integers stand for.
+    #[inline(never)]
+    fn quant(&self, data: &Stored) -> Result<Channels<'b>, UnetError> {
+        let mut records = self.all.from_remaining(data.remaining);
+        let quant = match data.made_by {
+            MadeBy::Input => records
+                .next_record::<InputRecord>()
+                .map(|r| r.output.into()),
+            MadeBy::Norm => records
+                .next_record::<NormRecord<'b>>()
+                .map(|r| r.output.into()),
+            MadeBy::Conv => records.next_record::<ConvRecord<'b>>().map(|r| r.output()),
+            MadeBy::Attention => records.next_record::<MixRecord>().map(|r| r.output.into()),
+        };
+        quant.ok_or(UnetError::Corrupt)
     }
 
     /// The bytes of an activation.
-    fn range(&self, shape: Shape, data: &Stored<'b>) -> Range<usize> {
-        let start = data.place.range(self.memory.arena.len()).start;
-        start..start + shape.values()
+    fn range(&self, shape: Shape, data: &Stored) -> Range<usize> {
+        data.place.range(shape.values(), self.memory.arena.len())
     }
 
     /// The bytes of an operand.
-    fn operand(&self, operand: &Activation<Stored<'b>>) -> Range<usize> {
+    fn operand(&self, operand: &Activation<Stored>) -> Range<usize> {
         self.range(operand.shape, &operand.data)
     }
 
     /// The bytes of an operand that may be absent.
-    fn optional(&self, operand: Option<&Activation<Stored<'b>>>) -> Range<usize> {
+    fn optional(&self, operand: Option<&Activation<Stored>>) -> Range<usize> {
         operand.map_or(0..0, |operand| self.operand(operand))
     }
 
@@ -381,17 +419,13 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
     }
 
     /// Shows an activation to the observer and hands it on.
-    fn done(
-        &mut self,
-        site: Site,
-        shape: Shape,
-        data: Stored<'b>,
-    ) -> Result<Stored<'b>, UnetError> {
+    fn done(&mut self, site: Site, shape: Shape, data: Stored) -> Result<Stored, UnetError> {
+        let quant = self.quant(&data)?;
         let values = self.memory.arena.get(self.range(shape, &data));
         (self.observe)(&Observation {
             site,
             shape,
-            quant: data.quant,
+            quant,
             values: values.ok_or(UnetError::Corrupt)?,
         });
         Ok(data)
@@ -462,10 +496,13 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
 }
 
 impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> {
-    type Data = Stored<'b>;
+    type Data = Stored;
     type Error = UnetError;
 
+    // Functions of their own: what each has on the stack, it has alone.
+
     /// silu(W2 silu(W1 features + b1) + b2 + class row).
+    #[inline(never)]
     fn time(&mut self) -> Result<(), UnetError> {
         let features = usize::from(self.topology.time_features);
         let width = usize::from(self.topology.embedding);
@@ -488,10 +525,12 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.quantise_embedding(width)
     }
 
-    fn input(&mut self, shape: Shape) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn input(&mut self, shape: Shape) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: InputRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let quant = record.output;
-        let data = self.place(shape, End::Low, quant.into())?;
+        let data = self.place(shape, End::Low, MadeBy::Input, remaining)?;
         let inverse = 1.0 / quant.scale;
         let range = self.range(shape, &data);
         let activations = self.memory.arena.get_mut(range);
@@ -505,10 +544,13 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.done(Site::new(Stage::Input, Part::Whole), shape, data)
     }
 
-    fn norm(&mut self, op: &Norm<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn norm(&mut self, op: &Norm<Stored>) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: NormRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, End::Low, record.output.into())?;
+        let data = self.place(shape, End::Low, MadeBy::Norm, remaining)?;
+        let quants = [Some(&op.x), op.skip.as_ref()].map(|x| x.map(|x| self.quant(&x.data)));
         let operands = [
             self.operand(&op.x),
             self.optional(op.skip.as_ref()),
@@ -527,14 +569,16 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let mut affine = words(record.gains).zip(words(record.offsets));
         let group = usize::from(self.topology.group_channels).max(1);
         let mut first_output = 0;
-        let halves = [(Some(op.x), x), (op.skip, skip)];
-        for (operand, values) in halves.into_iter().filter_map(|(o, v)| o.zip(Some(v))) {
-            let channels = operand.shape.channels;
+        let channels = [op.x.shape.channels, shape.channels - op.x.shape.channels];
+        let halves = quants.into_iter().zip([x, skip]).zip(channels);
+        for ((quant, values), channels) in halves {
+            let Some(quant) = quant.transpose()? else {
+                continue;
+            };
             let (slopes, rest) = lines
                 .split_at_mut_checked(channels)
                 .ok_or(UnetError::Corrupt)?;
             let intercepts = rest.get_mut(..channels).ok_or(UnetError::Corrupt)?;
-            let quant = operand.data.quant;
             let fine = |channel| Fine {
                 zero_point: quant.zero_point(channel),
                 shift: quant.shift(channel),
@@ -568,10 +612,12 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.done(op.site, shape, data)
     }
 
-    fn conv(&mut self, op: &Conv<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn conv(&mut self, op: &Conv<Stored>) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, End::of(op), record.output())?;
+        let data = self.place(shape, End::of(op), MadeBy::Conv, remaining)?;
         let scratch = self.scratch(conv_words(op, record.form));
         let embedding = matches!(op.extra, Extra::Embedding);
         if embedding {
@@ -581,6 +627,11 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
             Extra::Residual(residual) => Some(residual),
             Extra::None | Extra::Embedding => None,
         };
+        let quant_of = |x: &Activation<Stored>| self.quant(&x.data);
+        let x_quant = quant_of(&op.x)?;
+        let skip_quant = op.skip.as_ref().map(quant_of).transpose()?;
+        let residual_quant = residual.map(quant_of).transpose()?;
+        let output = record.output();
         let operands = [
             self.operand(&op.x),
             self.optional(op.skip.as_ref()),
@@ -598,11 +649,10 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
                 bias
             };
         }
-        let residual_quant = residual.map(|residual| &residual.data.quant);
         let channels = words(record.multipliers).enumerate();
         let mut finish = Output::Activation(Requantise::new(
             channels.map(|(channel, multiplier)| {
-                Scale::new(multiplier, &data.quant, residual_quant, channel)
+                Scale::new(multiplier, &output, residual_quant.as_ref(), channel)
             }),
             residual.map(|_| Residual {
                 values: residual_values,
@@ -615,8 +665,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
-            x: plane(Some(&op.x), x),
-            skip: plane(op.skip.as_ref(), skip),
+            x: plane(Some((&op.x, x_quant)), x),
+            skip: plane(op.skip.as_ref().zip(skip_quant), skip),
             form: record.form,
             weights: record.weights,
             initial,
@@ -625,10 +675,12 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.done(op.site, shape, data)
     }
 
-    fn attention(&mut self, op: &Attention<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn attention(&mut self, op: &Attention<Stored>) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: MixRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.query.shape;
-        let data = self.place(shape, End::Low, record.output.into())?;
+        let data = self.place(shape, End::Low, MadeBy::Attention, remaining)?;
         let operands = [
             self.operand(&op.query),
             self.operand(&op.key),
@@ -657,7 +709,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.done(op.site, shape, data)
     }
 
-    fn output(&mut self, op: &Conv<Stored<'b>>) -> Result<(), UnetError> {
+    #[inline(never)]
+    fn output(&mut self, op: &Conv<Stored>) -> Result<(), UnetError> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let (topology, shape) = (self.topology, op.output());
         let index = |position, channel| pixel(topology, shape, position * shape.channels + channel);
@@ -676,9 +729,10 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
         let conditional = conditional.transpose()?;
         let size = self.memory.arena.len();
+        let quant = self.quant(&op.x.data)?;
         let operands = [
             self.operand(&op.x),
-            conditional.map_or(0..0, |place| place.range(size)),
+            conditional.map_or(0..0, |place| place.range(4 * shape.values(), size)),
             self.scratch(conv_words(op, Form::Direct)),
         ];
         let [x, conditional, scratch] = disjoint(self.memory.arena, operands)?;
@@ -695,7 +749,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
             let task = Task {
                 geometry: op.geometry,
                 side: op.x.shape.side,
-                x: plane(Some(&op.x), values),
+                x: plane(Some((&op.x, quant)), values),
                 skip: plane(None, &[]),
                 form: Form::Direct,
                 weights: record.weights,
@@ -737,17 +791,17 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         Ok(())
     }
 
-    fn release(&mut self, data: Stored<'b>) {
+    fn release(&mut self, data: Stored) {
         self.arena.release(data.place);
     }
 }
 
-fn plane<'a>(operand: Option<&Activation<Stored<'a>>>, values: &'a [i8]) -> Plane<'a> {
+fn plane<'a>(operand: Option<(&Activation<Stored>, Channels<'a>)>, values: &'a [i8]) -> Plane<'a> {
     Plane {
         values,
-        channels: operand.map_or(0, |operand| operand.shape.channels),
-        zero_point: operand.map_or(0, |operand| operand.data.quant.zero_point),
-        zero_points: operand.map_or(&[], |operand| operand.data.quant.zero_points),
+        channels: operand.map_or(0, |(operand, _)| operand.shape.channels),
+        zero_point: operand.map_or(0, |(_, quant)| quant.zero_point),
+        zero_points: operand.map_or(&[], |(_, quant)| quant.zero_points),
     }
 }
 

@@ -240,6 +240,7 @@ struct Flow<'n, I: Interpreter> {
 }
 
 impl<'n, I: Interpreter> Flow<'n, I> {
+    #[inline(never)]
     fn start(net: &'n mut I, topology: &Topology) -> Result<Self, I::Error> {
         let shape = Shape {
             side: topology.side(),
@@ -464,6 +465,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
     }
 
     /// The prediction from `h`, one channel for each pixel of a patch.
+    #[inline(never)]
     fn output(mut self, channels: usize) -> Result<(), I::Error> {
         let norm = self.run_norm(&Norm {
             site: Site::new(Stage::Output, Part::Norm),
