@@ -65,8 +65,12 @@ fn main() -> ! {
 fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
     // Opaque: what is in flash counts, not what the compiler saw of it.
     let blob = core::hint::black_box(&BLOB.0);
-    let model = load(blob)?;
-    let request = read_request(&model, &mut memory.workspace)?;
+    let mut model = None;
+    load(blob, &mut model)?;
+    let Some(model) = model.as_ref() else {
+        return Ok(());
+    };
+    let request = read_request(model, &mut memory.workspace)?;
     defmt::println!("@counter unit={=str}", counter.unit());
 
     let pixels = model.topology().pixels();
@@ -77,8 +81,8 @@ fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
         });
     }
     for index in 0..request.classes.len() {
-        let ticks = sample(counter, &model, &request, index, memory)?;
-        show(counter, &model, &request, index, memory, ticks);
+        let ticks = sample(counter, model, &request, index, memory)?;
+        show(counter, model, &request, index, memory, ticks);
     }
     report::memory(size_of::<Memory>(), blob.len());
     Ok(())
@@ -87,8 +91,9 @@ fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
 // Functions of their own, so that the stack has room for each in turn.
 
 #[inline(never)]
-fn load(blob: &[u8]) -> Result<Model<'_>, Failure> {
-    Model::load(blob).map_err(Failure::Blob)
+fn load<'b>(blob: &'b [u8], model: &mut Option<Model<'b>>) -> Result<(), Failure> {
+    *model = Some(Model::load(blob).map_err(Failure::Blob)?);
+    Ok(())
 }
 
 /// What is asked for, read with the workspace as buffer.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 
 /// The presets that are part of the tool, by name.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("digits", include_str!("../presets/digits.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
+    ("nano", include_str!("../presets/nano.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
 ];
 

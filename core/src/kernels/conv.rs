@@ -377,6 +377,8 @@ fn narrow<E: Engine>(
 
 /// Copies some of what a position sees, from a tap's channel on, and says
 /// where it ended. Behind the last tap is 0.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn gather_part(
     task: &Task<'_>,
     padding: &[i8],
@@ -416,7 +418,8 @@ fn gather_part(
 }
 
 /// Spreads what each of the positions sees, tap by tap and plane by plane.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn fill<E: Engine>(
     engine: E,
     task: &Task<'_>,
@@ -497,6 +500,8 @@ impl<'a> Rows<'a> {
 
 /// The same for channels that do not come in groups: first all bytes of each
 /// lane side by side.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 fn gather<E: Engine>(
     engine: E,
     task: &Task<'_>,

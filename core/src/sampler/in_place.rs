@@ -41,6 +41,7 @@ impl<'b> InPlaceSampler<'b> {
     ///
     /// # Errors
     /// [`SettingsError`] where a setting is out of range.
+    #[inline(never)]
     pub fn new(
         schedule: Schedule,
         settings: Settings,

@@ -1,7 +1,6 @@
 //! Places activations in one buffer, and reuses what is free.
 
 use super::walk::Conv;
-use crate::topology::{MAX_BLOCKS, MAX_LEVELS};
 use core::ops::Range;
 use heapless::Vec;
 
@@ -10,8 +9,6 @@ const ALIGN: usize = 4;
 /// Most places that one block works on at once: an attention has its input and
 /// that normalised, queries, keys, values, and their mix.
 const MAX_LOW: usize = 10;
-/// Every skip connection, and one that is about to take its operand's place.
-const MAX_HIGH: usize = MAX_LEVELS * MAX_BLOCKS as usize + 1;
 
 /// From which end of the buffer a place is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +54,8 @@ impl Place {
 pub(super) struct Arena {
     /// Sorted by place, none overlapping.
     low: Vec<Range<usize>, MAX_LOW>,
-    high: Vec<Range<usize>, MAX_HIGH>,
+    /// Bytes in use at the other end.
+    high: usize,
 }
 
 impl Arena {
@@ -66,17 +64,21 @@ impl Arena {
     pub fn place(&mut self, end: End, len: usize) -> Option<Place> {
         let len = len.next_multiple_of(ALIGN);
         let before = match end {
-            End::Low => insert(&mut self.low, len),
-            End::High => insert(&mut self.high, len),
-        }?;
+            End::Low => insert(&mut self.low, len)?,
+            End::High => {
+                let before = self.high;
+                self.high += len;
+                before
+            }
+        };
         Some(Place { end, before })
     }
 
-    /// Frees a place.
+    /// Frees a place; at the high end the last that is in use.
     pub fn release(&mut self, place: Place) {
         match place.end {
             End::Low => self.low.retain(|range| range.start != place.before),
-            End::High => self.high.retain(|range| range.start != place.before),
+            End::High => self.high = place.before,
         }
     }
 
@@ -90,11 +92,11 @@ impl Arena {
     /// Bytes that the buffer must have for such scratch.
     pub fn needed(&self, scratch: usize) -> usize {
         let low = extent(&self.low).max(self.scratch(scratch).end);
-        low + extent(&self.high)
+        low + self.high
     }
 }
 
-/// Bytes between an end and the last place counted from it.
+/// Bytes up to the end of the last place.
 fn extent(live: &[Range<usize>]) -> usize {
     live.last().map_or(0, |range| range.end)
 }
@@ -113,7 +115,7 @@ fn gap(live: &[Range<usize>], len: usize) -> (usize, usize) {
 }
 
 /// Puts `len` bytes into the first gap; returns where that begins.
-fn insert<const N: usize>(live: &mut Vec<Range<usize>, N>, len: usize) -> Option<usize> {
+fn insert(live: &mut Vec<Range<usize>, MAX_LOW>, len: usize) -> Option<usize> {
     let (start, index) = gap(live, len);
     live.insert(index, start..start + len).ok()?;
     Some(start)
@@ -150,5 +152,7 @@ mod tests {
         assert_eq!(low.range(8, size), 0..8);
         assert_eq!(first.range(3, size), 20..23);
         assert_eq!(second.range(12, size), 8..20);
+        arena.release(second);
+        assert_eq!(arena.needed(0), 12);
     }
 }

@@ -431,6 +431,54 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
         Ok(data)
     }
 
+    /// What a convolution's sums start from and what they become, at the start
+    /// of its scratch.
+    #[inline(never)]
+    fn prepare(
+        &mut self,
+        op: &Conv<Stored>,
+        record: &ConvRecord<'b>,
+        scratch: &Range<usize>,
+    ) -> Result<(), UnetError> {
+        let embedding = matches!(op.extra, Extra::Embedding);
+        if embedding {
+            self.project_embedding(scratch)?;
+        }
+        let residual = match &op.extra {
+            Extra::Residual(residual) => Some(self.quant(&residual.data)?),
+            Extra::None | Extra::Embedding => None,
+        };
+        let scratch = self.memory.arena.get_mut(scratch.clone());
+        let (initial, scales, _) = split_scratch(scratch.ok_or(UnetError::Corrupt)?, op.channels)?;
+        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
+            *sum = if embedding {
+                sum.wrapping_add(bias)
+            } else {
+                bias
+            };
+        }
+        let output = record.output();
+        let multipliers = words(record.multipliers).enumerate();
+        let scale_of =
+            |(channel, multiplier)| Scale::new(multiplier, &output, residual.as_ref(), channel);
+        Requantise::put_scales(multipliers.map(scale_of), scales);
+        Ok(())
+    }
+
+    /// What stands for 0 in an operand.
+    #[inline(never)]
+    fn zeros(&self, operand: Option<&Activation<Stored>>) -> Result<Zeros<'b>, UnetError> {
+        let Some(operand) = operand else {
+            return Ok(Zeros::default());
+        };
+        let quant = self.quant(&operand.data)?;
+        Ok(Zeros {
+            channels: operand.shape.channels,
+            zero_point: quant.zero_point,
+            zero_points: quant.zero_points,
+        })
+    }
+
     /// What the embedding adds to each output channel's sum.
     fn project_embedding(&mut self, scratch: &Range<usize>) -> Result<(), UnetError> {
         let width = usize::from(self.topology.embedding);
@@ -619,19 +667,12 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let shape = op.output();
         let data = self.place(shape, End::of(op), MadeBy::Conv, remaining)?;
         let scratch = self.scratch(conv_words(op, record.form));
-        let embedding = matches!(op.extra, Extra::Embedding);
-        if embedding {
-            self.project_embedding(&scratch)?;
-        }
+        self.prepare(op, &record, &scratch)?;
         let residual = match &op.extra {
             Extra::Residual(residual) => Some(residual),
             Extra::None | Extra::Embedding => None,
         };
-        let quant_of = |x: &Activation<Stored>| self.quant(&x.data);
-        let x_quant = quant_of(&op.x)?;
-        let skip_quant = op.skip.as_ref().map(quant_of).transpose()?;
-        let residual_quant = residual.map(quant_of).transpose()?;
-        let output = record.output();
+        let zeros = [Some(&op.x), op.skip.as_ref()].map(|x| self.zeros(x));
         let operands = [
             self.operand(&op.x),
             self.optional(op.skip.as_ref()),
@@ -642,31 +683,18 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let arena = &mut self.memory.arena;
         let [x, skip, residual_values, out, scratch] = disjoint(arena, operands)?;
         let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
-        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
-            *sum = if embedding {
-                sum.wrapping_add(bias)
-            } else {
-                bias
-            };
-        }
-        let channels = words(record.multipliers).enumerate();
-        let mut finish = Output::Activation(Requantise::new(
-            channels.map(|(channel, multiplier)| {
-                Scale::new(multiplier, &output, residual_quant.as_ref(), channel)
-            }),
-            residual.map(|_| Residual {
-                values: residual_values,
-                factor: record.residual,
-            }),
-            scales,
-            out,
-            op.channels,
-        ));
+        let residual = residual.map(|_| Residual {
+            values: residual_values,
+            factor: record.residual,
+        });
+        let mut finish =
+            Output::Activation(Requantise::with_scales(scales, residual, out, op.channels));
+        let [x_zeros, skip_zeros] = zeros;
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
-            x: plane(Some((&op.x, x_quant)), x),
-            skip: plane(op.skip.as_ref().zip(skip_quant), skip),
+            x: plane(x_zeros?, x),
+            skip: plane(skip_zeros?, skip),
             form: record.form,
             weights: record.weights,
             initial,
@@ -729,7 +757,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
         let conditional = conditional.transpose()?;
         let size = self.memory.arena.len();
-        let quant = self.quant(&op.x.data)?;
+        let zeros = self.zeros(Some(&op.x))?;
         let operands = [
             self.operand(&op.x),
             conditional.map_or(0..0, |place| place.range(4 * shape.values(), size)),
@@ -749,8 +777,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
             let task = Task {
                 geometry: op.geometry,
                 side: op.x.shape.side,
-                x: plane(Some((&op.x, quant)), values),
-                skip: plane(None, &[]),
+                x: plane(zeros, values),
+                skip: plane(Zeros::default(), &[]),
                 form: Form::Direct,
                 weights: record.weights,
                 initial,
@@ -796,12 +824,20 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
     }
 }
 
-fn plane<'a>(operand: Option<(&Activation<Stored>, Channels<'a>)>, values: &'a [i8]) -> Plane<'a> {
+/// What a [`Plane`] is, but for its values; of no plane the default.
+#[derive(Clone, Copy, Debug, Default)]
+struct Zeros<'b> {
+    channels: usize,
+    zero_point: i8,
+    zero_points: &'b [u8],
+}
+
+fn plane<'a>(zeros: Zeros<'a>, values: &'a [i8]) -> Plane<'a> {
     Plane {
         values,
-        channels: operand.map_or(0, |(operand, _)| operand.shape.channels),
-        zero_point: operand.map_or(0, |(_, quant)| quant.zero_point),
-        zero_points: operand.map_or(&[], |(_, quant)| quant.zero_points),
+        channels: zeros.channels,
+        zero_point: zeros.zero_point,
+        zero_points: zeros.zero_points,
     }
 }
 

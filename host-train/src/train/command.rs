@@ -15,7 +15,7 @@ const DEFAULT_PRESET: &str = "digits";
 /// Train a network.
 #[derive(Args, Clone, Debug)]
 pub struct TrainArgs {
-    /// One of the configurations that are part of the tool: digits, digits-small, smoke
+    /// One of the configurations that are part of the tool: digits, digits-small, nano, smoke
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A configuration of your own (TOML)
