@@ -11,6 +11,7 @@ use super::finish::Finish;
 use super::packing::{Form, GROUP, PAIR};
 use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
+use core::ops::Range;
 
 /// Where the taps of a convolution lie: rows and columns. A table, because not
 /// every processor divides.
@@ -59,6 +60,18 @@ pub struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
+    /// Positions of the output.
+    fn positions(&self) -> usize {
+        let side = self.geometry.output_side(self.side);
+        side * side
+    }
+
+    /// Row and column of a position of the output.
+    fn place(&self, position: usize) -> (usize, usize) {
+        let side = self.geometry.output_side(self.side).max(1);
+        (position / side, position % side)
+    }
+
     /// Input channels, those of the skip included.
     pub(super) fn inputs(&self) -> usize {
         self.x.channels + self.skip.channels
@@ -170,8 +183,20 @@ pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> u
 /// sum. `scratch` has [`scratch_words`], or at least
 /// [`least_scratch_words`].
 pub fn conv(task: &Task<'_>, scratch: &mut [u32], finish: &mut impl Finish) {
+    conv_part(task, 0..task.positions(), scratch, finish);
+}
+
+/// The same for some of the output's positions, from a multiple of [`LANES`]
+/// on; in any other form than [`Form::Direct`] for all.
+pub(crate) fn conv_part(
+    task: &Task<'_>,
+    positions: Range<usize>,
+    scratch: &mut [u32],
+    finish: &mut impl Finish,
+) {
     with_best(Conv {
         task,
+        positions,
         scratch,
         finish,
     });
@@ -180,6 +205,7 @@ pub fn conv(task: &Task<'_>, scratch: &mut [u32], finish: &mut impl Finish) {
 /// The arguments of [`conv`].
 struct Conv<'t, 'a, F> {
     task: &'t Task<'a>,
+    positions: Range<usize>,
     scratch: &'t mut [u32],
     finish: &'t mut F,
 }
@@ -191,6 +217,7 @@ impl<F: Finish> Work for Conv<'_, '_, F> {
     fn run<E: Engine>(self, engine: E) {
         let Self {
             task,
+            positions,
             scratch,
             finish,
         } = self;
@@ -207,7 +234,7 @@ impl<F: Finish> Work for Conv<'_, '_, F> {
             return;
         }
         match task.form {
-            Form::Direct => direct(engine, task, padding, scratch, finish),
+            Form::Direct => direct(engine, task, positions, padding, scratch, finish),
             Form::Winograd => winograd::conv(engine, task, padding, scratch, finish),
             Form::Phases => phases::conv(engine, task, padding, scratch, finish),
         }
@@ -224,6 +251,7 @@ pub fn conv_on<E: Engine>(
 ) {
     engine.run(Conv {
         task,
+        positions: 0..task.positions(),
         scratch,
         finish,
     });
@@ -236,6 +264,7 @@ pub fn conv_on<E: Engine>(
 fn direct<E: Engine>(
     engine: E,
     task: &Task<'_>,
+    positions: Range<usize>,
     padding: &[i8],
     scratch: &mut [u32],
     finish: &mut impl Finish,
@@ -243,7 +272,7 @@ fn direct<E: Engine>(
     let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
     let gathered = if task.whole_groups() { 0 } else { fan_in };
     if scratch.len() < LANES * fan_in / 2 + LANES * gathered / 4 {
-        return narrow(engine, task, padding, scratch, finish);
+        return narrow(engine, task, positions, padding, scratch, finish);
     }
     let Some((columns, gathered)) = scratch.split_at_mut_checked(LANES * fan_in / 2) else {
         return;
@@ -251,10 +280,9 @@ fn direct<E: Engine>(
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
     let output_side = task.geometry.output_side(task.side);
-    let positions = output_side * output_side;
-    let (mut row, mut column) = (0, 0);
-    for first in (0..positions).step_by(LANES) {
-        let count = LANES.min(positions - first);
+    let (mut row, mut column) = task.place(positions.start);
+    for first in positions.clone().step_by(LANES) {
+        let count = LANES.min(positions.end - first);
         // Lanes beyond the last position repeat it.
         let mut places = [(row, column); LANES];
         for place in places.iter_mut().take(count) {
@@ -302,6 +330,7 @@ fn direct<E: Engine>(
 fn narrow<E: Engine>(
     engine: E,
     task: &Task<'_>,
+    positions: Range<usize>,
     padding: &[i8],
     scratch: &mut [u32],
     finish: &mut impl Finish,
@@ -323,10 +352,9 @@ fn narrow<E: Engine>(
         return;
     };
     let output_side = task.geometry.output_side(task.side);
-    let positions = output_side * output_side;
-    let (mut row, mut column) = (0, 0);
-    for first in (0..positions).step_by(LANES) {
-        let count = LANES.min(positions - first);
+    let (mut row, mut column) = task.place(positions.start);
+    for first in positions.clone().step_by(LANES) {
+        let count = LANES.min(positions.end - first);
         let mut places = [(row, column); LANES];
         for place in places.iter_mut().take(count) {
             *place = (row, column);

@@ -2,14 +2,15 @@
 
 use super::arena::{Arena, End, Place};
 use super::error::UnetError;
-use super::plan::{Plan, Words, attention_words, conv_words, kept_bytes, norm_words};
+use super::plan::{Plan, Words, attention_words, conv_words, kept_bytes, norm_words, part_values};
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::blob::records::{
     Channels, ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
-use crate::kernels::conv::{Plane, Task, conv};
+use crate::kernels::conv::{Plane, Task, conv, conv_part};
+use crate::kernels::engine::LANES;
 use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
@@ -749,9 +750,9 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
             kept.zip(last).for_each(|(to, &value)| *to = value);
             return Ok(());
         }
-        // Of a guided run the conditional prediction, position by position.
+        // Of a guided run the conditional prediction of a few positions.
         let conditional = match self.ends {
-            Ends::Guided { .. } => Some(self.arena.place(End::Low, 4 * shape.values())),
+            Ends::Guided { .. } => Some(self.arena.place(End::Low, 4 * part_values(op))),
             _ => None,
         };
         let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
@@ -760,7 +761,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let zeros = self.zeros(Some(&op.x))?;
         let operands = [
             self.operand(&op.x),
-            conditional.map_or(0..0, |place| place.range(4 * shape.values(), size)),
+            conditional.map_or(0..0, |place| place.range(4 * part_values(op), size)),
             self.scratch(conv_words(op, Form::Direct)),
         ];
         let [x, conditional, scratch] = disjoint(self.memory.arena, operands)?;
@@ -773,46 +774,60 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
             *scale = value;
         }
-        let mut conv_of = |values: &[i8], put: &mut dyn FnMut(usize, usize, f32)| {
-            let task = Task {
-                geometry: op.geometry,
-                side: op.x.shape.side,
-                x: plane(zeros, values),
-                skip: plane(Zeros::default(), &[]),
-                form: Form::Direct,
-                weights: record.weights,
-                initial,
+        let positions = shape.side * shape.side;
+        let mut conv_of =
+            |values: &[i8], positions: Range<usize>, put: &mut dyn FnMut(usize, usize, f32)| {
+                let task = Task {
+                    geometry: op.geometry,
+                    side: op.x.shape.side,
+                    x: plane(zeros, values),
+                    skip: plane(Zeros::default(), &[]),
+                    form: Form::Direct,
+                    weights: record.weights,
+                    initial,
+                };
+                let mut finish = Output::Pixels { scales, put };
+                conv_part(&task, positions, scratch, &mut finish);
             };
-            conv(&task, scratch, &mut Output::Pixels { scales, put });
-        };
         match &mut self.ends {
-            Ends::Apart { out, .. } => conv_of(x, &mut |position, channel, value| {
-                if let Some(out) = out.get_mut(index(position, channel)) {
-                    *out = value;
-                }
-            }),
-            Ends::InPlace { x: x_t, each } => conv_of(x, &mut |position, channel, value| {
-                if let Some(x_t) = x_t.get_mut(index(position, channel)) {
-                    each(x_t, value);
-                }
-            }),
+            Ends::Apart { out, .. } => {
+                conv_of(x, 0..positions, &mut |position, channel, value| {
+                    if let Some(out) = out.get_mut(index(position, channel)) {
+                        *out = value;
+                    }
+                });
+            }
+            Ends::InPlace { x: x_t, each } => {
+                conv_of(x, 0..positions, &mut |position, channel, value| {
+                    if let Some(x_t) = x_t.get_mut(index(position, channel)) {
+                        each(x_t, value);
+                    }
+                });
+            }
             Ends::Guided {
                 x: x_t,
                 guidance,
                 each,
             } => {
-                conv_of(self.memory.kept, &mut |position, channel, value| {
-                    if let Some(to) = conditional.get_mut(position * shape.channels + channel) {
-                        *to = value;
-                    }
-                });
-                conv_of(x, &mut |position, channel, value| {
-                    let conditional = conditional.get(position * shape.channels + channel);
-                    let conditional = conditional.copied().unwrap_or(value);
-                    if let Some(x_t) = x_t.get_mut(index(position, channel)) {
-                        each(x_t, conditional + *guidance * (conditional - value));
-                    }
-                });
+                for first in (0..positions).step_by(LANES) {
+                    let part = first..positions.min(first + LANES);
+                    let at = |position: usize, channel: usize| {
+                        position.saturating_sub(first) * shape.channels + channel
+                    };
+                    let kept = &*self.memory.kept;
+                    conv_of(kept, part.clone(), &mut |position, channel, value| {
+                        if let Some(to) = conditional.get_mut(at(position, channel)) {
+                            *to = value;
+                        }
+                    });
+                    conv_of(x, part, &mut |position, channel, value| {
+                        let conditional = conditional.get(at(position, channel)).copied();
+                        let conditional = conditional.unwrap_or(value);
+                        if let Some(x_t) = x_t.get_mut(index(position, channel)) {
+                            each(x_t, conditional + *guidance * (conditional - value));
+                        }
+                    });
+                }
             }
             Ends::Keep { .. } => {}
         }

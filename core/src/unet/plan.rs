@@ -9,6 +9,7 @@ use crate::blob::records::{
     ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, Records, TableRecord,
 };
 use crate::kernels::conv::{least_scratch_words, scratch_words};
+use crate::kernels::engine::LANES;
 use crate::kernels::packing::Form;
 use core::convert::Infallible;
 
@@ -181,6 +182,11 @@ pub(super) fn kept_bytes(shape: Shape) -> usize {
     shape.values().next_multiple_of(4)
 }
 
+/// Values of the conditional prediction that are there at once.
+pub(super) fn part_values<D>(conv: &Conv<D>) -> usize {
+    LANES * conv.channels
+}
+
 struct Planner<'t, 'b> {
     arena: Arena,
     plan: Plan,
@@ -280,9 +286,9 @@ impl Interpreter for Planner<'_, '_> {
         let words = conv_words(conv, Form::Direct);
         self.scratch(conv.site, words);
         // The last activation is kept from the first run on; in the end the
-        // prediction from it joins the other's.
+        // prediction from it joins the other's, a few positions at a time.
         let kept = kept_bytes(conv.x.shape);
-        let prediction = self.arena.place(End::Low, 4 * conv.output().values());
+        let prediction = self.arena.place(End::Low, 4 * part_values(conv));
         let last = self.needed(words);
         if let Some(prediction) = prediction {
             self.arena.release(prediction);
