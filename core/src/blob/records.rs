@@ -273,7 +273,7 @@ impl<'b> Records<'b> {
     }
 
     /// The same records from where so many bytes remain.
-    pub(crate) fn from_remaining(&self, remaining: usize) -> Self {
+    pub(crate) fn with_remaining(&self, remaining: usize) -> Self {
         let start = self.rest.len().saturating_sub(remaining);
         Self::new(self.rest.get(start..).unwrap_or_default())
     }

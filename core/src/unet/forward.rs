@@ -382,7 +382,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
     /// What an activation's integers stand for.
     #[inline(never)]
     fn quant(&self, data: &Stored) -> Result<Channels<'b>, UnetError> {
-        let mut records = self.all.from_remaining(data.remaining);
+        let mut records = self.all.with_remaining(data.remaining);
         let quant = match data.made_by {
             MadeBy::Input => records
                 .next_record::<InputRecord>()
