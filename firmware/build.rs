@@ -1,5 +1,5 @@
 //! Puts the blob next to the code, sizes the buffers for it, and finds the
-//! linker scripts.
+//! linker scripts. The target says which board it is for.
 //!
 //! - `TINY_DDPM_BLOB`: the blob, relative to this folder; by default the
 //!   digits.
@@ -13,9 +13,20 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-env-changed=TINY_DDPM_BLOB");
     println!("cargo::rerun-if-env-changed=TINY_DDPM_WORKSPACE_WORDS");
-    println!("cargo::rerun-if-changed=memory.x");
+    println!("cargo::rerun-if-changed=memory");
+    println!("cargo::rustc-check-cfg=cfg(board, values(\"stm32f405\", \"microbit\"))");
     let home = env!("CARGO_MANIFEST_DIR");
-    println!("cargo::rustc-link-search={home}");
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    // Every Cortex-M0 counts as the one with the least memory.
+    let target = env::var("TARGET").expect("cargo sets TARGET");
+    let board = match target.starts_with("thumbv6m") {
+        true => Board::Microbit,
+        false => Board::Stm32f405,
+    };
+    println!("cargo::rustc-cfg=board=\"{}\"", board.name());
+    let memory = Path::new(home).join(format!("memory/{}.x", board.name()));
+    fs::copy(memory, Path::new(&out).join("memory.x")).expect("OUT_DIR is writable");
+    println!("cargo::rustc-link-search={out}");
     // Without `--nmagic` the linker pads sections to pages of 64 KiB.
     for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
         println!("cargo::rustc-link-arg-bins={argument}");
@@ -26,7 +37,7 @@ fn main() {
     println!("cargo::rerun-if-changed={}", path.display());
     let sizes = fs::read(&path)
         .map_err(|error| error.to_string())
-        .and_then(|blob| sizes(&blob));
+        .and_then(|blob| sizes(&blob, board));
     match sizes {
         Ok((workspace_words, pixels)) => {
             println!("cargo::rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
@@ -34,7 +45,6 @@ fn main() {
                 "/// Words of workspace.\npub const WORKSPACE_WORDS: usize = {workspace_words};\n\
                  /// Pixels of a picture.\npub const PIXELS: usize = {pixels};\n"
             );
-            let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
             fs::write(Path::new(&out).join("sizes.rs"), code).expect("OUT_DIR is writable");
         }
         Err(error) => {
@@ -45,7 +55,7 @@ fn main() {
 }
 
 /// Words of workspace and pixels that the blob needs.
-fn sizes(blob: &[u8]) -> Result<(usize, usize), String> {
+fn sizes(blob: &[u8], board: Board) -> Result<(usize, usize), String> {
     if let Ok(words) = env::var("TINY_DDPM_WORKSPACE_WORDS") {
         let words = words
             .parse()
@@ -53,5 +63,29 @@ fn sizes(blob: &[u8]) -> Result<(usize, usize), String> {
         return Ok((words, 28 * 28));
     }
     let model = tiny_ddpm::Model::load(blob).map_err(|error| error.to_string())?;
-    Ok((model.workspace_words(), model.topology().pixels()))
+    let plan = model.plan();
+    let words = match (board, model.topology().classes) {
+        (Board::Stm32f405, 0) => plan.workspace_words(),
+        (Board::Stm32f405, _) => plan.guided_workspace_words(),
+        (Board::Microbit, 0) => plan.least_workspace_words(),
+        (Board::Microbit, _) => plan.least_guided_workspace_words(),
+    };
+    Ok((words, model.topology().pixels()))
+}
+
+#[derive(Clone, Copy)]
+enum Board {
+    /// Has memory enough for full speed.
+    Stm32f405,
+    /// Has 16 KiB of RAM.
+    Microbit,
+}
+
+impl Board {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stm32f405 => "stm32f405",
+            Self::Microbit => "microbit",
+        }
+    }
 }

@@ -27,6 +27,27 @@ pub trait Denoiser {
     ) -> Result<(), Self::Error>;
 }
 
+/// A denoiser that can do without a buffer for what it predicts.
+pub trait InPlace: Denoiser {
+    /// Predicts like [`predict`](Denoiser::predict), guided where `guidance`
+    /// is not 0 (see [`Settings::guidance`](crate::Settings::guidance)), and
+    /// hands each pixel of x_t with what is predicted for it to `each`, in any
+    /// order. By then nothing else of x_t is needed, so that `each` may write
+    /// x_s in its place.
+    ///
+    /// # Errors
+    /// Whatever keeps the implementation from predicting; `x` is then as it
+    /// was.
+    fn update(
+        &mut self,
+        x: &mut [f32],
+        timestep: u16,
+        class: Option<u8>,
+        guidance: f32,
+        each: &mut dyn FnMut(&mut f32, f32),
+    ) -> Result<(), Self::Error>;
+}
+
 impl<D: Denoiser + ?Sized> Denoiser for &mut D {
     type Error = D::Error;
 

@@ -67,9 +67,11 @@ pub mod topology;
 pub mod unet;
 
 pub use blob::{BlobError, Model};
-pub use denoiser::Denoiser;
+pub use denoiser::{Denoiser, InPlace};
 pub use prediction::Prediction;
-pub use sampler::{Buffers, Method, Sampler, Settings, SettingsError, Step, Variance};
+pub use sampler::{
+    Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, Step, Variance,
+};
 pub use schedule::{Schedule, ScheduleError, ScheduleKind};
 pub use topology::{Level, Topology, TopologyError};
 pub use unet::{Unet, UnetError};

@@ -18,6 +18,9 @@ pub struct Noise {
     spare: Option<f32>,
 }
 
+/// Words of the generator that make two values.
+const PAIR: u64 = 2;
+
 impl Noise {
     /// The noise of picture number `picture` under `seed`.
     #[must_use]
@@ -28,6 +31,18 @@ impl Noise {
             generator,
             spare: None,
         }
+    }
+
+    /// The same noise with its first `drawn` values left out.
+    #[must_use]
+    pub fn after(seed: u64, picture: u64, drawn: u64) -> Self {
+        let mut noise = Self::new(seed, picture);
+        let pairs = drawn / PAIR;
+        noise.generator.set_word_pos(u128::from(pairs * PAIR));
+        if !drawn.is_multiple_of(PAIR) {
+            noise.normal();
+        }
+        noise
     }
 
     /// The next value; its magnitude is below 5.8.

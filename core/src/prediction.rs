@@ -24,11 +24,18 @@ impl Prediction {
     pub fn to_x0_hat(self, alpha_bar: f64, x_t: &[f32], output: &mut [f32]) {
         let (signal, noise) = signal_and_noise(alpha_bar);
         for (out, &x) in output.iter_mut().zip(x_t) {
-            *out = match self {
-                Self::Epsilon => (x - noise * *out) / signal,
-                Self::X0 => *out,
-                Self::V => signal * x - noise * *out,
-            };
+            *out = self.x0_hat((signal, noise), x, *out);
+        }
+    }
+
+    /// The same for one value, with [`signal_and_noise`].
+    #[inline]
+    #[must_use]
+    pub fn x0_hat(self, (signal, noise): (f32, f32), x_t: f32, output: f32) -> f32 {
+        match self {
+            Self::Epsilon => (x_t - noise * output) / signal,
+            Self::X0 => output,
+            Self::V => signal * x_t - noise * output,
         }
     }
 

@@ -12,12 +12,11 @@ mod stack;
 
 use board::Counter;
 use cortex_m_rt::{ExceptionFrame, entry, exception};
-use request::{Request, RequestError};
-use static_cell::ConstStaticCell;
+use request::Request;
 use tiny_ddpm::blob::BlobError;
 use tiny_ddpm::picture::to_pixels;
 use tiny_ddpm::unet::UnetError;
-use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, SettingsError, Unet};
+use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, SettingsError, Unet};
 
 include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
 
@@ -28,26 +27,16 @@ struct Aligned<B: ?Sized>(B);
 static BLOB: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("TINY_DDPM_BLOB_PATH")));
 
 struct Memory {
+    /// Between pictures it holds what is read and what is reported.
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
-    x0_hat: [f32; PIXELS],
-    unconditional: [f32; PIXELS],
-    pixels: [u8; PIXELS],
 }
-
-static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory {
-    workspace: [0; WORKSPACE_WORDS],
-    x: [0.0; PIXELS],
-    x0_hat: [0.0; PIXELS],
-    unconditional: [0.0; PIXELS],
-    pixels: [0; PIXELS],
-});
 
 /// Why there is no picture.
 #[derive(defmt::Format)]
-enum Failure<'a> {
+enum Failure {
     Blob(BlobError),
-    Request(RequestError<'a>),
+    Request,
     Settings(SettingsError),
     Unet(UnetError),
     /// The model's pictures have more pixels than there is room for.
@@ -59,10 +48,12 @@ enum Failure<'a> {
 
 #[entry]
 fn main() -> ! {
+    static mut MEMORY: Memory = Memory {
+        workspace: [0; WORKSPACE_WORDS],
+        x: [0.0; PIXELS],
+    };
     let mut counter = Counter::start();
-    let mut buffer = [0; 256];
-    let line = board::arguments(&mut buffer);
-    match generate(&mut counter, line, MEMORY.take()) {
+    match generate(&mut counter, MEMORY) {
         Ok(()) => board::exit(true),
         Err(failure) => {
             defmt::error!("{}", failure);
@@ -71,90 +62,137 @@ fn main() -> ! {
     }
 }
 
-fn generate<'a>(
-    counter: &mut Counter,
-    line: &'a str,
-    memory: &mut Memory,
-) -> Result<(), Failure<'a>> {
+fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
     // Opaque: what is in flash counts, not what the compiler saw of it.
     let blob = core::hint::black_box(&BLOB.0);
-    let model = Model::load(blob).map_err(Failure::Blob)?;
-    let (info, topology) = (model.info(), model.topology());
-    let Request {
-        seed,
-        first,
-        sampling,
-        classes,
-    } = Request::parse(line, info.recommended, topology.classes).map_err(Failure::Request)?;
-    defmt::info!(
-        "{=str}: {=usize} pictures, seed {=u64}, {=u16} steps, guidance {=f32}",
-        info.name,
-        classes.len(),
-        seed,
-        sampling.steps,
-        sampling.guidance
-    );
+    let mut model = None;
+    load(blob, &mut model)?;
+    let Some(model) = model.as_ref() else {
+        return Ok(());
+    };
+    let request = read_request(model, &mut memory.workspace)?;
     defmt::println!("@counter unit={=str}", counter.unit());
 
-    let pixels = topology.pixels();
-    let too_large = Failure::PictureTooLarge {
-        pixels,
-        room: PIXELS,
-    };
-    let (Some(x), Some(x0_hat), Some(unconditional), Some(grey)) = (
-        memory.x.get_mut(..pixels),
-        memory.x0_hat.get_mut(..pixels),
-        memory.unconditional.get_mut(..pixels),
-        memory.pixels.get_mut(..pixels),
-    ) else {
-        return Err(too_large);
-    };
-    let mut unet = Unet::new(&model, &mut memory.workspace).map_err(Failure::Unet)?;
-
-    for (number, &class) in (first..).zip(&classes) {
-        counter.lap();
-        let settings = Settings {
-            method: Method::Ddim { eta: sampling.eta },
-            steps: sampling.steps,
-            guidance: sampling.guidance,
-            clip: true,
-            seed,
-            picture: number,
-            class,
-        };
-        let buffers = Buffers {
-            x: &mut *x,
-            x0_hat: &mut *x0_hat,
-            unconditional: &mut *unconditional,
-        };
-        let mut sampler =
-            Sampler::new(model.schedule(), settings, buffers).map_err(Failure::Settings)?;
-        let mut ticks = u64::from(counter.lap());
-        while let Some(step) = sampler.step(&mut unet).map_err(Failure::Unet)? {
-            ticks += u64::from(counter.lap());
-            report::step(number, step, ticks);
-            // What the log costs is not the network's.
-            counter.lap();
-        }
-        to_pixels(sampler.x(), grey);
-        ticks += u64::from(counter.lap());
-        let x = sampler.x();
-        let picture = report::Picture {
-            number,
-            class,
-            x,
-            pixels: grey,
-            ticks,
-        };
-        report::picture(&picture, topology);
+    let pixels = model.topology().pixels();
+    if pixels > memory.x.len() {
+        return Err(Failure::PictureTooLarge {
+            pixels,
+            room: PIXELS,
+        });
+    }
+    for index in 0..request.classes.len() {
+        let ticks = sample(counter, model, &request, index, memory)?;
+        show(counter, model, &request, index, memory, ticks);
     }
     report::memory(size_of::<Memory>(), blob.len());
     Ok(())
 }
 
+// Functions of their own, so that the stack has room for each in turn.
+
+#[inline(never)]
+fn load<'b>(blob: &'b [u8], model: &mut Option<Model<'b>>) -> Result<(), Failure> {
+    *model = Some(Model::load(blob).map_err(Failure::Blob)?);
+    Ok(())
+}
+
+/// What is asked for, read with the workspace as buffer.
+#[inline(never)]
+fn read_request(model: &Model<'_>, workspace: &mut [u32]) -> Result<Request, Failure> {
+    let line = board::arguments(bytemuck::cast_slice_mut(workspace));
+    let (info, classes) = (model.info(), model.topology().classes);
+    let request = Request::parse(line, info.recommended, classes).map_err(|error| {
+        defmt::error!("{}", error);
+        Failure::Request
+    })?;
+    defmt::info!(
+        "{=str}: {=usize} pictures, seed {=u64}, {=u16} steps, guidance {=f32}",
+        info.name,
+        request.classes.len(),
+        request.seed,
+        request.sampling.steps,
+        request.sampling.guidance
+    );
+    Ok(request)
+}
+
+/// The class of a picture.
+fn class_of(model: &Model<'_>, request: &Request, index: usize) -> Option<u8> {
+    let class = request.classes.get(index).copied();
+    class.filter(|_| model.topology().classes > 0)
+}
+
+/// Makes a picture, into `memory.x`; returns what it took.
+#[inline(never)]
+fn sample(
+    counter: &mut Counter,
+    model: &Model<'_>,
+    request: &Request,
+    index: usize,
+    memory: &mut Memory,
+) -> Result<u64, Failure> {
+    let number = request.first + index as u64;
+    let settings = Settings {
+        method: Method::Ddim {
+            eta: request.sampling.eta,
+        },
+        steps: request.sampling.steps,
+        guidance: request.sampling.guidance,
+        clip: true,
+        seed: request.seed,
+        picture: number,
+        class: class_of(model, request, index),
+    };
+    counter.lap();
+    let Memory { workspace, x } = memory;
+    let x = x.get_mut(..model.topology().pixels()).unwrap_or_default();
+    let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
+    let mut sampler =
+        InPlaceSampler::new(model.schedule(), settings, x).map_err(Failure::Settings)?;
+    let mut ticks = u64::from(counter.lap());
+    while let Some(step) = sampler.step(&mut unet).map_err(Failure::Unet)? {
+        ticks += u64::from(counter.lap());
+        report::step(number, step, ticks);
+        // What the log costs is not the network's.
+        counter.lap();
+    }
+    Ok(ticks)
+}
+
+/// Reports the picture in `memory.x`, its grey values made in the workspace.
+#[inline(never)]
+fn show(
+    counter: &mut Counter,
+    model: &Model<'_>,
+    request: &Request,
+    index: usize,
+    memory: &mut Memory,
+    ticks: u64,
+) {
+    let topology = model.topology();
+    let x = memory.x.get(..topology.pixels()).unwrap_or_default();
+    let grey: &mut [u8] = bytemuck::cast_slice_mut(&mut memory.workspace);
+    // The network's input alone takes as many bytes.
+    let grey = grey.get_mut(..x.len()).unwrap_or_default();
+    counter.lap();
+    to_pixels(x, grey);
+    let ticks = ticks + u64::from(counter.lap());
+    let picture = report::Picture {
+        number: request.first + index as u64,
+        class: class_of(model, request, index),
+        x,
+        pixels: grey,
+        ticks,
+    };
+    report::picture(&picture, topology);
+}
+
 #[panic_handler]
 fn panicked(info: &core::panic::PanicInfo) -> ! {
-    defmt::error!("{}", defmt::Display2Format(info));
+    // Without its message: to format that takes more flash than the network.
+    let place = info.location();
+    let (file, line) = place.map_or(("?", 0), |place| (place.file(), place.line()));
+    defmt::error!("panicked at {=str}:{=u32}", file, line);
     board::exit(false)
 }
 

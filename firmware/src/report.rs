@@ -3,6 +3,7 @@
 //! Lines that begin with `@` are for programs: a word that names the line,
 //! then `name=value` words. They are the interface to `cargo xtask`.
 
+use crate::board::FLASH;
 use crate::{draw, stack};
 use tiny_ddpm::picture::{picture_hash, state_hash};
 use tiny_ddpm::{Step, Topology};
@@ -12,9 +13,6 @@ unsafe extern "C" {
     static __sdata: u32;
     static __edata: u32;
 }
-
-/// Where flash begins.
-const FLASH: usize = 0x0800_0000;
 
 /// A finished picture.
 pub struct Picture<'a> {

@@ -15,8 +15,8 @@ pub struct Request {
     pub first: u64,
     /// DDIM's settings.
     pub sampling: Recommended,
-    /// The class of each picture.
-    pub classes: Vec<Option<u8>, MAX_PICTURES>,
+    /// The class of each picture; of a model without classes, anything.
+    pub classes: Vec<u8, MAX_PICTURES>,
 }
 
 /// What was wrong with a request.
@@ -54,15 +54,15 @@ impl Request {
                 "seed" => request.seed = number(word, value)?,
                 "first" => request.first = number(word, value)?,
                 "steps" => sampling.steps = number(word, value)?,
-                "guidance" => sampling.guidance = number(word, value)?,
-                "eta" => sampling.eta = number(word, value)?,
+                "guidance" => sampling.guidance = decimal(word, value)?,
+                "eta" => sampling.eta = decimal(word, value)?,
                 "classes" => {
                     for class in value.split(',') {
                         let class = number(word, class)?;
                         if u16::from(class) >= classes {
                             return Err(RequestError::Class { class, classes });
                         }
-                        request.add(Some(class))?;
+                        request.add(class)?;
                     }
                 }
                 _ => return Err(RequestError::Unknown(word)),
@@ -70,18 +70,40 @@ impl Request {
         }
         if request.classes.is_empty() {
             match classes {
-                0 => (0..10).try_for_each(|_| request.add(None))?,
-                _ => (0..classes.min(256)).try_for_each(|class| request.add(Some(class as u8)))?,
+                0 => (0..10).try_for_each(|_| request.add(0))?,
+                _ => (0..classes.min(256)).try_for_each(|class| request.add(class as u8))?,
             }
         }
         Ok(request)
     }
 
-    fn add<'a>(&mut self, class: Option<u8>) -> Result<(), RequestError<'a>> {
+    fn add<'a>(&mut self, class: u8) -> Result<(), RequestError<'a>> {
         self.classes.push(class).map_err(|_| RequestError::TooMany)
     }
 }
 
 fn number<'a, T: core::str::FromStr>(word: &'a str, value: &str) -> Result<T, RequestError<'a>> {
     value.parse().map_err(|_| RequestError::Value(word))
+}
+
+/// A number such as 0.5: at most 15 digits, which leave an `f64` exact. The
+/// library's own reading of floats takes 15 KB of flash.
+fn decimal<'a>(word: &'a str, value: &'a str) -> Result<f32, RequestError<'a>> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let (mut digits, mut unit) = (0u64, 1u64);
+    let characters = whole.bytes().chain(fraction.bytes());
+    let count = whole.len() + fraction.len();
+    if count == 0 || count > 15 {
+        return Err(RequestError::Value(word));
+    }
+    for character in characters {
+        if !character.is_ascii_digit() {
+            return Err(RequestError::Value(word));
+        }
+        digits = 10 * digits + u64::from(character - b'0');
+    }
+    for _ in 0..fraction.len() {
+        unit *= 10;
+    }
+    Ok((digits as f64 / unit as f64) as f32)
 }

@@ -13,9 +13,10 @@ use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 use crate::quant::WeightBits;
 
 /// The presets that are part of the tool, by name.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("digits", include_str!("../presets/digits.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
+    ("nano", include_str!("../presets/nano.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
 ];
 

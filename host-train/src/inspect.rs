@@ -68,6 +68,10 @@ pub struct Report {
     pub ram_bytes: usize,
     /// The same without guidance.
     pub ram_bytes_without_guidance: usize,
+    /// Bytes of the least buffers, for sampling in place with guidance.
+    pub ram_bytes_least: usize,
+    /// The same without guidance.
+    pub ram_bytes_least_without_guidance: usize,
     /// What makes up `ram_bytes`.
     pub buffers: Buffers,
     /// Bytes of activations at the peak; part of the workspace.
@@ -168,6 +172,8 @@ impl Report {
             flash_bytes: model.blob_len(),
             ram_bytes: without_guidance + buffers.unconditional,
             ram_bytes_without_guidance: without_guidance,
+            ram_bytes_least: picture + 4 * plan.least_guided_workspace_words(),
+            ram_bytes_least_without_guidance: picture + 4 * plan.least_workspace_words(),
             buffers,
             activation_bytes: plan.activation_bytes(),
             peak_layer: plan.peak_layer().to_string(),
@@ -251,6 +257,14 @@ impl Report {
             format!(
                 "x_t, x0_hat and, for guidance, a second prediction: {} each",
                 grouped(self.buffers.x as u64)
+            ),
+        );
+        line(
+            "",
+            format!(
+                "in place, and slower, no less than {}, {} without guidance",
+                grouped(self.ram_bytes_least as u64),
+                grouped(self.ram_bytes_least_without_guidance as u64)
             ),
         );
         line(

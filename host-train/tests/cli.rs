@@ -418,6 +418,9 @@ fn inspect_counts_every_byte() {
         number(&json["ram_bytes_without_guidance"]),
         workspace + 2 * picture
     );
+    let least = 4 * model.plan().least_guided_workspace_words() + picture;
+    assert_eq!(number(&json["ram_bytes_least"]), least);
+    assert!(number(&json["ram_bytes_least_without_guidance"]) < least);
     assert_eq!(json["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(json["arch_hash"], format!("{:08x}", model.arch_hash()));
     assert_eq!(json["name"], model.info().name);

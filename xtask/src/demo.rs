@@ -2,10 +2,11 @@
 //! computer checks every one.
 
 use crate::emulator::{self, Event, Memory, Run};
+use crate::firmware::Board;
 use crate::request::{Request, load, read_blob};
 use crate::setup::{self, Purpose};
 use crate::shell::{duration, heading};
-use crate::{DIGITS, firmware, host, root, sheet};
+use crate::{DIGITS, NANO, firmware, host, root, sheet};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,7 +28,10 @@ pub struct Options {
     /// Classifier-free guidance; by default what the model recommends
     #[arg(long)]
     guidance: Option<f32>,
-    /// The model; by default the digits that ship
+    /// The emulated board
+    #[arg(long, value_enum, default_value_t = Board::Stm32f405)]
+    board: Board,
+    /// The model; by default the one that ships for the board
     #[arg(long, value_name = "FILE")]
     blob: Option<PathBuf>,
     /// The picture file to write
@@ -41,7 +45,11 @@ pub struct Options {
 /// If something is missing, fails, or differs between chip and host.
 pub fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
-    let path = options.blob.clone().unwrap_or_else(|| root().join(DIGITS));
+    let shipped = match options.board {
+        Board::Stm32f405 => DIGITS,
+        Board::Microbit => NANO,
+    };
+    let path = options.blob.clone().unwrap_or_else(|| root().join(shipped));
     let blob = read_blob(&path)?;
     let model = load(&path, &blob)?;
     let mut request = Request::recommended(&model);
@@ -56,8 +64,8 @@ pub fn run(options: &Options) -> Result<()> {
     heading("set-up");
     let toolchain = setup::ensure(Purpose::Demo)?;
     heading("building the firmware");
-    let firmware = firmware::build(toolchain, &path, None)?;
-    heading("running it on an emulated STM32F405");
+    let firmware = firmware::build(toolchain, options.board, &path, None)?;
+    heading(&format!("running it on an emulated {}", options.board));
     let run = watch(&firmware, &request)?;
     if !run.success {
         bail!("the firmware failed: {}", run.log.join("\n"));

@@ -90,7 +90,7 @@ pub struct Run {
     pub log: Vec<String>,
 }
 
-/// Runs firmware on an emulated STM32F405, reporting what it says as it comes.
+/// Runs firmware on its emulated board, reporting what it says as it comes.
 ///
 /// # Errors
 /// If QEMU does not start, the log makes no sense, or the firmware is silent
@@ -154,10 +154,12 @@ impl Qemu {
             semihosting += &format!(",arg={}", word.replace(',', ",,"));
         }
         let mut qemu = command("qemu-system-arm");
-        qemu.args(["-machine", "netduinoplus2"])
+        let board = firmware.board();
+        qemu.args(["-machine", board.machine()])
             .args(["-display", "none", "-monitor", "none", "-serial", "none"])
-            // One nanosecond an instruction: the firmware's timer counts them.
-            .args(["-icount", "shift=0,sleep=off,align=off"])
+            // All instructions take one time: the firmware's timer counts them.
+            .args(["-icount"])
+            .arg(format!("shift={},sleep=off,align=off", board.shift()))
             .args(["-semihosting-config", &semihosting])
             .arg("-kernel")
             .arg(firmware.path())

@@ -1,6 +1,6 @@
 //! Builds firmware around a blob.
 
-use crate::setup::{CORTEX_M4, Toolchain};
+use crate::setup::{CORTEX_M0, CORTEX_M4, Toolchain};
 use crate::shell::run;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::fs;
@@ -13,13 +13,78 @@ use tiny_ddpm::picture::picture_hash;
 /// Builds share a folder; what one has built must be copied before the next.
 static BUILDING: Mutex<()> = Mutex::new(());
 
+/// An emulated board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Board {
+    /// Cortex-M4F, 1 MiB of flash, 128 KiB of RAM
+    #[value(name = "stm32f405")]
+    Stm32f405,
+    /// Cortex-M0, 256 KiB of flash, 16 KiB of RAM
+    Microbit,
+}
+
+impl Board {
+    /// Its instruction set.
+    #[must_use]
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Stm32f405 => CORTEX_M4,
+            Self::Microbit => CORTEX_M0,
+        }
+    }
+
+    /// The firmware's profile: what is small is not fast.
+    #[must_use]
+    pub fn profile(self) -> &'static str {
+        match self {
+            Self::Stm32f405 => "release",
+            Self::Microbit => "small",
+        }
+    }
+
+    /// QEMU's name of it.
+    #[must_use]
+    pub fn machine(self) -> &'static str {
+        match self {
+            Self::Stm32f405 => "netduinoplus2",
+            Self::Microbit => "microbit",
+        }
+    }
+
+    /// An instruction takes so many doublings of a nanosecond in QEMU: the
+    /// firmware's timer counts on it.
+    #[must_use]
+    pub fn shift(self) -> u32 {
+        match self {
+            Self::Stm32f405 => 0,
+            Self::Microbit => 6,
+        }
+    }
+}
+
+impl std::fmt::Display for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stm32f405 => "STM32F405",
+            Self::Microbit => "micro:bit",
+        })
+    }
+}
+
 /// Firmware as it would be flashed: an ELF file.
 #[derive(Clone, Debug)]
 pub struct Firmware {
+    board: Board,
     path: PathBuf,
 }
 
 impl Firmware {
+    /// What it is for.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.board
+    }
+
     /// The ELF file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -38,17 +103,17 @@ impl Firmware {
             return Err(anyhow!("the blob is not once in {}", self.path.display()));
         };
         elf[at..at + new.len()].copy_from_slice(new);
-        Self::keep(&elf)
+        Self::keep(self.board, &elf)
     }
 
     /// Files an ELF under its checksum, so that it stays what it is.
-    fn keep(elf: &[u8]) -> Result<Self> {
+    fn keep(board: Board, elf: &[u8]) -> Result<Self> {
         let folder = target_dir();
         let path = folder.join(format!("firmware-{:08x}.elf", picture_hash(elf)));
         let file = NamedTempFile::new_in(&folder)?;
         fs::write(file.path(), elf)?;
         file.persist(&path)?;
-        Ok(Self { path })
+        Ok(Self { board, path })
     }
 }
 
@@ -58,11 +123,11 @@ fn target_dir() -> PathBuf {
 
 /// A cargo command for the firmware's own workspace.
 #[must_use]
-pub fn cargo(toolchain: Toolchain, subcommand: &str) -> Command {
+pub fn cargo(toolchain: Toolchain, board: Board, subcommand: &str) -> Command {
     let folder = crate::root().join("firmware");
-    let mut cargo = toolchain.cargo(subcommand, &[CORTEX_M4]);
+    let mut cargo = toolchain.cargo(subcommand, &[board.target()]);
     cargo
-        .args(["--release", "--locked"])
+        .args(["--profile", board.profile(), "--locked"])
         // Not where an outer cargo builds for the host.
         .args(["--target-dir", "target"])
         .env_remove("CARGO_BUILD_TARGET")
@@ -78,11 +143,12 @@ pub fn cargo(toolchain: Toolchain, subcommand: &str) -> Command {
 /// If the blob is no model or cargo fails.
 pub fn build(
     toolchain: Toolchain,
+    board: Board,
     blob: &Path,
     workspace_words: Option<usize>,
 ) -> Result<Firmware> {
     let blob = std::path::absolute(blob)?;
-    let mut cargo = cargo(toolchain, "build");
+    let mut cargo = cargo(toolchain, board, "build");
     cargo.env("TINY_DDPM_BLOB", blob);
     if let Some(words) = workspace_words {
         cargo.env("TINY_DDPM_WORKSPACE_WORDS", words.to_string());
@@ -92,8 +158,9 @@ pub fn build(
         .map_err(|_| anyhow!("another build panicked"))?;
     run(&mut cargo)?;
     let elf = target_dir()
-        .join(CORTEX_M4)
-        .join("release/tiny-ddpm-firmware");
+        .join(board.target())
+        .join(board.profile())
+        .join("tiny-ddpm-firmware");
     let bytes = fs::read(&elf).with_context(|| format!("{} cannot be read", elf.display()))?;
-    Firmware::keep(&bytes)
+    Firmware::keep(board, &bytes)
 }

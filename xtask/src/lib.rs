@@ -33,3 +33,5 @@ pub fn root() -> &'static Path {
 
 /// The model that ships.
 pub const DIGITS: &str = "models/digits.tddpm";
+/// The model that ships for chips with 16 KiB of RAM.
+pub const NANO: &str = "models/nano.tddpm";

@@ -20,6 +20,7 @@ QEMU, a Vulkan driver) and install it where they can.
 Examples:
   cargo xtask demo
   cargo xtask demo --seed 7 --classes 3,1,4 --steps 10
+  cargo xtask demo --board microbit
   cargo xtask demo --blob runs/mine/model.tddpm --png out/mine.png
   cargo xtask bench --target m4,m0
   cargo xtask test --fast";

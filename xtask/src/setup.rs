@@ -15,9 +15,11 @@ use std::time::Duration;
 
 /// The emulated STM32F405's instruction set.
 pub const CORTEX_M4: &str = "thumbv7em-none-eabihf";
+/// The emulated micro:bit's instruction set.
+pub const CORTEX_M0: &str = "thumbv6m-none-eabi";
 /// The further targets that `core` promises to build for.
 pub const OTHER_TARGETS: [&str; 3] = [
-    "thumbv6m-none-eabi",
+    CORTEX_M0,
     "thumbv8m.main-none-eabihf",
     "riscv32imc-unknown-none-elf",
 ];
@@ -109,8 +111,9 @@ impl Toolchain {
 /// If something is missing and could not be installed.
 pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     let mut targets = vec![CORTEX_M4];
-    if purpose != Purpose::Demo {
-        targets.extend(OTHER_TARGETS);
+    match purpose {
+        Purpose::Demo => targets.push(CORTEX_M0),
+        Purpose::Bench | Purpose::Test => targets.extend(OTHER_TARGETS),
     }
     let found = Toolchain::find(&targets).or_else(|| add_targets(&targets));
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, cheapest first, to the first
 //! failure.
 
+use crate::firmware::Board;
 use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
 use crate::{bench, firmware, root};
@@ -110,15 +111,17 @@ fn core_alone(toolchain: Toolchain) -> Result<()> {
         .current_dir(root()))
 }
 
-/// For the emulator and for a board.
+/// For the emulated boards and for a real one.
 fn firmware_lints(toolchain: Toolchain) -> Result<()> {
-    let clippy = |features: &[&str]| {
-        let mut clippy = firmware::cargo(toolchain, "clippy");
+    let clippy = |board, features: &[&str]| {
+        let mut clippy = firmware::cargo(toolchain, board, "clippy");
         run(clippy.args(features).args(["--", "-D", "warnings"]))
     };
-    clippy(&[])?;
-    clippy(&["--no-default-features", "--features", "rtt"])?;
-    run(firmware::cargo(toolchain, "build").args(["--no-default-features", "--features", "rtt"]))?;
+    let rtt = ["--no-default-features", "--features", "rtt"];
+    clippy(Board::Microbit, &[])?;
+    clippy(Board::Stm32f405, &[])?;
+    clippy(Board::Stm32f405, &rtt)?;
+    run(firmware::cargo(toolchain, Board::Stm32f405, "build").args(rtt))?;
     let mut targets = vec![CORTEX_M4];
     targets.extend(OTHER_TARGETS);
     run(bench::machine::cargo(toolchain, "clippy", &targets).args(["--", "-D", "warnings"]))

@@ -3,21 +3,24 @@
 //! These tests need a Cortex-M toolchain and QEMU, and fail without:
 //! `cargo xtask test` installs both.
 
+#[path = "../../core/tests/common/mod.rs"]
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use tiny_ddpm::Model;
 use tiny_ddpm::blob::header::{HEADER_LEN, seal};
 use tiny_ddpm::blob::records::Record;
 use tiny_ddpm::picture::picture_hash;
+use tiny_ddpm::{Model, Topology};
 use xtask::emulator::{self, Run};
-use xtask::firmware::{self, Firmware};
+use xtask::firmware::{self, Board, Firmware};
 use xtask::request::Request;
-use xtask::setup::{CORTEX_M4, Toolchain, has_qemu};
-use xtask::{DIGITS, host, root};
+use xtask::setup::{Toolchain, has_qemu};
+use xtask::{DIGITS, NANO, host, root};
 
 static BLOB: LazyLock<Vec<u8>> = LazyLock::new(|| fs::read(digits()).unwrap());
-static FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| build(&digits(), None));
+static FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| build(Board::Stm32f405, &digits(), None));
 
 fn digits() -> PathBuf {
     root().join(DIGITS)
@@ -27,11 +30,11 @@ fn model() -> Model<'static> {
     Model::load(&BLOB).unwrap()
 }
 
-fn build(blob: &Path, workspace_words: Option<usize>) -> Firmware {
-    let toolchain = Toolchain::find(&[CORTEX_M4])
+fn build(board: Board, blob: &Path, workspace_words: Option<usize>) -> Firmware {
+    let toolchain = Toolchain::find(&[board.target()])
         .expect("no toolchain for Cortex-M: `cargo xtask test` installs one");
     assert!(has_qemu(), "no QEMU: `cargo xtask test` installs it");
-    firmware::build(toolchain, blob, workspace_words).unwrap()
+    firmware::build(toolchain, board, blob, workspace_words).unwrap()
 }
 
 fn run(firmware: &Firmware, request: &Request) -> Run {
@@ -58,7 +61,8 @@ fn run_unchecked(name: &str, blob: &[u8], workspace_words: usize) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, blob).unwrap();
-    run(&build(&path, Some(workspace_words)), &short(0))
+    let firmware = build(Board::Stm32f405, &path, Some(workspace_words));
+    run(&firmware, &short(0))
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn a_truncated_blob_is_reported() {
 
 #[test]
 fn too_small_a_workspace_is_reported() {
-    let words = model().workspace_words() - 1;
+    let words = model().least_workspace_words() - 1;
     let run = run_unchecked("digits.tddpm", &BLOB, words);
     assert_fails(&run, "Workspace");
 }
@@ -164,8 +168,54 @@ fn impossible_requests_are_reported() {
     };
     assert_fails(&run(&FIRMWARE, &no_steps), "Steps");
     let wild = Request {
-        guidance: f32::NAN,
+        guidance: 1000.0,
         ..short(0)
     };
     assert_fails(&run(&FIRMWARE, &wild), "Guidance");
+}
+
+/// What a picture may take of a chip with 16 KiB of RAM: all buffers and the
+/// stack at its deepest.
+const NANO_RAM: u64 = 12_288;
+const NANO_FLASH: u64 = 256 << 10;
+
+/// The shipped blob, or one with the preset's shape that was taught nothing.
+fn nano() -> Vec<u8> {
+    fs::read(root().join(NANO)).unwrap_or_else(|_| {
+        let preset = include_str!("../../host-train/presets/nano.toml");
+        let preset: toml::Table = preset.parse().unwrap();
+        let topology: Topology = preset["network"].clone().try_into().unwrap();
+        common::random_blob(topology, 1)
+    })
+}
+
+#[test]
+fn nano_fits_a_micro_bit_and_is_the_hosts_bit_for_bit() {
+    let blob = nano();
+    let model = Model::load(&blob).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nano.tddpm");
+    fs::write(&path, &blob).unwrap();
+    let firmware = build(Board::Microbit, &path, None);
+    for guidance in [0.0, 0.5] {
+        let request = Request {
+            steps: 3,
+            guidance,
+            classes: vec![3, 8],
+            ..Request::recommended(&model)
+        };
+        let run = run(&firmware, &request);
+        assert!(run.success, "{:?}", run.log);
+        assert_eq!(run.unit, "instructions");
+        let expected = host::generate(&model, &request).unwrap();
+        assert_eq!(run.pictures.len(), 2);
+        for (chip, host) in run.pictures.iter().zip(&expected) {
+            assert_eq!(chip.pixels, host.pixels, "class {}", chip.class);
+            assert_eq!(chip.state, host.state, "class {}", chip.class);
+        }
+        let memory = run.memory.expect("no account of the memory");
+        assert!(memory.buffers + memory.stack_peak <= NANO_RAM, "{memory:?}");
+        assert!(memory.flash <= NANO_FLASH, "{memory:?}");
+        assert!(memory.stack_peak > 256, "{memory:?}");
+    }
 }

@@ -99,6 +99,13 @@ impl<'b> Model<'b> {
         self.plan.workspace_words()
     }
 
+    /// Length in words of the least workspace in which
+    /// [`Unet`](crate::Unet) runs, more slowly and to the same bits.
+    #[must_use]
+    pub fn least_workspace_words(&self) -> usize {
+        self.plan.least_workspace_words()
+    }
+
     /// The layers' records, in the order in which the network runs them.
     #[must_use]
     pub fn records(&self) -> Records<'b> {

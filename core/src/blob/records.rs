@@ -276,6 +276,12 @@ impl<'b> Records<'b> {
         Some(record)
     }
 
+    /// The same records from where so many bytes remain.
+    pub(crate) fn with_remaining(&self, remaining: usize) -> Self {
+        let start = self.rest.len().saturating_sub(remaining);
+        Self::new(self.rest.get(start..).unwrap_or_default())
+    }
+
     /// Bytes that were not read yet.
     #[must_use]
     pub fn remaining(&self) -> usize {

@@ -122,12 +122,26 @@ impl<'a> Requantise<'a> {
         out: &'a mut [i8],
         channels: usize,
     ) -> Self {
-        let table = words.as_chunks_mut().0;
-        for (words, scale) in table.iter_mut().zip(scales) {
+        Self::put_scales(scales, words);
+        Self::with_scales(words, residual, out, channels)
+    }
+
+    /// Writes the scales that [`with_scales`](Self::with_scales) reads.
+    pub(crate) fn put_scales(scales: impl Iterator<Item = Scale>, words: &mut [i32]) {
+        for (words, scale) in words.as_chunks_mut().0.iter_mut().zip(scales) {
             *words = scale.words();
         }
+    }
+
+    /// The same with scales that were written before.
+    pub(crate) fn with_scales(
+        words: &'a [i32],
+        residual: Option<Residual<'a>>,
+        out: &'a mut [i8],
+        channels: usize,
+    ) -> Self {
         Self {
-            scales: table,
+            scales: words.as_chunks().0,
             residual,
             out,
             channels,

@@ -21,7 +21,9 @@ pub(super) fn scratch_words(x: usize, skip: usize) -> usize {
     WIDE_LANES * fan_in / 2 + WIDE_LANES * fan_in / 4
 }
 
-#[inline(always)]
+// Of the stack's memory, see `direct`.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 pub(super) fn conv<E: Engine>(
     engine: E,
     task: &Task<'_>,

@@ -24,7 +24,9 @@ fn columns_words(inputs: usize) -> usize {
     FREQUENCIES * WIDE_LANES * inputs.next_multiple_of(GROUP) / 2
 }
 
-#[inline(always)]
+// Of the stack's memory, see `direct`.
+#[cfg_attr(target_arch = "x86_64", inline(always))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
 pub(super) fn conv<E: Engine>(
     engine: E,
     task: &Task<'_>,

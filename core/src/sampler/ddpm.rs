@@ -1,7 +1,6 @@
 //! Ancestral sampling: Ho et al. 2020, algorithm 2, written with x̂_0.
 
-use super::{noise_term, sqrt_f32};
-use crate::noise::Noise;
+use super::sqrt_f32;
 use crate::schedule::Transition;
 
 /// The reverse variance σ_t², between whose two extremes the choice is free
@@ -19,22 +18,31 @@ pub enum Variance {
 ///
 /// With x̂_0 written through ε̂ this is
 /// 1/sqrt(α) (x_t - β/sqrt(1-ᾱ) ε̂) + σ z; this form lets x̂_0 be clipped.
-pub(super) fn step(
-    transition: &Transition,
-    variance: Variance,
-    x: &mut [f32],
-    x0_hat: &[f32],
-    noise: &mut Noise,
-) {
-    let last = transition.alpha_bar_prev == 1.0;
-    let sigma = match variance {
-        _ if last => 0.0,
-        Variance::Beta => sqrt_f32(transition.beta()),
-        Variance::Posterior => sqrt_f32(transition.posterior_variance()),
-    };
-    let weight_x0 = transition.mean_weight_x0() as f32;
-    let weight_x_t = transition.mean_weight_x_t() as f32;
-    for (x, &x0_hat) in x.iter_mut().zip(x0_hat) {
-        *x = weight_x0 * x0_hat + weight_x_t * *x + noise_term(sigma, noise);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ddpm {
+    weight_x0: f32,
+    weight_x_t: f32,
+    /// σ.
+    pub sigma: f32,
+}
+
+impl Ddpm {
+    pub fn new(transition: &Transition, variance: Variance) -> Self {
+        let last = transition.alpha_bar_prev == 1.0;
+        Self {
+            weight_x0: transition.mean_weight_x0() as f32,
+            weight_x_t: transition.mean_weight_x_t() as f32,
+            sigma: match variance {
+                _ if last => 0.0,
+                Variance::Beta => sqrt_f32(transition.beta()),
+                Variance::Posterior => sqrt_f32(transition.posterior_variance()),
+            },
+        }
+    }
+
+    /// x_s without its noise.
+    #[inline]
+    pub fn mean(&self, x: f32, x0_hat: f32) -> f32 {
+        self.weight_x0 * x0_hat + self.weight_x_t * x
     }
 }

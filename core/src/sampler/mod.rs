@@ -2,19 +2,24 @@
 //!
 //! A [`Sampler`] owns no memory and knows nothing of networks: the caller
 //! lends it three buffers and hands it a [`Denoiser`] at every step. Between
-//! steps the caller may draw x_t, feed a watchdog or stop for good.
+//! steps the caller may draw x_t, feed a watchdog or stop for good. An
+//! [`InPlaceSampler`] makes the same pictures in one buffer, with a denoiser
+//! that can do that ([`InPlace`](crate::InPlace)).
 //!
 //! Every method is one short file that reads like its equation.
 
+mod course;
 mod ddim;
 mod ddpm;
+mod in_place;
 mod spacing;
 
 pub use ddpm::Variance;
+pub use in_place::InPlaceSampler;
 pub use spacing::respaced;
 
-use crate::noise::Noise;
 use crate::{Denoiser, Schedule};
+use course::Course;
 
 /// How x_s is drawn from x_t and x̂_0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -131,12 +136,8 @@ pub struct Step {
 /// A picture on its way from noise to x_0.
 #[derive(Debug)]
 pub struct Sampler<'b> {
-    schedule: Schedule,
-    settings: Settings,
+    course: Course,
     buffers: Buffers<'b>,
-    noise: Noise,
-    /// Steps made so far.
-    done: u16,
 }
 
 impl<'b> Sampler<'b> {
@@ -159,15 +160,8 @@ impl<'b> Sampler<'b> {
                 return Err(SettingsError::Buffers { x, other });
             }
         }
-        let mut noise = Noise::new(settings.seed, settings.picture);
-        noise.fill(buffers.x);
-        Ok(Self {
-            schedule,
-            settings,
-            buffers,
-            noise,
-            done: 0,
-        })
+        let course = Course::start(schedule, settings, buffers.x);
+        Ok(Self { course, buffers })
     }
 
     /// Makes the next step; `None` when there is none left.
@@ -175,36 +169,16 @@ impl<'b> Sampler<'b> {
     /// # Errors
     /// The denoiser's; x_t is then as before the step.
     pub fn step<D: Denoiser>(&mut self, denoiser: &mut D) -> Result<Option<Step>, D::Error> {
-        let of = self.settings.steps;
-        if self.done >= of {
+        let Some(leg) = self.course.next_leg(denoiser.prediction()) else {
             return Ok(None);
-        }
-        let t = respaced(self.schedule.timesteps(), of, self.done);
-        let s = respaced(self.schedule.timesteps(), of, self.done + 1);
-        self.predict(denoiser, t)?;
-
-        let transition = self.schedule.transition(t, s);
+        };
+        self.predict(denoiser, leg.timestep)?;
         let Buffers { x, x0_hat, .. } = &mut self.buffers;
-        denoiser
-            .prediction()
-            .to_x0_hat(transition.alpha_bar, x, x0_hat);
-        if self.settings.clip {
-            for value in x0_hat.iter_mut() {
-                *value = value.clamp(-1.0, 1.0);
-            }
+        for (x, x0_hat) in x.iter_mut().zip(x0_hat.iter_mut()) {
+            *x0_hat = leg.x0_hat(*x, *x0_hat);
+            *x = leg.mean(*x, *x0_hat);
         }
-        match self.settings.method {
-            Method::Ddpm { variance } => {
-                ddpm::step(&transition, variance, x, x0_hat, &mut self.noise);
-            }
-            Method::Ddim { eta } => ddim::step(&transition, eta, x, x0_hat, &mut self.noise),
-        }
-        self.done += 1;
-        Ok(Some(Step {
-            index: self.done,
-            of,
-            timestep: t,
-        }))
+        Ok(Some(self.course.finish(&leg, x)))
     }
 
     /// x_t as it stands; x_0 after the last step.
@@ -221,13 +195,15 @@ impl<'b> Sampler<'b> {
 
     /// The guided prediction, into `x0_hat`.
     fn predict<D: Denoiser>(&mut self, denoiser: &mut D, t: u16) -> Result<(), D::Error> {
-        let w = self.settings.guidance;
+        let Settings {
+            guidance: w, class, ..
+        } = self.course.settings;
         let Buffers {
             x,
             x0_hat: out,
             unconditional,
         } = &mut self.buffers;
-        denoiser.predict(x, t, self.settings.class, out)?;
+        denoiser.predict(x, t, class, out)?;
         if w != 0.0 {
             denoiser.predict(x, t, None, unconditional)?;
             for (conditional, &unconditional) in out.iter_mut().zip(unconditional.iter()) {
@@ -263,15 +239,6 @@ impl Settings {
             return Err(SettingsError::GuidanceWithoutClass);
         }
         Ok(())
-    }
-}
-
-/// σ z for one value; draws nothing where σ is 0, as at the last step.
-fn noise_term(sigma: f32, noise: &mut Noise) -> f32 {
-    if sigma == 0.0 {
-        0.0
-    } else {
-        sigma * noise.normal()
     }
 }
 

@@ -1,17 +1,14 @@
 //! Places activations in one buffer, and reuses what is free.
 
 use super::walk::Conv;
-use crate::topology::{MAX_BLOCKS, MAX_LEVELS};
 use core::ops::Range;
 use heapless::Vec;
 
 /// Activations begin at multiples of this many bytes.
 const ALIGN: usize = 4;
 /// Most places that one block works on at once: an attention has its input and
-/// that normalised, queries, keys, values, their mix, and scratch.
+/// that normalised, queries, keys, values, and their mix.
 const MAX_LOW: usize = 10;
-/// Every skip connection, and one that is about to take its operand's place.
-const MAX_HIGH: usize = MAX_LEVELS * MAX_BLOCKS as usize + 1;
 
 /// From which end of the buffer a place is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +33,16 @@ pub(super) struct Place {
     end: End,
     /// Bytes between that end and this place.
     before: usize,
-    len: usize,
 }
 
 impl Place {
-    /// The bytes, in a buffer of `size`.
-    pub fn range(&self, size: usize) -> Range<usize> {
-        let after = self.before + self.len;
-        match self.end {
-            End::Low => self.before..after,
-            End::High => size.saturating_sub(after)..size.saturating_sub(self.before),
-        }
+    /// The `len` bytes that lie there, in a buffer of `size`.
+    pub fn range(&self, len: usize, size: usize) -> Range<usize> {
+        let start = match self.end {
+            End::Low => self.before,
+            End::High => size.saturating_sub(self.before + len.next_multiple_of(ALIGN)),
+        };
+        start..start + len
     }
 }
 
@@ -58,8 +54,8 @@ impl Place {
 pub(super) struct Arena {
     /// Sorted by place, none overlapping.
     low: Vec<Range<usize>, MAX_LOW>,
-    high: Vec<Range<usize>, MAX_HIGH>,
-    peak: usize,
+    /// Bytes in use at the other end.
+    high: usize,
 }
 
 impl Arena {
@@ -68,39 +64,59 @@ impl Arena {
     pub fn place(&mut self, end: End, len: usize) -> Option<Place> {
         let len = len.next_multiple_of(ALIGN);
         let before = match end {
-            End::Low => insert(&mut self.low, len),
-            End::High => insert(&mut self.high, len),
-        }?;
-        let extent = |live: &[Range<usize>]| live.last().map_or(0, |range| range.end);
-        self.peak = self.peak.max(extent(&self.low) + extent(&self.high));
-        Some(Place { end, before, len })
+            End::Low => insert(&mut self.low, len)?,
+            End::High => {
+                let before = self.high;
+                self.high += len;
+                before
+            }
+        };
+        Some(Place { end, before })
     }
 
-    /// Frees a place.
+    /// Frees a place; at the high end the last that is in use.
     pub fn release(&mut self, place: Place) {
         match place.end {
             End::Low => self.low.retain(|range| range.start != place.before),
-            End::High => self.high.retain(|range| range.start != place.before),
+            End::High => self.high = place.before,
         }
     }
 
-    /// Bytes that the buffer must have had so far.
-    pub fn peak(&self) -> usize {
-        self.peak
+    /// Where `len` bytes lie that nothing needs after this layer.
+    pub fn scratch(&self, len: usize) -> Range<usize> {
+        let len = len.next_multiple_of(ALIGN);
+        let (start, _) = gap(&self.low, len);
+        start..start + len
+    }
+
+    /// Bytes that the buffer must have for such scratch.
+    pub fn needed(&self, scratch: usize) -> usize {
+        let low = extent(&self.low).max(self.scratch(scratch).end);
+        low + self.high
     }
 }
 
-/// Puts `len` bytes into the first gap; returns where that begins.
-fn insert<const N: usize>(live: &mut Vec<Range<usize>, N>, len: usize) -> Option<usize> {
-    let mut start = 0;
-    let mut index = 0;
-    for range in live.iter() {
+/// Bytes up to the end of the last place.
+fn extent(live: &[Range<usize>]) -> usize {
+    live.last().map_or(0, |range| range.end)
+}
+
+/// Where the first gap of `len` bytes begins, and before which place.
+fn gap(live: &[Range<usize>], len: usize) -> (usize, usize) {
+    let (mut start, mut index) = (0, 0);
+    for range in live {
         if range.start >= start + len {
             break;
         }
         start = range.end;
         index += 1;
     }
+    (start, index)
+}
+
+/// Puts `len` bytes into the first gap; returns where that begins.
+fn insert(live: &mut Vec<Range<usize>, MAX_LOW>, len: usize) -> Option<usize> {
+    let (start, index) = gap(live, len);
     live.insert(index, start..start + len).ok()?;
     Some(start)
 }
@@ -115,23 +131,28 @@ mod tests {
         let place = |arena: &mut Arena, len| arena.place(End::Low, len).unwrap();
         let a = place(&mut arena, 10);
         let b = place(&mut arena, 20);
-        assert_eq!((a.range(99), b.range(99)), (0..12, 12..32));
+        assert_eq!((a.range(10, 99), b.range(20, 99)), (0..10, 12..32));
         arena.release(a);
-        assert_eq!(place(&mut arena, 13).range(99), 32..48);
-        assert_eq!(place(&mut arena, 12).range(99), 0..12);
-        assert_eq!(arena.peak(), 48);
+        assert_eq!(place(&mut arena, 13).range(13, 99), 32..45);
+        assert_eq!(place(&mut arena, 12).range(12, 99), 0..12);
+        assert_eq!(arena.scratch(8), 48..56);
+        arena.release(b);
+        assert_eq!(arena.scratch(20), 12..32);
+        assert_eq!((arena.needed(20), arena.needed(21)), (48, 72));
     }
 
     #[test]
     fn the_ends_meet_at_the_peak() {
         let mut arena = Arena::default();
         let low = arena.place(End::Low, 8).unwrap();
-        let first = arena.place(End::High, 4).unwrap();
+        let first = arena.place(End::High, 3).unwrap();
         let second = arena.place(End::High, 12).unwrap();
-        let size = arena.peak();
+        let size = arena.needed(0);
         assert_eq!(size, 24);
-        assert_eq!(low.range(size), 0..8);
-        assert_eq!(first.range(size), 20..24);
-        assert_eq!(second.range(size), 8..20);
+        assert_eq!(low.range(8, size), 0..8);
+        assert_eq!(first.range(3, size), 20..23);
+        assert_eq!(second.range(12, size), 8..20);
+        arena.release(second);
+        assert_eq!(arena.needed(0), 12);
     }
 }

@@ -2,19 +2,20 @@
 
 use super::arena::{Arena, End, Place};
 use super::error::UnetError;
-use super::plan::{Plan, attention_words, conv_words, norm_words};
+use super::plan::{Plan, Words, attention_words, conv_words, kept_bytes, norm_words, part_values};
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 use crate::blob::records::{
     Channels, ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
-use crate::kernels::conv::{Plane, Task, conv};
+use crate::kernels::conv::{Plane, Task, conv, conv_part};
+use crate::kernels::engine::LANES;
 use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
-use crate::{Denoiser, Model, Prediction, Topology};
+use crate::{Denoiser, InPlace, Model, Prediction, Topology};
 use core::ops::Range;
 
 /// What a normalisation adds to the variance.
@@ -68,18 +69,24 @@ pub struct Unet<'m, 'b, 'w> {
 }
 
 impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
-    /// Joins a model with a workspace of at least
-    /// [`Model::workspace_words`] words, whose contents do not matter.
+    /// Joins a model with a workspace of [`Model::workspace_words`] words,
+    /// whose contents do not matter. With fewer, down to
+    /// [`Model::least_workspace_words`], it is slower.
     ///
     /// # Errors
     /// [`UnetError::Workspace`] if it is too small.
     pub fn new(model: &'m Model<'b>, workspace: &'w mut [u32]) -> Result<Self, UnetError> {
-        let needed = model.workspace_words();
-        let found = workspace.len();
+        let unet = Self { model, workspace };
+        unet.check_workspace(model.least_workspace_words())?;
+        Ok(unet)
+    }
+
+    fn check_workspace(&self, needed: usize) -> Result<(), UnetError> {
+        let found = self.workspace.len();
         if found < needed {
             return Err(UnetError::Workspace { needed, found });
         }
-        Ok(Self { model, workspace })
+        Ok(())
     }
 
     /// [`Denoiser::predict`], showing every activation to `observe`.
@@ -94,9 +101,22 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         out: &mut [f32],
         observe: impl FnMut(&Observation<'_>),
     ) -> Result<(), UnetError> {
+        let lengths = [x_t.len(), out.len()];
+        self.run(lengths, timestep, class, Ends::Apart { x_t, out }, observe)
+    }
+
+    /// One run of the network on pictures of `lengths` pixels.
+    fn run(
+        &mut self,
+        lengths: [usize; 2],
+        timestep: u16,
+        class: Option<u8>,
+        ends: Ends<'_>,
+        observe: impl FnMut(&Observation<'_>),
+    ) -> Result<(), UnetError> {
         let topology = self.model.topology();
         let expected = topology.pixels();
-        for found in [x_t.len(), out.len()] {
+        for found in lengths {
             if found != expected {
                 return Err(UnetError::Pixels { expected, found });
             }
@@ -114,14 +134,21 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         {
             return Err(UnetError::Class { found, classes });
         }
-        let memory = Memory::split(self.workspace, self.model.plan());
+        let kept = match ends {
+            Ends::Keep { .. } | Ends::Guided { .. } => kept_bytes(Shape {
+                side: topology.side(),
+                channels: topology.levels.first().map_or(0, |l| l.channels.into()),
+            }),
+            Ends::Apart { .. } | Ends::InPlace { .. } => 0,
+        };
+        let memory = Memory::split(self.workspace, self.model.plan(), kept);
         let mut forward = Forward {
             topology,
             records: self.model.records(),
+            all: self.model.records(),
             timestep,
             class: class.map_or(classes, u16::from),
-            x_t,
-            out,
+            ends,
             memory: memory.ok_or(UnetError::Corrupt)?,
             embedding_scale: 0.0,
             arena: Arena::default(),
@@ -130,6 +157,10 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         walk(&mut forward, topology)
     }
 }
+
+/// Shows nothing: a function, not a closure, so that all who use it share the
+/// network's code.
+fn unobserved(_: &Observation<'_>) {}
 
 impl Denoiser for Unet<'_, '_, '_> {
     type Error = UnetError;
@@ -145,46 +176,133 @@ impl Denoiser for Unet<'_, '_, '_> {
         class: Option<u8>,
         out: &mut [f32],
     ) -> Result<(), UnetError> {
-        self.predict_observed(x_t, timestep, class, out, |_| ())
+        let lengths = [x_t.len(), out.len()];
+        self.run(
+            lengths,
+            timestep,
+            class,
+            Ends::Apart { x_t, out },
+            unobserved,
+        )
+    }
+}
+
+impl InPlace for Unet<'_, '_, '_> {
+    /// # Errors
+    /// [`UnetError`] where an argument does not fit the model, or guidance not
+    /// the workspace: see
+    /// [`Plan::least_guided_workspace_words`](crate::unet::Plan::least_guided_workspace_words).
+    fn update(
+        &mut self,
+        x: &mut [f32],
+        timestep: u16,
+        class: Option<u8>,
+        guidance: f32,
+        each: &mut dyn FnMut(&mut f32, f32),
+    ) -> Result<(), UnetError> {
+        let lengths = [x.len(); 2];
+        if guidance == 0.0 {
+            return self.run(
+                lengths,
+                timestep,
+                class,
+                Ends::InPlace { x, each },
+                unobserved,
+            );
+        }
+        self.check_workspace(self.model.plan().least_guided_workspace_words())?;
+        self.run(lengths, timestep, class, Ends::Keep { x_t: x }, unobserved)?;
+        let ends = Ends::Guided { x, guidance, each };
+        self.run(lengths, timestep, None, ends, unobserved)
+    }
+}
+
+/// What a run reads, and what becomes of its prediction.
+enum Ends<'r> {
+    /// It is written next to x_t.
+    Apart { x_t: &'r [f32], out: &'r mut [f32] },
+    /// Each pixel of x_t meets its own.
+    InPlace {
+        x: &'r mut [f32],
+        each: &'r mut dyn FnMut(&mut f32, f32),
+    },
+    /// The last activation is kept for a guided run.
+    Keep { x_t: &'r [f32] },
+    /// As in place, with what was kept as the conditional prediction.
+    Guided {
+        x: &'r mut [f32],
+        guidance: f32,
+        each: &'r mut dyn FnMut(&mut f32, f32),
+    },
+}
+
+impl Ends<'_> {
+    fn x_t(&self) -> &[f32] {
+        match self {
+            Self::Apart { x_t, .. } | Self::Keep { x_t } => x_t,
+            Self::InPlace { x, .. } | Self::Guided { x, .. } => x,
+        }
     }
 }
 
 /// The workspace, cut as the plan says.
 struct Memory<'w> {
-    embedding: &'w mut [f32],
     quantised: &'w mut [i16],
     arena: &'w mut [i8],
+    /// The last activation of a guided step's first run.
+    kept: &'w mut [i8],
 }
 
 impl<'w> Memory<'w> {
-    fn split(workspace: &'w mut [u32], plan: &Plan) -> Option<Self> {
-        let (embedding, rest) = workspace.split_at_mut_checked(plan.embedding)?;
-        let (quantised, rest) = rest.split_at_mut_checked(plan.embedding.div_ceil(2))?;
-        let arena = rest.get_mut(..plan.arena.div_ceil(4))?;
+    /// With all that the workspace has, and `kept` bytes of it to keep.
+    fn split(workspace: &'w mut [u32], plan: &Plan, kept: usize) -> Option<Self> {
+        let (quantised, arena) = workspace.split_at_mut_checked(plan.embedding.div_ceil(2))?;
+        let arena: &mut [i8] = bytemuck::cast_slice_mut(arena);
+        let (arena, kept) = arena.split_at_mut_checked(arena.len().checked_sub(kept)?)?;
         Some(Self {
-            embedding: bytemuck::cast_slice_mut(embedding),
             quantised: bytemuck::cast_slice_mut(quantised),
-            arena: bytemuck::cast_slice_mut(arena),
+            arena,
+            kept,
         })
+    }
+
+    /// The embedding as floats, and as it is quantised: before the first
+    /// activation has its place.
+    fn embedding(&mut self) -> Result<(&mut [f32], &mut [i16]), UnetError> {
+        let len = 4 * self.quantised.len();
+        let floats = self.arena.get_mut(..len).ok_or(UnetError::Corrupt)?;
+        Ok((words_mut(floats)?, self.quantised))
     }
 }
 
-/// An activation in the workspace.
+/// An activation in the workspace: small, because the network's walk hands
+/// many of them about.
 #[derive(Clone, Copy, Debug)]
-struct Stored<'b> {
+struct Stored {
     place: Place,
-    quant: Channels<'b>,
+    made_by: MadeBy,
+    /// How many bytes of records there were at that layer's.
+    remaining: usize,
+}
+
+/// The layer that made an activation, and whose record says what its integers
+/// stand for.
+#[derive(Clone, Copy, Debug)]
+enum MadeBy {
+    Input,
+    Norm,
+    Conv,
+    Attention,
 }
 
 /// Where a convolution's sums go: one type, so that there is one convolution.
 enum Output<'a> {
     Activation(Requantise<'a>),
-    /// The prediction, patch by patch.
+    /// The prediction.
     Pixels {
-        topology: &'a Topology,
-        shape: Shape,
         scales: &'a [f32],
-        out: &'a mut [f32],
+        /// Gets position, channel and value.
+        put: &'a mut dyn FnMut(usize, usize, f32),
     },
 }
 
@@ -216,18 +334,10 @@ impl Finish for Output<'_> {
     fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         match self {
             Self::Activation(requantise) => requantise.put_few(channel, at, sums),
-            Self::Pixels {
-                topology,
-                shape,
-                scales,
-                out,
-            } => {
+            Self::Pixels { scales, put } => {
                 let scale = scales.get(channel).copied().unwrap_or(0.0);
                 for (&position, &sum) in at.iter().zip(sums) {
-                    let index = pixel(topology, *shape, position * shape.channels + channel);
-                    if let Some(out) = out.get_mut(index) {
-                        *out = sum as f32 * scale;
-                    }
+                    put(position, channel, sum as f32 * scale);
                 }
             }
         }
@@ -235,14 +345,15 @@ impl Finish for Output<'_> {
 }
 
 /// One run of the network.
-struct Forward<'r, 'b, 'w, F> {
+struct Forward<'r, 'e, 'b, 'w, F> {
     topology: &'r Topology,
+    /// From here on, and from the first.
     records: Records<'b>,
+    all: Records<'b>,
     timestep: u16,
     /// A row of the class table.
     class: u16,
-    x_t: &'r [f32],
-    out: &'r mut [f32],
+    ends: Ends<'e>,
     memory: Memory<'w>,
     /// What 1 stands for in `memory.quantised`.
     embedding_scale: f32,
@@ -250,57 +361,123 @@ struct Forward<'r, 'b, 'w, F> {
     observe: F,
 }
 
-impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
+impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
+    /// A place for the output of the layer whose record had `remaining` bytes
+    /// before it was read.
     fn place(
         &mut self,
         shape: Shape,
         end: End,
-        quant: Channels<'b>,
-    ) -> Result<Stored<'b>, UnetError> {
+        made_by: MadeBy,
+        remaining: usize,
+    ) -> Result<Stored, UnetError> {
         let place = self.arena.place(end, shape.values());
-        let place = place.ok_or(UnetError::Corrupt)?;
-        Ok(Stored { place, quant })
+        Ok(Stored {
+            place: place.ok_or(UnetError::Corrupt)?,
+            made_by,
+            remaining,
+        })
+    }
+
+    /// What an activation's integers stand for.
+    #[inline(never)]
+    fn quant(&self, data: &Stored) -> Result<Channels<'b>, UnetError> {
+        let mut records = self.all.with_remaining(data.remaining);
+        let quant = match data.made_by {
+            MadeBy::Input => records
+                .next_record::<InputRecord>()
+                .map(|r| r.output.into()),
+            MadeBy::Norm => records
+                .next_record::<NormRecord<'b>>()
+                .map(|r| r.output.into()),
+            MadeBy::Conv => records.next_record::<ConvRecord<'b>>().map(|r| r.output()),
+            MadeBy::Attention => records.next_record::<MixRecord>().map(|r| r.output.into()),
+        };
+        quant.ok_or(UnetError::Corrupt)
     }
 
     /// The bytes of an activation.
-    fn range(&self, shape: Shape, data: &Stored<'b>) -> Range<usize> {
-        let start = data.place.range(self.memory.arena.len()).start;
-        start..start + shape.values()
+    fn range(&self, shape: Shape, data: &Stored) -> Range<usize> {
+        data.place.range(shape.values(), self.memory.arena.len())
     }
 
     /// The bytes of an operand.
-    fn operand(&self, operand: &Activation<Stored<'b>>) -> Range<usize> {
+    fn operand(&self, operand: &Activation<Stored>) -> Range<usize> {
         self.range(operand.shape, &operand.data)
     }
 
     /// The bytes of an operand that may be absent.
-    fn optional(&self, operand: Option<&Activation<Stored<'b>>>) -> Range<usize> {
+    fn optional(&self, operand: Option<&Activation<Stored>>) -> Range<usize> {
         operand.map_or(0..0, |operand| self.operand(operand))
     }
 
-    /// A place for `words` words that nothing needs after this layer.
-    fn scratch(&mut self, words: usize) -> Result<Range<usize>, UnetError> {
-        let place = self.arena.place(End::Low, 4 * words);
-        let place = place.ok_or(UnetError::Corrupt)?;
-        self.arena.release(place);
-        Ok(place.range(self.memory.arena.len()))
+    /// A place for words that nothing needs after this layer: as many as the
+    /// workspace has room for.
+    fn scratch(&self, words: impl Into<Words>) -> Range<usize> {
+        let Words { full, least } = words.into();
+        let fits = self.arena.needed(4 * full) <= self.memory.arena.len();
+        self.arena.scratch(4 * if fits { full } else { least })
     }
 
     /// Shows an activation to the observer and hands it on.
-    fn done(
-        &mut self,
-        site: Site,
-        shape: Shape,
-        data: Stored<'b>,
-    ) -> Result<Stored<'b>, UnetError> {
+    fn done(&mut self, site: Site, shape: Shape, data: Stored) -> Result<Stored, UnetError> {
+        let quant = self.quant(&data)?;
         let values = self.memory.arena.get(self.range(shape, &data));
         (self.observe)(&Observation {
             site,
             shape,
-            quant: data.quant,
+            quant,
             values: values.ok_or(UnetError::Corrupt)?,
         });
         Ok(data)
+    }
+
+    /// What a convolution's sums start from and what they become, at the start
+    /// of its scratch.
+    #[inline(never)]
+    fn prepare(
+        &mut self,
+        op: &Conv<Stored>,
+        record: &ConvRecord<'b>,
+        scratch: &Range<usize>,
+    ) -> Result<(), UnetError> {
+        let embedding = matches!(op.extra, Extra::Embedding);
+        if embedding {
+            self.project_embedding(scratch)?;
+        }
+        let residual = match &op.extra {
+            Extra::Residual(residual) => Some(self.quant(&residual.data)?),
+            Extra::None | Extra::Embedding => None,
+        };
+        let scratch = self.memory.arena.get_mut(scratch.clone());
+        let (initial, scales, _) = split_scratch(scratch.ok_or(UnetError::Corrupt)?, op.channels)?;
+        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
+            *sum = if embedding {
+                sum.wrapping_add(bias)
+            } else {
+                bias
+            };
+        }
+        let output = record.output();
+        let multipliers = words(record.multipliers).enumerate();
+        let scale_of =
+            |(channel, multiplier)| Scale::new(multiplier, &output, residual.as_ref(), channel);
+        Requantise::put_scales(multipliers.map(scale_of), scales);
+        Ok(())
+    }
+
+    /// What stands for 0 in an operand.
+    #[inline(never)]
+    fn zeros(&self, operand: Option<&Activation<Stored>>) -> Result<Zeros<'b>, UnetError> {
+        let Some(operand) = operand else {
+            return Ok(Zeros::default());
+        };
+        let quant = self.quant(&operand.data)?;
+        Ok(Zeros {
+            channels: operand.shape.channels,
+            zero_point: quant.zero_point,
+            zero_points: quant.zero_points,
+        })
     }
 
     /// What the embedding adds to each output channel's sum.
@@ -333,11 +510,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
     /// `embedding` = layer(`quantised`), for the layers of the embedding.
     fn embedding_layer(&mut self, inputs: usize) -> Result<(), UnetError> {
         let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let Memory {
-            embedding,
-            quantised,
-            ..
-        } = &mut self.memory;
+        let (embedding, quantised) = self.memory.embedding()?;
         let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
         linear::layer(
             record.weights,
@@ -356,72 +529,82 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, 'b, '_, F> {
 
     /// `quantised` = `embedding`, the first `len` values.
     fn quantise_embedding(&mut self, len: usize) -> Result<(), UnetError> {
-        let values = self.memory.embedding.get(..len);
-        self.embedding_scale =
-            linear::quantise(values.ok_or(UnetError::Corrupt)?, self.memory.quantised);
+        let (embedding, quantised) = self.memory.embedding()?;
+        let values = embedding.get(..len).ok_or(UnetError::Corrupt)?;
+        self.embedding_scale = linear::quantise(values, quantised);
         Ok(())
     }
 
     /// `embedding` = silu(`embedding`).
-    fn silu_embedding(&mut self) {
+    fn silu_embedding(&mut self) -> Result<(), UnetError> {
         let width = usize::from(self.topology.embedding);
-        if let Some(values) = self.memory.embedding.get_mut(..width) {
-            linear::silu(values);
-        }
+        let (embedding, _) = self.memory.embedding()?;
+        linear::silu(embedding.get_mut(..width).ok_or(UnetError::Corrupt)?);
+        Ok(())
     }
 }
 
-impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
-    type Data = Stored<'b>;
+impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> {
+    type Data = Stored;
     type Error = UnetError;
 
+    // Functions of their own: what each has on the stack, it has alone.
+
     /// silu(W2 silu(W1 features + b1) + b2 + class row).
+    #[inline(never)]
     fn time(&mut self) -> Result<(), UnetError> {
         let features = usize::from(self.topology.time_features);
         let width = usize::from(self.topology.embedding);
-        if let Some(values) = self.memory.embedding.get_mut(..features) {
-            linear::time_features(self.timestep, values);
-        }
+        let (embedding, _) = self.memory.embedding()?;
+        let values = embedding.get_mut(..features).ok_or(UnetError::Corrupt)?;
+        linear::time_features(self.timestep, values);
         self.quantise_embedding(features)?;
         self.embedding_layer(features)?;
-        self.silu_embedding();
+        self.silu_embedding()?;
         self.quantise_embedding(width)?;
         self.embedding_layer(width)?;
 
         let classes: TableRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let row = halfwords(classes.values).skip(usize::from(self.class) * width);
-        for (value, class) in self.memory.embedding.iter_mut().take(width).zip(row) {
+        let (embedding, _) = self.memory.embedding()?;
+        for (value, class) in embedding.iter_mut().take(width).zip(row) {
             *value += f32::from(class) * classes.scale;
         }
-        self.silu_embedding();
+        self.silu_embedding()?;
         self.quantise_embedding(width)
     }
 
-    fn input(&mut self, shape: Shape) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn input(&mut self, shape: Shape) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: InputRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let quant = record.output;
-        let data = self.place(shape, End::Low, quant.into())?;
+        let data = self.place(shape, End::Low, MadeBy::Input, remaining)?;
         let inverse = 1.0 / quant.scale;
         let range = self.range(shape, &data);
         let activations = self.memory.arena.get_mut(range);
         let patches = activations.ok_or(UnetError::Corrupt)?;
+        let x_t = self.ends.x_t();
         for (i, value) in patches.iter_mut().enumerate() {
-            let x = self.x_t.get(pixel(self.topology, shape, i)).copied();
+            let x = x_t.get(pixel(self.topology, shape, i)).copied();
             let q = libm::roundf(x.unwrap_or(0.0) * inverse) as i32;
             *value = saturate(q.saturating_add(i32::from(quant.zero_point)));
         }
         self.done(Site::new(Stage::Input, Part::Whole), shape, data)
     }
 
-    fn norm(&mut self, op: &Norm<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn norm(&mut self, op: &Norm<Stored>) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: NormRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, End::Low, record.output.into())?;
+        let data = self.place(shape, End::Low, MadeBy::Norm, remaining)?;
+        let quants = [Some(&op.x), op.skip.as_ref()].map(|x| x.map(|x| self.quant(&x.data)));
         let operands = [
             self.operand(&op.x),
             self.optional(op.skip.as_ref()),
             self.range(shape, &data),
-            self.scratch(norm_words(op))?,
+            self.scratch(norm_words(op)),
         ];
         let arena = &mut self.memory.arena;
         let [x, skip, out, lines] = disjoint(arena, operands)?;
@@ -435,14 +618,16 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let mut affine = words(record.gains).zip(words(record.offsets));
         let group = usize::from(self.topology.group_channels).max(1);
         let mut first_output = 0;
-        let halves = [(Some(op.x), x), (op.skip, skip)];
-        for (operand, values) in halves.into_iter().filter_map(|(o, v)| o.zip(Some(v))) {
-            let channels = operand.shape.channels;
+        let channels = [op.x.shape.channels, shape.channels - op.x.shape.channels];
+        let halves = quants.into_iter().zip([x, skip]).zip(channels);
+        for ((quant, values), channels) in halves {
+            let Some(quant) = quant.transpose()? else {
+                continue;
+            };
             let (slopes, rest) = lines
                 .split_at_mut_checked(channels)
                 .ok_or(UnetError::Corrupt)?;
             let intercepts = rest.get_mut(..channels).ok_or(UnetError::Corrupt)?;
-            let quant = operand.data.quant;
             let fine = |channel| Fine {
                 zero_point: quant.zero_point(channel),
                 shift: quant.shift(channel),
@@ -476,19 +661,19 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         self.done(op.site, shape, data)
     }
 
-    fn conv(&mut self, op: &Conv<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn conv(&mut self, op: &Conv<Stored>) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
-        let data = self.place(shape, End::of(op), record.output())?;
-        let scratch = self.scratch(conv_words(op, record.form))?;
-        let embedding = matches!(op.extra, Extra::Embedding);
-        if embedding {
-            self.project_embedding(&scratch)?;
-        }
+        let data = self.place(shape, End::of(op), MadeBy::Conv, remaining)?;
+        let scratch = self.scratch(conv_words(op, record.form));
+        self.prepare(op, &record, &scratch)?;
         let residual = match &op.extra {
             Extra::Residual(residual) => Some(residual),
             Extra::None | Extra::Embedding => None,
         };
+        let zeros = [Some(&op.x), op.skip.as_ref()].map(|x| self.zeros(x));
         let operands = [
             self.operand(&op.x),
             self.optional(op.skip.as_ref()),
@@ -499,32 +684,18 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         let arena = &mut self.memory.arena;
         let [x, skip, residual_values, out, scratch] = disjoint(arena, operands)?;
         let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
-        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
-            *sum = if embedding {
-                sum.wrapping_add(bias)
-            } else {
-                bias
-            };
-        }
-        let residual_quant = residual.map(|residual| &residual.data.quant);
-        let channels = words(record.multipliers).enumerate();
-        let mut finish = Output::Activation(Requantise::new(
-            channels.map(|(channel, multiplier)| {
-                Scale::new(multiplier, &data.quant, residual_quant, channel)
-            }),
-            residual.map(|_| Residual {
-                values: residual_values,
-                factor: record.residual,
-            }),
-            scales,
-            out,
-            op.channels,
-        ));
+        let residual = residual.map(|_| Residual {
+            values: residual_values,
+            factor: record.residual,
+        });
+        let mut finish =
+            Output::Activation(Requantise::with_scales(scales, residual, out, op.channels));
+        let [x_zeros, skip_zeros] = zeros;
         let task = Task {
             geometry: op.geometry,
             side: op.x.shape.side,
-            x: plane(Some(&op.x), x),
-            skip: plane(op.skip.as_ref(), skip),
+            x: plane(x_zeros?, x),
+            skip: plane(skip_zeros?, skip),
             form: record.form,
             weights: record.weights,
             initial,
@@ -533,16 +704,18 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         self.done(op.site, shape, data)
     }
 
-    fn attention(&mut self, op: &Attention<Stored<'b>>) -> Result<Stored<'b>, UnetError> {
+    #[inline(never)]
+    fn attention(&mut self, op: &Attention<Stored>) -> Result<Stored, UnetError> {
+        let remaining = self.records.remaining();
         let record: MixRecord = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.query.shape;
-        let data = self.place(shape, End::Low, record.output.into())?;
+        let data = self.place(shape, End::Low, MadeBy::Attention, remaining)?;
         let operands = [
             self.operand(&op.query),
             self.operand(&op.key),
             self.operand(&op.value),
             self.range(shape, &data),
-            self.scratch(attention_words(op))?,
+            self.scratch(attention_words(op)),
         ];
         let arena = &mut self.memory.arena;
         let [queries, keys, values, out, weights] = disjoint(arena, operands)?;
@@ -565,14 +738,34 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         self.done(op.site, shape, data)
     }
 
-    fn output(&mut self, op: &Conv<Stored<'b>>) -> Result<(), UnetError> {
+    #[inline(never)]
+    fn output(&mut self, op: &Conv<Stored>) -> Result<(), UnetError> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let shape = op.output();
+        let (topology, shape) = (self.topology, op.output());
+        let index = |position, channel| pixel(topology, shape, position * shape.channels + channel);
+        if let Ends::Keep { .. } = self.ends {
+            let last = self.memory.arena.get(self.operand(&op.x));
+            let kept = self.memory.kept.iter_mut();
+            let last = last.ok_or(UnetError::Corrupt)?;
+            kept.zip(last).for_each(|(to, &value)| *to = value);
+            return Ok(());
+        }
+        // Of a guided run the conditional prediction of a few positions.
+        let conditional = match self.ends {
+            Ends::Guided { .. } => Some(self.arena.place(End::Low, 4 * part_values(op))),
+            _ => None,
+        };
+        let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
+        let conditional = conditional.transpose()?;
+        let size = self.memory.arena.len();
+        let zeros = self.zeros(Some(&op.x))?;
         let operands = [
             self.operand(&op.x),
-            self.scratch(conv_words(op, Form::Direct))?,
+            conditional.map_or(0..0, |place| place.range(4 * part_values(op), size)),
+            self.scratch(conv_words(op, Form::Direct)),
         ];
-        let [x, scratch] = disjoint(self.memory.arena, operands)?;
+        let [x, conditional, scratch] = disjoint(self.memory.arena, operands)?;
+        let conditional: &mut [f32] = words_mut(conditional)?;
         let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
         for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
             *sum = bias;
@@ -581,36 +774,85 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, 'b, '_, F> {
         for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
             *scale = value;
         }
-        let task = Task {
-            geometry: op.geometry,
-            side: op.x.shape.side,
-            x: plane(Some(&op.x), x),
-            skip: plane(None, &[]),
-            form: Form::Direct,
-            weights: record.weights,
-            initial,
-        };
-        let mut finish = Output::Pixels {
-            topology: self.topology,
-            shape,
-            scales,
-            out: &mut *self.out,
-        };
-        conv(&task, scratch, &mut finish);
+        let positions = shape.side * shape.side;
+        let mut conv_of =
+            |values: &[i8], positions: Range<usize>, put: &mut dyn FnMut(usize, usize, f32)| {
+                let task = Task {
+                    geometry: op.geometry,
+                    side: op.x.shape.side,
+                    x: plane(zeros, values),
+                    skip: plane(Zeros::default(), &[]),
+                    form: Form::Direct,
+                    weights: record.weights,
+                    initial,
+                };
+                let mut finish = Output::Pixels { scales, put };
+                conv_part(&task, positions, scratch, &mut finish);
+            };
+        match &mut self.ends {
+            Ends::Apart { out, .. } => {
+                conv_of(x, 0..positions, &mut |position, channel, value| {
+                    if let Some(out) = out.get_mut(index(position, channel)) {
+                        *out = value;
+                    }
+                });
+            }
+            Ends::InPlace { x: x_t, each } => {
+                conv_of(x, 0..positions, &mut |position, channel, value| {
+                    if let Some(x_t) = x_t.get_mut(index(position, channel)) {
+                        each(x_t, value);
+                    }
+                });
+            }
+            Ends::Guided {
+                x: x_t,
+                guidance,
+                each,
+            } => {
+                for first in (0..positions).step_by(LANES) {
+                    let part = first..positions.min(first + LANES);
+                    let at = |position: usize, channel: usize| {
+                        position.saturating_sub(first) * shape.channels + channel
+                    };
+                    let kept = &*self.memory.kept;
+                    conv_of(kept, part.clone(), &mut |position, channel, value| {
+                        if let Some(to) = conditional.get_mut(at(position, channel)) {
+                            *to = value;
+                        }
+                    });
+                    conv_of(x, part, &mut |position, channel, value| {
+                        let conditional = conditional.get(at(position, channel)).copied();
+                        let conditional = conditional.unwrap_or(value);
+                        if let Some(x_t) = x_t.get_mut(index(position, channel)) {
+                            each(x_t, conditional + *guidance * (conditional - value));
+                        }
+                    });
+                }
+            }
+            Ends::Keep { .. } => {}
+        }
         Ok(())
     }
 
-    fn release(&mut self, data: Stored<'b>) {
+    fn release(&mut self, data: Stored) {
         self.arena.release(data.place);
     }
 }
 
-fn plane<'a>(operand: Option<&Activation<Stored<'a>>>, values: &'a [i8]) -> Plane<'a> {
+/// What a [`Plane`] is, but for its values; of no plane the default.
+#[derive(Clone, Copy, Debug, Default)]
+struct Zeros<'b> {
+    channels: usize,
+    zero_point: i8,
+    zero_points: &'b [u8],
+}
+
+fn plane<'a>(zeros: Zeros<'a>, values: &'a [i8]) -> Plane<'a> {
     Plane {
         values,
-        channels: operand.map_or(0, |operand| operand.shape.channels),
-        zero_point: operand.map_or(0, |operand| operand.data.quant.zero_point),
-        zero_points: operand.map_or(&[], |operand| operand.data.quant.zero_points),
+        channels: zeros.channels,
+        zero_point: zeros.zero_point,
+        zero_points: zeros.zero_points,
     }
 }
 

@@ -8,9 +8,44 @@ use crate::Topology;
 use crate::blob::records::{
     ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, Records, TableRecord,
 };
-use crate::kernels::conv::scratch_words;
+use crate::kernels::conv::{least_scratch_words, scratch_words};
+use crate::kernels::engine::LANES;
 use crate::kernels::packing::Form;
 use core::convert::Infallible;
+
+/// Bytes for full speed, and those without which nothing runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Bytes {
+    full: usize,
+    least: usize,
+}
+
+impl Bytes {
+    fn max(self, other: Self) -> Self {
+        Self {
+            full: self.full.max(other.full),
+            least: self.least.max(other.least),
+        }
+    }
+}
+
+/// Words that a layer needs for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    /// For full speed.
+    pub full: usize,
+    /// Without which it cannot run.
+    pub least: usize,
+}
+
+impl From<usize> for Words {
+    fn from(words: usize) -> Self {
+        Self {
+            full: words,
+            least: words,
+        }
+    }
+}
 
 /// Memory and work of one run of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +53,10 @@ pub struct Plan {
     /// Length of the time embedding's vectors.
     pub(super) embedding: usize,
     /// Bytes of activations and of what layers need for themselves.
-    pub(super) arena: usize,
+    arena: Bytes,
+    /// The same in the second of a guided step's two runs, which keeps the
+    /// last activation of the first.
+    guided: Bytes,
     /// Where these reach their peak.
     peak: Site,
     macs: usize,
@@ -38,11 +76,18 @@ impl Plan {
     }
 
     fn make(topology: &Topology, records: Option<Records<'_>>) -> Self {
+        let embedding = usize::from(topology.embedding.max(topology.time_features));
+        // Until the first activation the embedding is there as floats.
+        let start = Bytes {
+            full: 4 * embedding,
+            least: 4 * embedding,
+        };
         let mut planner = Planner {
             arena: Arena::default(),
             plan: Self {
-                embedding: usize::from(topology.embedding.max(topology.time_features)),
-                arena: 0,
+                embedding,
+                arena: start,
+                guided: start,
                 peak: Site::new(Stage::Input, Part::Whole),
                 macs: 0,
             },
@@ -54,18 +99,43 @@ impl Plan {
         }
     }
 
-    /// Words of the workspace.
+    /// Words of the workspace with which everything runs at full speed; of
+    /// guidance [in place](crate::InPlace), see
+    /// [`guided_workspace_words`](Self::guided_workspace_words).
     #[must_use]
     pub fn workspace_words(&self) -> usize {
-        // The embedding is there as floats and as halfwords.
-        self.embedding + self.embedding.div_ceil(2) + self.arena.div_ceil(4)
+        self.words(self.arena.full)
+    }
+
+    /// Words of the least workspace in which the network runs: what does not
+    /// fit at once is convolved in parts, to the same bits.
+    #[must_use]
+    pub fn least_workspace_words(&self) -> usize {
+        self.words(self.arena.least)
+    }
+
+    /// [`workspace_words`](Self::workspace_words) for guidance in place.
+    #[must_use]
+    pub fn guided_workspace_words(&self) -> usize {
+        self.words(self.guided.full)
+    }
+
+    /// [`least_workspace_words`](Self::least_workspace_words) for guidance in
+    /// place.
+    #[must_use]
+    pub fn least_guided_workspace_words(&self) -> usize {
+        self.words(self.guided.least)
+    }
+
+    fn words(&self, arena: usize) -> usize {
+        self.embedding.div_ceil(2) + arena.div_ceil(4)
     }
 
     /// Bytes of activations at the peak, with what the layer there needs for
     /// itself.
     #[must_use]
     pub fn activation_bytes(&self) -> usize {
-        self.arena
+        self.arena.full
     }
 
     /// The layer that makes the peak.
@@ -83,9 +153,14 @@ impl Plan {
 
 /// Words that a convolution needs for itself: what each channel's sum starts
 /// from and becomes, and its kernel's scratch.
-pub(super) fn conv_words<D>(conv: &Conv<D>, form: Form) -> usize {
+pub(super) fn conv_words<D>(conv: &Conv<D>, form: Form) -> Words {
+    let (x, outputs) = (conv.x.shape.channels, conv.channels);
     let skip = conv.skip.as_ref().map_or(0, |skip| skip.shape.channels);
-    5 * conv.channels + scratch_words(form, conv.geometry, conv.x.shape.channels, skip)
+    let least = least_scratch_words(form, conv.geometry, x, skip, outputs);
+    Words {
+        full: 5 * outputs + scratch_words(form, conv.geometry, x, skip),
+        least: 5 * outputs + least,
+    }
 }
 
 /// Words that a normalisation needs for itself: slope and intercept of each
@@ -102,6 +177,16 @@ pub(super) fn attention_words<D>(attention: &Attention<D>) -> usize {
     side * side
 }
 
+/// Bytes in which an activation is kept from one run to the next.
+pub(super) fn kept_bytes(shape: Shape) -> usize {
+    shape.values().next_multiple_of(4)
+}
+
+/// Values of the conditional prediction that are there at once.
+pub(super) fn part_values<D>(conv: &Conv<D>) -> usize {
+    LANES * conv.channels
+}
+
 struct Planner<'t, 'b> {
     arena: Arena,
     plan: Plan,
@@ -112,21 +197,30 @@ struct Planner<'t, 'b> {
 
 impl<'b> Planner<'_, 'b> {
     /// A layer's output; `words` is what it needs while it is computed.
-    fn place(&mut self, site: Site, shape: Shape, end: End, words: usize) -> Option<Place> {
+    fn place(
+        &mut self,
+        site: Site,
+        shape: Shape,
+        end: End,
+        words: impl Into<Words>,
+    ) -> Option<Place> {
         let place = self.arena.place(end, shape.values());
-        self.scratch(site, words);
+        self.scratch(site, words.into());
         place
     }
 
-    fn scratch(&mut self, site: Site, words: usize) {
-        if words > 0
-            && let Some(scratch) = self.arena.place(End::Low, 4 * words)
-        {
-            self.arena.release(scratch);
-        }
-        if self.arena.peak() > self.plan.arena {
-            self.plan.arena = self.arena.peak();
+    fn scratch(&mut self, site: Site, words: Words) {
+        let needed = self.needed(words);
+        if needed.full > self.plan.arena.full {
             self.plan.peak = site;
+        }
+        self.plan.arena = self.plan.arena.max(needed);
+    }
+
+    fn needed(&self, words: Words) -> Bytes {
+        Bytes {
+            full: self.arena.needed(4 * words.full),
+            least: self.arena.needed(4 * words.least),
         }
     }
 
@@ -189,7 +283,21 @@ impl Interpreter for Planner<'_, '_> {
 
     fn output(&mut self, conv: &Conv<Option<Place>>) -> Result<(), Infallible> {
         self.plan.macs += conv.macs();
-        self.scratch(conv.site, conv_words(conv, Form::Direct));
+        let words = conv_words(conv, Form::Direct);
+        self.scratch(conv.site, words);
+        // The last activation is kept from the first run on; in the end the
+        // prediction from it joins the other's, a few positions at a time.
+        let kept = kept_bytes(conv.x.shape);
+        let prediction = self.arena.place(End::Low, 4 * part_values(conv));
+        let last = self.needed(words);
+        if let Some(prediction) = prediction {
+            self.arena.release(prediction);
+        }
+        let Bytes { full, least } = self.plan.arena.max(last);
+        self.plan.guided = Bytes {
+            full: full + kept,
+            least: least + kept,
+        };
         Ok(())
     }
 

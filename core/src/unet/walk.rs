@@ -6,8 +6,7 @@
 //! cannot disagree about what the network is.
 
 use super::site::{Part, Site, Stage};
-use crate::topology::{Level, MAX_BLOCKS, MAX_LEVELS, Topology};
-use heapless::Vec;
+use crate::topology::{Level, MAX_BLOCKS, Topology};
 
 /// Size of an activation: `side` x `side` positions with `channels` each,
 /// channels innermost in memory.
@@ -219,66 +218,11 @@ pub trait Interpreter {
 /// # Errors
 /// The first error of an operation.
 pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::Error> {
-    let mut skips = Vec::<Activation<I::Data>, { MAX_LEVELS * MAX_BLOCKS as usize }>::new();
-    let blocks = topology.blocks.min(MAX_BLOCKS);
     let finest = topology.levels.first().map_or(0, channels);
-    let coarsest = topology.levels.last().map_or(0, channels);
-
     net.time()?;
     let mut flow = Flow::start(net, topology)?;
     flow.conv(Stage::ConvIn, Part::Whole, Geometry::Same, finest)?;
-
-    for (i, level) in topology.levels.iter().enumerate() {
-        let index = i as u8;
-        for block in 0..blocks {
-            let stage = Stage::Down {
-                level: index,
-                block,
-            };
-            flow.res_block(stage, None, channels(level), !level.attention)?;
-            if level.attention {
-                let stage = Stage::DownAttention {
-                    level: index,
-                    block,
-                };
-                flow.attention(stage, true)?;
-            }
-            // Never full: the capacity is that of the largest topology.
-            let _ = skips.push(flow.lend());
-        }
-        if i + 1 < topology.levels.len() {
-            let stage = Stage::Downsample { level: index };
-            flow.conv(stage, Part::Conv, Geometry::Down, channels(level))?;
-        }
-    }
-
-    flow.res_block(Stage::Mid { block: 0 }, None, coarsest, false)?;
-    if topology.mid_attention {
-        flow.attention(Stage::MidAttention, false)?;
-    }
-    flow.res_block(Stage::Mid { block: 1 }, None, coarsest, false)?;
-
-    for (i, level) in topology.levels.iter().enumerate().rev() {
-        let index = i as u8;
-        for block in 0..blocks {
-            let stage = Stage::Up {
-                level: index,
-                block,
-            };
-            flow.res_block(stage, skips.pop(), channels(level), false)?;
-            if level.attention {
-                let stage = Stage::UpAttention {
-                    level: index,
-                    block,
-                };
-                flow.attention(stage, false)?;
-            }
-        }
-        if let Some(finer) = i.checked_sub(1).and_then(|i| topology.levels.get(i)) {
-            let stage = Stage::Upsample { level: index };
-            flow.conv(stage, Part::Conv, Geometry::Up, channels(finer))?;
-        }
-    }
+    flow.blocks(topology, 0, 0)?;
     flow.output(topology.patch_pixels())
 }
 
@@ -296,6 +240,7 @@ struct Flow<'n, I: Interpreter> {
 }
 
 impl<'n, I: Interpreter> Flow<'n, I> {
+    #[inline(never)]
     fn start(net: &'n mut I, topology: &Topology) -> Result<Self, I::Error> {
         let shape = Shape {
             side: topology.side(),
@@ -321,6 +266,65 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         if !core::mem::take(&mut self.lent) {
             self.net.release(old.data);
         }
+    }
+
+    /// From block `block` of level `index` on the way down to its counterpart
+    /// on the way up. What lies between them is the same from the next block
+    /// on, so that each skip connection waits where it will be needed.
+    fn blocks(&mut self, topology: &Topology, index: u8, block: u8) -> Result<(), I::Error> {
+        let blocks = topology.blocks.min(MAX_BLOCKS);
+        let Some(level) = topology.levels.get(usize::from(index)) else {
+            return self.middle(topology);
+        };
+        if block >= blocks {
+            let next = index + 1;
+            if usize::from(next) >= topology.levels.len() {
+                return self.middle(topology);
+            }
+            let stage = Stage::Downsample { level: index };
+            self.conv(stage, Part::Conv, Geometry::Down, channels(level))?;
+            self.blocks(topology, next, 0)?;
+            let stage = Stage::Upsample { level: next };
+            return self.conv(stage, Part::Conv, Geometry::Up, channels(level));
+        }
+
+        let stage = Stage::Down {
+            level: index,
+            block,
+        };
+        self.res_block(stage, None, channels(level), !level.attention)?;
+        if level.attention {
+            let stage = Stage::DownAttention {
+                level: index,
+                block,
+            };
+            self.attention(stage, true)?;
+        }
+        let skip = self.lend();
+        self.blocks(topology, index, block + 1)?;
+        let block = blocks - 1 - block;
+        let stage = Stage::Up {
+            level: index,
+            block,
+        };
+        self.res_block(stage, Some(skip), channels(level), false)?;
+        if level.attention {
+            let stage = Stage::UpAttention {
+                level: index,
+                block,
+            };
+            self.attention(stage, false)?;
+        }
+        Ok(())
+    }
+
+    fn middle(&mut self, topology: &Topology) -> Result<(), I::Error> {
+        let coarsest = topology.levels.last().map_or(0, channels);
+        self.res_block(Stage::Mid { block: 0 }, None, coarsest, false)?;
+        if topology.mid_attention {
+            self.attention(Stage::MidAttention, false)?;
+        }
+        self.res_block(Stage::Mid { block: 1 }, None, coarsest, false)
     }
 
     fn run_conv(&mut self, conv: &Conv<I::Data>) -> Result<Activation<I::Data>, I::Error> {
@@ -359,6 +363,8 @@ impl<'n, I: Interpreter> Flow<'n, I> {
 
     /// y = conv2(silu(norm2(conv1(silu(norm1(x))) + emb))) + shortcut(x),
     /// where x is `h` with the skip's channels behind its own.
+    // Once in the program, and its memory on the stack only while it runs.
+    #[inline(never)]
     fn res_block(
         &mut self,
         stage: Stage,
@@ -413,6 +419,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
     }
 
     /// y = x + proj(softmax(q k^T / sqrt(d)) v), with q, k, v from norm(x).
+    #[inline(never)]
     fn attention(&mut self, stage: Stage, lent: bool) -> Result<(), I::Error> {
         let channels = self.h.shape.channels;
         let pointwise = |part, x, extra| Conv {
@@ -458,6 +465,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
     }
 
     /// The prediction from `h`, one channel for each pixel of a patch.
+    #[inline(never)]
     fn output(mut self, channels: usize) -> Result<(), I::Error> {
         let norm = self.run_norm(&Norm {
             site: Site::new(Stage::Output, Part::Norm),

@@ -5,7 +5,10 @@ use super::topologies;
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 use tiny_ddpm::unet::UnetError;
-use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Topology, Unet, Variance};
+use tiny_ddpm::{
+    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Sampler, Settings, Topology, Unet,
+    Variance,
+};
 
 /// CRC-32 of one prediction of each of [`topologies`].
 const GOLDEN: [u32; 4] = [0x0047_c11e, 0xb12a_7c02, 0xb2a2_0fa4, 0xc2dc_8725];
@@ -45,7 +48,7 @@ fn a_workspace_one_word_short_is_refused() {
     for topology in topologies() {
         let blob = random_blob(topology, 1);
         let model = Model::load(&blob).unwrap();
-        let needed = model.workspace_words();
+        let needed = model.least_workspace_words();
         let mut workspace = vec![0; needed];
         assert!(Unet::new(&model, &mut workspace).is_ok());
         let error = Unet::new(&model, &mut workspace[1..]).unwrap_err();
@@ -174,20 +177,115 @@ fn transformed_weights_give_the_same_bits() {
     }
 }
 
+/// Skip connections lie at the end of the workspace, however long it is, and
+/// convolutions take as much scratch as there is room for.
 #[test]
-fn words_beyond_the_workspace_are_not_touched() {
-    const CANARY: u32 = 0xdead_beef;
+fn a_workspace_of_any_length_gives_the_same_bits() {
+    let mut narrower = 0;
     for topology in topologies() {
         let blob = random_blob(topology, 4);
         let model = Model::load(&blob).unwrap();
-        let needed = model.workspace_words();
-        let mut workspace = vec![CANARY; needed + 1000];
-        let found = predict_in(&model, &mut workspace, 1000, None);
-        assert!(workspace[needed..].iter().all(|&word| word == CANARY));
-        assert_eq!(bits(&found), bits(&predict(&model, 1000, None)));
-        // What was asked for is used to the last word.
-        assert_ne!(workspace[needed - 1], CANARY);
+        let (least, full) = (model.least_workspace_words(), model.workspace_words());
+        assert!(least <= full);
+        narrower += usize::from(least < full);
+        let expected = bits(&predict(&model, 1000, None));
+        for words in [least, least + 1, least.midpoint(full), full + 1000] {
+            let mut workspace = vec![0xdead_beef; words];
+            let found = predict_in(&model, &mut workspace, 1000, None);
+            assert_eq!(bits(&found), expected, "{words} words");
+        }
     }
+    assert!(narrower > 1, "no network had less to do with");
+}
+
+/// In place and apart, guided and not, with noise and without.
+#[test]
+fn one_buffer_makes_the_pictures_of_three() {
+    for topology in topologies() {
+        let blob = random_blob(topology, 7);
+        let model = Model::load(&blob).unwrap();
+        let plan = *model.plan();
+        let pixels = model.topology().pixels();
+        let class = (model.topology().classes > 0).then_some(0);
+        for method in [
+            Method::Ddim { eta: 0.0 },
+            Method::Ddim { eta: 0.7 },
+            Method::Ddpm {
+                variance: Variance::Posterior,
+            },
+        ] {
+            for guidance in [0.0, 0.5] {
+                if guidance != 0.0 && class.is_none() {
+                    continue;
+                }
+                let settings = Settings {
+                    method,
+                    steps: 3,
+                    guidance,
+                    clip: true,
+                    seed: 5,
+                    picture: 1,
+                    class,
+                };
+                let mut workspace = vec![0; plan.workspace_words()];
+                let mut unet = Unet::new(&model, &mut workspace).unwrap();
+                let mut buffers = [(); 3].map(|()| vec![0.0; pixels]);
+                let [x, x0_hat, unconditional] = &mut buffers;
+                let buffers = Buffers {
+                    x,
+                    x0_hat,
+                    unconditional,
+                };
+                let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
+                let mut steps = Vec::new();
+                while let Some(step) = sampler.step(&mut unet).unwrap() {
+                    steps.push((step, bits(sampler.x())));
+                }
+                let lengths = match guidance {
+                    0.0 => [plan.least_workspace_words(), plan.workspace_words()],
+                    _ => [
+                        plan.least_guided_workspace_words(),
+                        plan.guided_workspace_words(),
+                    ],
+                };
+                for words in lengths {
+                    let mut workspace = vec![u32::MAX; words];
+                    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+                    let mut x = vec![0.0; pixels];
+                    let mut sampler =
+                        InPlaceSampler::new(model.schedule(), settings, &mut x).unwrap();
+                    for expected in &steps {
+                        let step = sampler.step(&mut unet).unwrap().unwrap();
+                        assert_eq!((step, bits(sampler.x())), *expected);
+                    }
+                    assert_eq!(sampler.step(&mut unet), Ok(None));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn guidance_in_place_without_its_workspace_is_refused() {
+    let blob = random_blob(small_topology(), 1);
+    let model = Model::load(&blob).unwrap();
+    let needed = model.plan().least_guided_workspace_words();
+    assert!(model.least_workspace_words() < needed);
+    let found = needed - 1;
+    let mut workspace = vec![0; found];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let mut x = noise(64);
+    let before = bits(&x);
+    let refused = UnetError::Workspace { needed, found };
+    let update = |x: &mut f32, _| *x = 7.0;
+    let result = unet.update(&mut x, 1, Some(0), 0.5, &mut { update });
+    assert_eq!(result, Err(refused));
+    assert_eq!(bits(&x), before, "a refusal wrote something");
+    assert_eq!(
+        unet.update(&mut x, 1, Some(0), 0.0, &mut { update }),
+        Ok(())
+    );
+    assert!(x.iter().all(|&x| x == 7.0), "a pixel was left out");
 }
 
 #[test]

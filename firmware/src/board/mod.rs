@@ -9,6 +9,16 @@ compile_error!(
 #[cfg(not(any(feature = "semihosting", feature = "rtt")))]
 compile_error!("the log needs a way out: enable the feature semihosting or rtt");
 
+#[cfg(all(feature = "rtt", not(board = "stm32f405")))]
+compile_error!("with a debug probe only the STM32F405 is known");
+
+/// Where flash begins.
+pub const FLASH: usize = if cfg!(board = "stm32f405") {
+    0x0800_0000
+} else {
+    0
+};
+
 #[cfg_attr(feature = "semihosting", path = "emulator.rs")]
 #[cfg_attr(feature = "rtt", path = "silicon.rs")]
 mod hardware;
@@ -41,7 +51,7 @@ impl Counter {
     /// times what a sampling step of the shipped model takes.
     pub fn lap(&mut self) -> u32 {
         let now = self.clock.ticks();
-        now.wrapping_sub(core::mem::replace(&mut self.last, now))
+        hardware::scale(now.wrapping_sub(core::mem::replace(&mut self.last, now)))
     }
 
     /// What a tick is: "instructions", "cycles", or "ticks" where the

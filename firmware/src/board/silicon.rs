@@ -25,6 +25,10 @@ impl Clock {
     }
 }
 
+pub fn scale(ticks: u32) -> u32 {
+    ticks
+}
+
 pub fn unit(_ticks: u32, _turns: u32) -> &'static str {
     "cycles"
 }

@@ -1,0 +1,78 @@
+//! Sampling in the memory of one picture.
+
+use super::course::Course;
+use super::{Settings, SettingsError, Step};
+use crate::{InPlace, Schedule};
+
+/// A picture on its way from noise to x_0, with no other buffer than its own:
+/// as soon as the denoiser has read x_t, each pixel of x_s takes the place of
+/// that of x_t. The picture is the [`Sampler`](super::Sampler)'s, bit for bit.
+///
+/// ```no_run
+/// use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, Unet};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let blob: &[u8] = &[];
+/// let model = Model::load(blob)?;
+/// let mut workspace = vec![0; model.plan().least_guided_workspace_words()];
+/// let mut unet = Unet::new(&model, &mut workspace)?;
+/// let mut x = vec![0.0; model.topology().pixels()];
+/// let settings = Settings {
+///     method: Method::Ddim { eta: 0.0 },
+///     steps: 20,
+///     guidance: 0.5,
+///     clip: true,
+///     seed: 1,
+///     picture: 0,
+///     class: Some(7),
+/// };
+/// let mut sampler = InPlaceSampler::new(model.schedule(), settings, &mut x)?;
+/// while sampler.step(&mut unet)?.is_some() {}
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct InPlaceSampler<'b> {
+    course: Course,
+    x: &'b mut [f32],
+}
+
+impl<'b> InPlaceSampler<'b> {
+    /// Fills `x` with the noise x_T.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where a setting is out of range.
+    #[inline(never)]
+    pub fn new(
+        schedule: Schedule,
+        settings: Settings,
+        x: &'b mut [f32],
+    ) -> Result<Self, SettingsError> {
+        settings.validate(&schedule)?;
+        let course = Course::start(schedule, settings, x);
+        Ok(Self { course, x })
+    }
+
+    /// Makes the next step; `None` when there is none left.
+    ///
+    /// # Errors
+    /// The denoiser's; x_t is then as before the step.
+    pub fn step<D: InPlace>(&mut self, denoiser: &mut D) -> Result<Option<Step>, D::Error> {
+        let Some(leg) = self.course.next_leg(denoiser.prediction()) else {
+            return Ok(None);
+        };
+        let Settings {
+            class, guidance, ..
+        } = self.course.settings;
+        let timestep = leg.timestep;
+        denoiser.update(self.x, timestep, class, guidance, &mut |x, output| {
+            *x = leg.mean(*x, leg.x0_hat(*x, output));
+        })?;
+        Ok(Some(self.course.finish(&leg, self.x)))
+    }
+
+    /// x_t as it stands; x_0 after the last step.
+    #[must_use]
+    pub fn x(&self) -> &[f32] {
+        self.x
+    }
+}
