@@ -13,8 +13,9 @@ use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 use crate::quant::WeightBits;
 
 /// The presets that are part of the tool, by name.
-pub const PRESETS: [(&str, &str); 4] = [
+pub const PRESETS: [(&str, &str); 5] = [
     ("digits", include_str!("../presets/digits.toml")),
+    ("fashion", include_str!("../presets/fashion.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
     ("nano", include_str!("../presets/nano.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
@@ -228,6 +229,12 @@ impl TrainingConfig {
 mod tests {
     use super::*;
 
+    /// The text of the preset.
+    fn smoke() -> &'static str {
+        let found = PRESETS.iter().find(|(name, _)| *name == "smoke");
+        found.expect("a preset").1
+    }
+
     #[test]
     fn presets_are_valid_and_survive_writing() {
         for (name, _) in PRESETS {
@@ -255,7 +262,7 @@ mod tests {
         assert_eq!(plain.training.qat, None);
         assert!(!plain.to_toml().unwrap().contains("qat"));
         let with = |line: &str| {
-            let text = PRESETS[2].1;
+            let text = smoke();
             Config::parse(&format!("{text}\n[training.qat]\n{line}\n"))
         };
         let config = with("weight_bits = 4").unwrap();
@@ -286,7 +293,7 @@ mod tests {
     /// Each bad value and the words its message must have.
     #[test]
     fn bad_values_are_named() {
-        let good = PRESETS[2].1;
+        let good = smoke();
         for (from, to, words) in [
             ("steps = 60", "steps = 0", ["steps = 0", "1 to"]),
             ("batch = 32", "batch = 0", ["batch = 0", "1 to"]),

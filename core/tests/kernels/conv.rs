@@ -3,7 +3,7 @@
 
 use super::uniform;
 use proptest::prelude::*;
-use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
+use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, least_scratch_words, scratch_words};
 #[cfg(target_arch = "x86_64")]
 use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Portable, Words};
@@ -136,7 +136,21 @@ impl Case {
             weights: &weights,
             initial: &self.initial,
         };
-        let words = scratch_words(form, self.geometry, self.channels[0], self.channels[1]);
+        let [x, skip] = self.channels;
+        let words = scratch_words(form, self.geometry, x, skip);
+        let sums = self.sums(&task, words, runner);
+        let least = least_scratch_words(form, self.geometry, x, skip, self.outputs);
+        if least < words {
+            let slow = self.sums(&task, least, runner);
+            assert_eq!(
+                slow, sums,
+                "{least} words of scratch where {words} are wanted"
+            );
+        }
+        sums
+    }
+
+    fn sums(&self, task: &Task<'_>, words: usize, runner: Runner) -> Vec<i32> {
         let mut scratch = vec![0x6789_9876; words];
         let mut sums = vec![None; self.geometry.output_side(self.side).pow(2) * self.outputs];
         let mut finish = |position: usize, channel: usize, sum: i32| {
@@ -144,13 +158,13 @@ impl Case {
             assert_eq!(written, None, "position {position} written twice");
         };
         match runner {
-            Runner::Portable => conv_on(Portable, &task, &mut scratch, &mut finish),
-            Runner::Words => conv_on(Words, &task, &mut scratch, &mut finish),
-            Runner::Native => conv(&task, &mut scratch, &mut finish),
+            Runner::Portable => conv_on(Portable, task, &mut scratch, &mut finish),
+            Runner::Words => conv_on(Words, task, &mut scratch, &mut finish),
+            Runner::Native => conv(task, &mut scratch, &mut finish),
             #[cfg(target_arch = "x86_64")]
-            Runner::Avx2(engine) => conv_on(engine, &task, &mut scratch, &mut finish),
+            Runner::Avx2(engine) => conv_on(engine, task, &mut scratch, &mut finish),
             #[cfg(target_arch = "x86_64")]
-            Runner::Vnni(engine) => conv_on(engine, &task, &mut scratch, &mut finish),
+            Runner::Vnni(engine) => conv_on(engine, task, &mut scratch, &mut finish),
         }
         sums.into_iter().map(Option::unwrap).collect()
     }

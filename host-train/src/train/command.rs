@@ -21,7 +21,7 @@ Examples:
   tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
-    /// One of the configurations that are part of the tool: digits, digits-small, nano, smoke
+    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, smoke
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A configuration of your own (TOML)
