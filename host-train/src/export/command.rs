@@ -16,7 +16,7 @@ use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
 use crate::model_file;
 use crate::output::Staged;
-use crate::quant::{RangeRule, Ranges, WeightBits, pack, repack};
+use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, repack, skip_halves};
 use crate::repack::TargetArgs;
 use crate::train::{Backend, Qat, UNet, load_ema};
 
@@ -44,6 +44,10 @@ pub struct ExportArgs {
     /// How the range of an activation is chosen [default: mse]
     #[arg(long, value_enum)]
     pub range: Option<RangeRule>,
+    /// How many scales activations of the residual path have; others than the
+    /// default are there to be compared with it [default: channel]
+    #[arg(long, value_enum)]
+    pub scales: Option<Scales>,
     /// Bits of a convolution's weights [default: 8, or what the run was
     /// fine-tuned for]: 4 take half the flash of 8, a fifth more instructions
     /// where they are multiplied, at most a little more RAM, and quality.
@@ -98,8 +102,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let (ranges, weight_bits) = match Qat::load(&args.run, &config)? {
         Some(qat) => {
             ensure!(
-                args.range.is_none() && args.pictures.is_none(),
-                "{} was trained with its activations' ranges in mind; leave out --range and --pictures",
+                args.range.is_none() && args.scales.is_none() && args.pictures.is_none(),
+                "{} was trained with its activations' ranges in mind; leave out --range, --scales and --pictures",
                 args.run.display()
             );
             let bits = qat.weight_bits();
@@ -178,7 +182,12 @@ fn find_ranges(
         bar.set_position(step.into());
     })?;
     bar.finish_and_clear();
-    Ok(calibration.ranges(args.range.unwrap_or_default(), form))
+    Ok(calibration.ranges_with(
+        args.range.unwrap_or_default(),
+        args.scales.unwrap_or_default(),
+        form,
+        &skip_halves(&config.network),
+    ))
 }
 
 /// Noisy pictures of a sampling run with the blob itself, with the timesteps

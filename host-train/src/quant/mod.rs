@@ -5,6 +5,7 @@
 //! bytes that `core` runs. Every fixed-point factor of the kernels is computed
 //! in this module, and only here.
 
+mod halves;
 mod pack;
 mod ranges;
 mod repack;
@@ -12,8 +13,9 @@ mod rounded;
 mod rounding;
 mod weights;
 
+pub use halves::skip_halves;
 pub use pack::pack;
-pub use ranges::{Calibration, Form, Range, RangeRule, Ranges};
+pub use ranges::{Calibration, Form, Range, RangeRule, Ranges, Scales};
 pub use repack::{Target, repack};
 pub use rounded::{Grid, NORM_BITS, Origin, RoundedConv, grids, rounded_convs};
 pub use rounding::{WeightBits, quantise, quantise_row, weight_bits};

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tiny_ddpm::blob::records::{MAX_SHIFT, MAX_ZERO, Quant};
 
+/// Share of the values that [`RangeRule::Percentile`] cuts off at either end.
+const TAIL: f64 = 0.0005;
 /// Values kept of each channel; beyond that they are thinned evenly.
 const KEPT: usize = 1 << 13;
 /// A scale is never smaller than this: a constant activation has no range.
@@ -21,10 +23,29 @@ const SMALLEST_NORM_SCALE: f32 = 1.0 / 127.0;
 pub enum RangeRule {
     /// Everything seen fits.
     MinMax,
+    /// All but one in a thousand of the values seen fits, half of these at
+    /// either end.
+    Percentile,
     /// The range whose rounding and clipping errors have the smallest sum of
     /// squares.
     #[default]
     Mse,
+}
+
+/// How many scales an activation of the residual path has.
+///
+/// Only the first is for models; the others tell what it is worth
+/// (docs/quantisation.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
+pub enum Scales {
+    /// One for each channel, and a zero point.
+    #[default]
+    Channel,
+    /// One for each activation.
+    Tensor,
+    /// One for each activation, and one for both halves of a skip connection.
+    Shared,
 }
 
 /// What was seen of every activation, by layer name.
@@ -93,27 +114,48 @@ impl Samples {
         (sum / self.kept.len().max(1) as f64) as f32
     }
 
+    /// The values kept, but for a share of them at either end: the smallest
+    /// and the largest; zeros where there is none.
+    fn span(&self, tail: f64) -> (f32, f32) {
+        let mut sorted = self.kept.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let cut = (sorted.len() as f64 * tail) as usize;
+        match sorted.get(cut..sorted.len() - cut) {
+            Some([only]) => (*only, *only),
+            Some([low, .., high]) => (*low, *high),
+            _ => (0.0, 0.0),
+        }
+    }
+
     /// The middle between the smallest and the largest value kept.
     fn middle(&self) -> f32 {
-        let ends = |(low, high): (f32, f32), &v: &f32| (low.min(v), high.max(v));
-        let (low, high) = self
-            .kept
-            .iter()
-            .fold((f32::INFINITY, f32::NEG_INFINITY), ends);
-        if low > high { 0.0 } else { (low + high) / 2.0 }
+        let (low, high) = self.span(0.0);
+        (low + high) / 2.0
     }
 
     /// The halvings of `scale` and the zero point that suit these values best.
     /// `padded` asks for a zero point within `i8`.
-    fn channel(&self, scale: f32, padded: bool) -> (u8, i16) {
+    fn channel(&self, rule: RangeRule, scale: f32, padded: bool) -> (u8, i16) {
+        let tail = match rule {
+            RangeRule::Mse => return self.nearest_channel(scale, padded),
+            RangeRule::Percentile => TAIL,
+            RangeRule::MinMax => 0.0,
+        };
+        let (low, high) = self.span(tail);
+        let fits = |shift: &u8| high - low <= 254.0 * scale / f32::from(1u8 << shift);
+        let shift = (0..=MAX_SHIFT).rev().find(fits).unwrap_or(0);
+        let step = scale / f32::from(1u8 << shift);
+        let limit = zero_limit(shift, padded);
+        let zero = (-(low + high) / 2.0 / step).round().clamp(-limit, limit);
+        (shift, zero as i16)
+    }
+
+    /// The same by squared error.
+    fn nearest_channel(&self, scale: f32, padded: bool) -> (u8, i16) {
         let centres = [self.mean(), self.middle()];
         let candidates = (0..=MAX_SHIFT).flat_map(|shift| {
             let step = scale / f32::from(1u8 << shift);
-            let limit = if padded {
-                127.0
-            } else {
-                f32::from(MAX_ZERO) * f32::from(1u8 << shift) - 1.0
-            };
+            let limit = zero_limit(shift, padded);
             centres.map(|centre| {
                 let zero = (-centre / step).round().clamp(-limit, limit);
                 (self.squared_error(step, zero), shift, zero as i16)
@@ -128,6 +170,10 @@ impl Samples {
         let fit = |share: f32| quant(self.low * share, self.high * share, symmetric);
         match rule {
             RangeRule::MinMax => fit(1.0),
+            RangeRule::Percentile => {
+                let (low, high) = self.span(TAIL);
+                quant(low.min(0.0), high.max(0.0), symmetric)
+            }
             RangeRule::Mse => (0..=40)
                 .map(|i| fit(1.0 - 0.02 * i as f32))
                 .map(|quant| {
@@ -147,6 +193,15 @@ impl Samples {
             f64::from((q - zero) * step - value).powi(2)
         };
         self.kept.iter().map(error).sum()
+    }
+}
+
+/// The largest magnitude of a channel's zero point.
+fn zero_limit(shift: u8, padded: bool) -> f32 {
+    if padded {
+        127.0
+    } else {
+        f32::from(MAX_ZERO) * f32::from(1u8 << shift) - 1.0
     }
 }
 
@@ -192,6 +247,37 @@ impl Calibration {
         });
         Ranges(chosen.collect())
     }
+
+    /// The same with fewer scales than the kernels allow. `halves` names the
+    /// two activations that meet at the end of each skip connection.
+    #[must_use]
+    pub fn ranges_with(
+        &self,
+        rule: RangeRule,
+        scales: Scales,
+        form: impl Fn(&str) -> Form + Sync,
+        halves: &[[String; 2]],
+    ) -> Ranges {
+        let plain = |name: &str| match (scales, form(name)) {
+            (Scales::Tensor | Scales::Shared, Form::Channels { .. }) => Form::Plain,
+            (_, form) => form,
+        };
+        let mut ranges = self.ranges(rule, plain);
+        if scales == Scales::Shared {
+            for pair in halves {
+                let seen = pair.iter().filter_map(|name| self.seen.get(name));
+                let both: Vec<Samples> = seen.flatten().cloned().collect();
+                let shared = Range::new(&both, rule, Form::Plain);
+                for name in pair {
+                    if let Some(range) = ranges.0.get_mut(name) {
+                        range.scale = shared.scale;
+                        range.zero_points.fill(shared.plain().zero_point.into());
+                    }
+                }
+            }
+        }
+        ranges
+    }
 }
 
 /// What the kernels ask of an activation.
@@ -232,7 +318,7 @@ impl Range {
         if let Form::Channels { padded } = form {
             // The largest step any channel may have covers everything.
             let scale = quant(all.low, all.high, false).scale;
-            let best = channels.iter().map(|c| c.channel(scale, padded));
+            let best = channels.iter().map(|c| c.channel(rule, scale, padded));
             let (shifts, zero_points) = best.unzip();
             return Self {
                 scale,
@@ -347,6 +433,55 @@ mod tests {
         let low = (-128.0 - f32::from(quant.zero_point)) * quant.scale;
         let high = (127.0 - f32::from(quant.zero_point)) * quant.scale;
         assert!((low + 0.25).abs() < quant.scale && (high - 3.0).abs() < quant.scale);
+    }
+
+    #[test]
+    fn a_percentile_leaves_outliers_out() {
+        let mut values: Vec<f32> = (0..8000).map(|i| (i % 100) as f32 / 100.0).collect();
+        values.push(50.0);
+        values.push(-50.0);
+        let samples = samples(values);
+        let quant = samples.quant(RangeRule::Percentile, false);
+        assert!((quant.scale - 0.99 / 255.0).abs() < 1e-6, "{quant:?}");
+        assert_eq!(quant.zero_point, -128);
+        assert!(samples.quant(RangeRule::MinMax, false).scale > 0.39);
+    }
+
+    #[test]
+    fn every_rule_covers_a_channel_that_has_no_outliers() {
+        let samples = samples((0..8000).map(|i| (i % 401) as f32 / 100.0 + 3.0));
+        let scale = quant(-20.0, 20.0, false).scale;
+        for rule in [RangeRule::MinMax, RangeRule::Percentile, RangeRule::Mse] {
+            let (shift, zero) = samples.channel(rule, scale, false);
+            assert_eq!(shift, 3, "{rule:?}");
+            let step = scale / 8.0;
+            let ends = [-128, 127].map(|q| (f32::from(q as i16) - f32::from(zero)) * step);
+            assert!(ends[0] <= 3.0 && ends[1] >= 7.0, "{rule:?}: {ends:?}");
+        }
+    }
+
+    #[test]
+    fn fewer_scales_mean_alike_channels_and_halves() {
+        let mut calibration = Calibration::default();
+        let ramp = |count: usize, size: f32| -> Vec<f32> {
+            (0..count).map(|i| (i % 21) as f32 * size).collect()
+        };
+        calibration.observe("h", &[ramp(1000, 1.0), ramp(1000, 0.1)].concat(), 2, 1000);
+        calibration.observe("skip", &ramp(1000, 3.0), 1, 1000);
+        let halves = [["h".to_owned(), "skip".to_owned()]];
+        let form = |_: &str| Form::Channels { padded: false };
+        let get = |scales| calibration.ranges_with(RangeRule::Mse, scales, form, &halves);
+        let step = |ranges: &Ranges, name, channels, channel| {
+            ranges.get(name, channels).unwrap().step(channel)
+        };
+        let own = get(Scales::Channel);
+        assert!(step(&own, "h", 2, 0) > step(&own, "h", 2, 1));
+        let plain = get(Scales::Tensor);
+        assert_eq!(step(&plain, "h", 2, 0), step(&plain, "h", 2, 1));
+        assert!(step(&plain, "skip", 1, 0) > step(&plain, "h", 2, 0));
+        let shared = get(Scales::Shared);
+        assert_eq!(step(&shared, "skip", 1, 0), step(&shared, "h", 2, 0));
+        assert_eq!(step(&shared, "skip", 1, 0), step(&plain, "skip", 1, 0));
     }
 
     #[test]
