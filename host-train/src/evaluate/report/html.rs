@@ -129,9 +129,9 @@ fn quality(page: &mut String, evaluation: &Evaluation) {
         real.count, real.test.count, evaluation.data.test
     );
     for warning in &evaluation.warnings {
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<p class=\"warning\"><strong>{}</strong>: {}</p>\n",
+            "<p class=\"warning\"><strong>{}</strong>: {}</p>",
             escaped(&match warning.steps {
                 0 => warning.model.to_owned(),
                 steps => format!("{} in {steps} steps", warning.model),
