@@ -242,9 +242,9 @@ fn spoiled(seen: &Dataset, unseen: &Dataset) -> Vec<Set> {
         .collect();
     let soft = |(picture, label): (Vec<u8>, u8)| (blurred(&picture), label);
     let three = (0..unseen.len()).find(|&i| unseen.labels[i] == 3).unwrap();
-    let no_ones = (0..)
+    let no_zeros = (0..)
         .map(|i| of(unseen, i))
-        .filter(|(_, label)| *label != 1);
+        .filter(|(_, label)| *label != 0);
     vec![
         ("", all(unseen)),
         ("far from real", noise),
@@ -256,7 +256,7 @@ fn spoiled(seen: &Dataset, unseen: &Dataset) -> Vec<Set> {
             (0..count).map(|i| of(unseen, i % 10)).collect(),
         ),
         ("never drawn", vec![of(unseen, three); count]),
-        ("class 1", no_ones.take(count).collect()),
+        ("class 0", no_zeros.take(count).collect()),
     ]
 }
 

@@ -37,7 +37,7 @@ const PRECISE: f64 = 0.7;
 /// Recall or coverage below this part of the test pictures'.
 const PART: f64 = 0.5;
 /// Coverage of a class below this part of all classes'.
-const CLASS_PART: f64 = 0.3;
+const CLASS_PART: f64 = 0.5;
 /// Read as the class asked for.
 const READ: f64 = 0.5;
 
