@@ -182,7 +182,7 @@ impl Judge for Nearest {
         let mut readings = Readings {
             classes: Vec::new(),
             features: Features {
-                width: 32,
+                width: 42,
                 values: Vec::new(),
             },
         };
@@ -193,8 +193,12 @@ impl Judge for Nearest {
             };
             let distances: Vec<f32> = self.means.iter().map(distance).collect();
             let nearest = (0..10).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
-            readings.classes.push(nearest.unwrap() as u8);
+            let nearest = nearest.unwrap();
+            readings.classes.push(nearest as u8);
             readings.features.values.extend(values);
+            // As a network's features do, they keep classes apart.
+            let classes = (0..10).map(|class| if class == nearest { 2.0 } else { 0.0 });
+            readings.features.values.extend(classes);
         }
         Ok(readings)
     }
