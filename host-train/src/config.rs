@@ -21,10 +21,10 @@ pub const PRESETS: [(&str, &str); 5] = [
     ("smoke", include_str!("../presets/smoke.toml")),
 ];
 
-/// Steps of a quantisation-aware fine-tuning, where no configuration says.
-pub const QAT_STEPS: u32 = 500;
+/// Steps of a fine-tuning, where no configuration says.
+pub const TUNING_STEPS: u32 = 500;
 /// The learning rate that it starts with.
-pub const QAT_LEARNING_RATE: f64 = 5e-4;
+pub const TUNING_LEARNING_RATE: f64 = 5e-4;
 
 /// A whole training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,18 @@ pub struct TrainingConfig {
     /// Fine-tuning of another run with the chip's rounding in mind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qat: Option<QatConfig>,
+    /// Fine-tuning of another run to predict at once what that predicts with
+    /// guidance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill: Option<DistillConfig>,
+}
+
+/// Guidance learned by heart: the run that this one starts from is its teacher.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DistillConfig {
+    /// The teacher's classifier-free guidance.
+    pub guidance: f32,
 }
 
 /// Quantisation-aware fine-tuning: the network is trained as it will be
@@ -194,20 +206,32 @@ impl TrainingConfig {
             self.shards,
             self.batch
         );
+        if let Some(DistillConfig { guidance }) = self.distill {
+            ensure!(
+                guidance > 0.0 && guidance <= 100.0,
+                "[training.distill] guidance = {guidance}: must be above 0, and at most 100"
+            );
+        }
         check("log_every", self.log_every, 1..=u32::MAX)?;
         check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
     }
 
-    /// Makes this a quantisation-aware fine-tuning with weights of
-    /// so many bits. Where it was none before, steps and learning rate
-    /// become those of one: there is little left to learn.
-    pub fn fine_tune(&mut self, weight_bits: WeightBits) {
-        if self.qat.is_none() {
-            self.steps = QAT_STEPS;
-            self.learning_rate = QAT_LEARNING_RATE;
+    /// Makes this a fine-tuning: with the rounding of weights of so many bits,
+    /// with guidance learned from the network that it starts from, or both.
+    /// Where it was none before, steps and learning rate become those of one:
+    /// there is little left to learn.
+    pub fn fine_tune(&mut self, weight_bits: Option<WeightBits>, guidance: Option<f32>) {
+        if self.qat.is_none() && self.distill.is_none() {
+            self.steps = TUNING_STEPS;
+            self.learning_rate = TUNING_LEARNING_RATE;
             self.warmup_steps = 0;
         }
-        self.qat = Some(QatConfig { weight_bits });
+        if let Some(weight_bits) = weight_bits {
+            self.qat = Some(QatConfig { weight_bits });
+        }
+        if let Some(guidance) = guidance {
+            self.distill = Some(DistillConfig { guidance });
+        }
     }
 
     /// The learning rate of a step (counted from 0): a linear rise, then half a
@@ -281,13 +305,38 @@ mod tests {
         }
 
         let mut asked = plain.training;
-        asked.fine_tune(WeightBits::Eight);
-        assert_eq!((asked.steps, asked.warmup_steps), (QAT_STEPS, 0));
+        asked.fine_tune(Some(WeightBits::Eight), None);
+        assert_eq!((asked.steps, asked.warmup_steps), (TUNING_STEPS, 0));
         let mut configured = config.training;
-        configured.fine_tune(WeightBits::Eight);
+        configured.fine_tune(Some(WeightBits::Eight), Some(0.5));
         assert_eq!(configured.steps, plain.training.steps);
         let weight_bits = WeightBits::Eight;
         assert_eq!(configured.qat, Some(QatConfig { weight_bits }));
+        assert_eq!(configured.distill, Some(DistillConfig { guidance: 0.5 }));
+        assert_eq!(asked.distill, None);
+    }
+
+    #[test]
+    fn a_teacher_is_asked_for_in_a_section_of_its_own() {
+        let with = |line: &str| {
+            let text = smoke();
+            Config::parse(&format!("{text}\n[training.distill]\n{line}\n"))
+        };
+        let config = with("guidance = 0.5").unwrap();
+        assert_eq!(
+            config.training.distill,
+            Some(DistillConfig { guidance: 0.5 })
+        );
+        assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        for (line, words) in [
+            ("guidance = 0.0", "guidance = 0: must be"),
+            ("guidance = 101.0", "guidance = 101: must be"),
+            ("guidance = nan", "guidance = NaN: must be"),
+            ("w = 0.5", "unknown field"),
+        ] {
+            let error = format!("{:#}", with(line).unwrap_err());
+            assert!(error.contains(words), "{line}: {error}");
+        }
     }
 
     /// Each bad value and the words its message must have.

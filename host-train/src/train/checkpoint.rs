@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Optimizer;
 use super::{Ema, UNet};
 use crate::config::Config;
+use crate::output::Staged;
 
 const PREFIX: &str = "checkpoint-";
 const UNFINISHED: &str = ".unfinished-";
@@ -168,10 +169,7 @@ impl Checkpoint {
     }
 
     fn load_into(&self, model: UNet, name: &str) -> Result<UNet> {
-        let path = self.folder.join(name);
-        ModuleRecord::from_bytes(read(&path)?)
-            .and_then(|record| model.try_load_record(record))
-            .map_err(|error| anyhow!("{}: {error}", path.display()))
+        load_network(&self.folder.join(name), model)
     }
 }
 
@@ -220,6 +218,26 @@ fn finished(run: &Path) -> Result<Vec<(u32, PathBuf)>> {
         }
     }
     Ok(found)
+}
+
+/// Writes a network's weights, in one go.
+///
+/// # Errors
+/// Where they cannot be written.
+pub(super) fn save_network(path: &Path, model: UNet) -> Result<()> {
+    let mut staged = Staged::default();
+    staged.add(path, &record(model)?)?;
+    staged.publish()
+}
+
+/// The weights in a file, put into `model`.
+///
+/// # Errors
+/// Where the file cannot be read or is for another network.
+pub(super) fn load_network(path: &Path, model: UNet) -> Result<UNet> {
+    ModuleRecord::from_bytes(read(path)?)
+        .and_then(|record| model.try_load_record(record))
+        .map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
 fn record(model: UNet) -> Result<Bytes> {

@@ -19,6 +19,7 @@ const DEFAULT_PRESET: &str = "digits";
 Examples:
   tiny-ddpm train --preset digits --out runs/mine
   tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit
+  tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
     /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, smoke
@@ -36,7 +37,7 @@ pub struct TrainArgs {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "qat"]
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "qat", "distill"]
     )]
     pub resume: Option<PathBuf>,
     /// Start from the averaged weights of another run of the same network
@@ -56,6 +57,12 @@ pub struct TrainArgs {
         default_missing_value = "8"
     )]
     pub qat: Option<WeightBits>,
+    /// Fine-tune the run named by --from to predict at once what it predicts
+    /// with classifier-free guidance W: without guidance it then draws what
+    /// took two runs of the network before. Goes together with --qat, and
+    /// changes what is not said like that
+    #[arg(long, value_name = "W", requires = "from")]
+    pub distill: Option<f32>,
     /// A folder with IDX files (raw or .gz); without it they are downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -96,8 +103,8 @@ impl TrainArgs {
             (None, None, None) => Config::preset(DEFAULT_PRESET)?,
         };
         let training = &mut config.training;
-        if let Some(weight_bits) = self.qat {
-            training.fine_tune(weight_bits);
+        if self.qat.is_some() || self.distill.is_some() {
+            training.fine_tune(self.qat, self.distill);
         }
         if let Some(steps) = self.steps {
             training.steps = steps;
@@ -120,7 +127,8 @@ impl TrainArgs {
 
     /// The run that is fine-tuned, where the command line asks for it.
     fn fine_tuned(&self) -> Option<&Path> {
-        self.qat.and(self.from.as_deref())
+        let asked = self.qat.is_some() || self.distill.is_some();
+        self.from.as_deref().filter(|_| asked)
     }
 
     fn out(&self) -> PathBuf {
@@ -133,6 +141,9 @@ impl TrainArgs {
             (None, None, None) => DEFAULT_PRESET.as_ref(),
         };
         let mut name = name.to_owned();
+        if let Some(guidance) = self.distill {
+            name.push(format!("-w{guidance}"));
+        }
         if let Some(bits) = self.qat {
             name.push(format!("-qat{bits}"));
         }

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::UNet;
 use super::batch::Batch;
 use super::qat::Rounded;
+use super::teacher::Teacher;
 use super::unet::NoTaps;
 
 /// The mean squared error over a batch and its gradients.
@@ -14,17 +15,19 @@ use super::unet::NoTaps;
 /// The batch is cut into `shards` equal pieces, each worked on by a thread: a
 /// CPU backend runs many of its operations on one core. The pieces are added
 /// in order, so the result does not depend on which thread is first. With
-/// `rounded`, which is of the same model, it is the rounded network's.
+/// `rounded`, which is of the same model, it is the rounded network's; with a
+/// teacher, its predictions take the place of the batch's targets.
 pub fn loss_and_gradients(
     model: &UNet,
     rounded: Option<&Rounded<'_>>,
+    teacher: Option<&Teacher>,
     batch: &Batch,
     shards: usize,
     device: &Device,
 ) -> (f32, GradientsParams) {
     let size = batch.timesteps.len() / shards;
     in_shards(model, shards, |shard| {
-        piece(model, rounded, batch, shard * size, size, device)
+        piece(model, rounded, teacher, batch, shard * size, size, device)
     })
 }
 
@@ -62,6 +65,7 @@ pub fn in_shards<M: Module>(
 fn piece(
     model: &UNet,
     rounded: Option<&Rounded<'_>>,
+    teacher: Option<&Teacher>,
     batch: &Batch,
     first: usize,
     count: usize,
@@ -71,19 +75,22 @@ fn piece(
     // waits for another.
     let model = model.clone().no_grad().set_require_grad(true);
     let pixels = batch.x_t.len() / batch.timesteps.len();
-    let tensor = |values: &[f32]| {
-        let values = values[first * pixels..(first + count) * pixels].to_vec();
-        Tensor::<2>::from_data(TensorData::new(values, [count, pixels]), device)
-    };
+    let tensor =
+        |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [count, pixels]), device);
+    let own = |values: &[f32]| values[first * pixels..(first + count) * pixels].to_vec();
     let pieces = first..first + count;
-    let x_t = tensor(&batch.x_t);
+    let target = match teacher {
+        Some(teacher) => teacher.target(batch, pieces.clone()),
+        None => own(&batch.target),
+    };
+    let x_t = tensor(own(&batch.x_t));
     let timesteps = &batch.timesteps[pieces.clone()];
     let classes = &batch.classes[pieces];
     let output = match rounded {
         Some(rounded) => model.forward_with(x_t, timesteps, classes, &mut rounded.taps(device)),
         None => model.forward_with(x_t, timesteps, classes, &mut NoTaps),
     };
-    let loss = (output - tensor(&batch.target)).square().mean();
+    let loss = (output - tensor(target)).square().mean();
     let value = loss.clone().into_scalar::<f32>();
     (value, GradientsParams::from_grads(loss.backward(), &model))
 }

@@ -17,6 +17,7 @@ pub mod parameters;
 pub mod preview;
 pub mod qat;
 pub mod run;
+pub mod teacher;
 pub mod unet;
 
 pub use backend::Backend;

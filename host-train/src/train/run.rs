@@ -16,6 +16,7 @@ use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
 use super::qat::{Qat, Rounded};
+use super::teacher::Teacher;
 use super::{Ema, UNet};
 use crate::config::Config;
 use crate::data::Dataset;
@@ -46,6 +47,8 @@ pub struct Run<'a> {
     optimizer: Optimizer,
     /// What the network is rounded to while it is trained.
     qat: Option<Qat>,
+    /// Whose guided predictions are learned.
+    teacher: Option<Teacher>,
     /// Finished steps.
     step: u32,
     /// Losses since the last row of the metrics.
@@ -94,6 +97,10 @@ impl<'a> Run<'a> {
         ensure!(
             config.training.qat.is_none(),
             "[training.qat] fine-tunes another run: name it with --from RUN"
+        );
+        ensure!(
+            config.training.distill.is_none(),
+            "[training.distill] learns from another run: name it with --from RUN"
         );
         Self::start(folder, config, data, device)
     }
@@ -145,6 +152,11 @@ impl<'a> Run<'a> {
         }
         run.model = checkpoint.load_ema(run.model)?;
         run.ema.model = checkpoint.load_ema(run.ema.model)?;
+        if let Some(distill) = run.config.training.distill {
+            let teacher = Teacher::new(&run.model, distill.guidance);
+            teacher.save(folder)?;
+            run.teacher = Some(teacher);
+        }
         // Else a run stopped before its first checkpoint would forget it.
         run.save()?;
         Ok(run)
@@ -164,12 +176,14 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mut run = Self::fresh(folder, config, data, device);
         remove_unfinished(folder)?;
-        run.qat = Qat::load(folder, &run.config)?;
+        let tuned = run.config.training.qat.is_some() || run.config.training.distill.is_some();
         ensure!(
-            run.qat.is_none() || Checkpoint::any(folder)?,
+            !tuned || Checkpoint::any(folder)?,
             "{} was stopped before it had the weights it starts from; remove it and start again",
             folder.display()
         );
+        run.qat = Qat::load(folder, &run.config)?;
+        run.teacher = Teacher::load(folder, &run.config, &run.device.clone().inner())?;
         if Checkpoint::any(folder)? {
             let checkpoint = Checkpoint::newest(folder)?;
             ensure!(
@@ -198,6 +212,7 @@ impl<'a> Run<'a> {
             ema: Ema::new(&model, training.ema_decay),
             optimizer: Optimizer::new(training.weight_decay),
             qat: None,
+            teacher: None,
             step: 0,
             unlogged: Vec::new(),
             device,
@@ -268,6 +283,7 @@ impl<'a> Run<'a> {
             let (loss, mut gradients) = loss_and_gradients(
                 &self.model,
                 rounded.as_ref(),
+                self.teacher.as_ref(),
                 &batch,
                 training.shards,
                 &self.device,
