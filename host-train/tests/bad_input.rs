@@ -216,6 +216,8 @@ fn fine_tuning_needs_a_run_and_known_bits() {
         &["--qat", "'5'", "4, 8"],
     );
     refused(&["--qat", "--from", "no/such"], &["no/such"]);
+    refused(&["--distill", "0.5"], &["--from"]);
+    refused(&["--distill", "0.5", "--from", "no/such"], &["no/such"]);
     let section = "seed = 1\nqat = { weight_bits = 8 }";
     let (_folder, path) = config_with("seed = 1", section);
     refused(&["--config", arg(&path)], &["[training.qat]", "--from"]);

@@ -79,7 +79,7 @@ fn a_run_stopped_by_ctrl_c_resumes_to_the_same_bits() {
 
 #[cfg(unix)]
 #[test]
-fn so_does_a_fine_tuning_with_the_same_ranges() {
+fn so_does_a_fine_tuning_with_its_ranges_and_teacher() {
     let folder = tempfile::tempdir().unwrap();
     let first = folder.path().join("first");
     let output = train(&[
@@ -93,8 +93,21 @@ fn so_does_a_fine_tuning_with_the_same_ranges() {
         arg(&first),
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let args = ["--from", arg(&first), "--qat", "4", "--steps", "100"];
+    let args = [
+        "--from",
+        arg(&first),
+        "--qat",
+        "4",
+        "--distill",
+        "2",
+        "--steps",
+        "100",
+    ];
     stop_and_resume(folder.path(), &args);
+    // It learned: the teacher's predictions have no noise in them.
+    let losses = common::losses(&folder.path().join("whole"));
+    let (first_loss, last) = (losses[0], losses[losses.len() - 1]);
+    assert!(last < 0.9 * first_loss, "{losses:?}");
 
     let ranges = |name: &str| std::fs::read(folder.path().join(name).join("ranges.json"));
     assert_eq!(ranges("whole").unwrap(), ranges("stopped").unwrap());
@@ -107,6 +120,14 @@ fn so_does_a_fine_tuning_with_the_same_ranges() {
         "{}",
         stderr(&output)
     );
+
+    // Nor is the teacher forgotten.
+    let run = folder.path().join("stopped");
+    std::fs::remove_file(run.join("teacher.bpk")).unwrap();
+    let output = train(&["--resume", arg(&run), "--data", arg(&subset())]);
+    assert!(!output.status.success());
+    let message = stderr(&output);
+    assert!(message.contains("teacher"), "{message}");
 }
 
 /// Makes two runs in a folder, one of which is stopped on its way.
