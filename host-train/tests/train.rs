@@ -12,7 +12,9 @@ use common::{arg, losses, stderr, subset, subset_data, tool, train};
 use tiny_ddpm::blob::records::{Form, Packing, Record};
 use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::train::batch::Batch;
 use tiny_ddpm_train::train::run::Run;
+use tiny_ddpm_train::train::teacher::Teacher;
 use tiny_ddpm_train::train::{Checkpoint, Parameter, UNet, load_ema};
 
 /// The weights of a run's newest checkpoint: those being trained and the
@@ -105,7 +107,7 @@ fn so_does_a_fine_tuning_with_its_ranges_and_teacher() {
     ];
     stop_and_resume(folder.path(), &args);
     // It learned: the teacher's predictions have no noise in them.
-    let losses = common::losses(&folder.path().join("whole"));
+    let losses = losses(&folder.path().join("whole"));
     let (first_loss, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < 0.9 * first_loss, "{losses:?}");
 
@@ -370,4 +372,34 @@ fn weights_are_exported_in_8_bits_or_in_4() {
         message.contains("--weights") && message.contains("4, 8"),
         "{message}"
     );
+}
+
+#[test]
+fn a_teacher_guides_where_there_is_a_class() {
+    let config = common::every_layer();
+    let model = common::lively(&config, &Device::flex().autodiff());
+    let pixels = config.network.pixels();
+    let batch = Batch {
+        x_t: (0..2 * pixels)
+            .map(|i| (i % 17) as f32 / 8.0 - 1.0)
+            .collect(),
+        target: vec![0.0; 2 * pixels],
+        timesteps: vec![700, 300],
+        classes: vec![Some(3), None],
+    };
+    let target = |guidance| Teacher::new(&model, guidance).target(&batch, 0..2);
+    let (plain, half, guided) = (target(0.0), target(1.0), target(2.0));
+    assert!(plain[..pixels] != guided[..pixels]);
+    assert!(plain[pixels..] == guided[pixels..]);
+    // Linear in w.
+    let size = guided.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
+    for ((plain, guided), half) in plain.iter().zip(&guided).zip(&half) {
+        assert!(((plain + guided) / 2.0 - half).abs() < 1e-4 * size);
+    }
+    let second = Teacher::new(&model, 2.0).target(&batch, 1..2);
+    let far = second
+        .iter()
+        .zip(&guided[pixels..])
+        .map(|(a, b)| (a - b).abs());
+    assert!(far.fold(0.0, f32::max) < 1e-4 * size);
 }

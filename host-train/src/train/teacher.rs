@@ -82,39 +82,3 @@ impl Teacher {
         guided.try_to_vec().expect("predictions are f32")
     }
 }
-
-#[cfg(all(test, feature = "flex"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_class_is_guided_and_none_is_not() {
-        let config = Config::preset("smoke").unwrap();
-        let device = Device::flex().autodiff();
-        // A fresh network predicts nothing, so its last layer is stirred.
-        let mut model = UNet::new(&config.network, 1, &device);
-        model.out_conv.weight = model.out_conv.weight.map(|w| w + 0.01);
-        let pixels = config.network.pixels();
-        let batch = Batch {
-            x_t: (0..2 * pixels)
-                .map(|i| (i % 17) as f32 / 8.0 - 1.0)
-                .collect(),
-            target: vec![0.0; 2 * pixels],
-            timesteps: vec![700, 300],
-            classes: vec![Some(3), None],
-        };
-        let target = |guidance| Teacher::new(&model, guidance).target(&batch, 0..2);
-        let (plain, guided) = (target(0.0), target(2.0));
-        assert_ne!(plain[..pixels], guided[..pixels]);
-        assert_eq!(plain[pixels..], guided[pixels..]);
-        // Linear in w.
-        let half = target(1.0);
-        for ((plain, guided), half) in plain.iter().zip(&guided).zip(&half) {
-            assert!(((plain + guided) / 2.0 - half).abs() < 1e-4);
-        }
-        assert_eq!(
-            Teacher::new(&model, 2.0).target(&batch, 1..2),
-            guided[pixels..]
-        );
-    }
-}
