@@ -172,7 +172,6 @@ fn find_ranges(
     let settings = CalibrationSettings {
         pictures: args.pictures.map_or(default.pictures, usize::from),
         steps: default.steps.min(config.diffusion.timesteps),
-        guidance: args.guidance,
         ..default
     };
     let bar = ProgressBar::new(settings.steps.into()).with_style(ProgressStyle::with_template(
