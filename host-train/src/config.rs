@@ -21,6 +21,8 @@ pub const PRESETS: [(&str, &str); 5] = [
     ("smoke", include_str!("../presets/smoke.toml")),
 ];
 
+/// Guidance that shows classes clearly and leaves most of their variety.
+const GUIDANCE: f32 = 0.5;
 /// Steps of a fine-tuning, where no configuration says.
 pub const TUNING_STEPS: u32 = 500;
 /// The learning rate that it starts with.
@@ -159,6 +161,16 @@ impl Config {
     pub fn schedule(&self) -> Result<Schedule> {
         Schedule::new(self.diffusion.schedule, self.diffusion.timesteps)
             .map_err(|error| anyhow::anyhow!("[diffusion] {error}"))
+    }
+
+    /// Classifier-free guidance for sampling with the trained network: none,
+    /// where it has learned some by heart.
+    #[must_use]
+    pub fn recommended_guidance(&self) -> f32 {
+        match self.training.distill {
+            Some(_) => 0.0,
+            None => GUIDANCE,
+        }
     }
 
     /// Checks every value.
@@ -328,6 +340,7 @@ mod tests {
             Some(DistillConfig { guidance: 0.5 })
         );
         assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        assert_eq!(config.recommended_guidance(), 0.0);
         for (line, words) in [
             ("guidance = 0.0", "guidance = 0: must be"),
             ("guidance = 101.0", "guidance = 101: must be"),

@@ -192,14 +192,22 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     subjects.sort_by_key(|subject| matches!(subject.network, Network::Int8(_)));
     let (size, classes) = (subjects[0].network.size(), subjects[0].network.classes());
 
-    let recommended = subjects.iter().find_map(|subject| match &subject.network {
+    let of_blob = subjects.iter().find_map(|subject| match &subject.network {
         Network::Int8(model) => Some(model.info().recommended),
         Network::Float(..) | Network::Fixed(_) => None,
     });
+    let of_run = subjects.iter().find_map(|subject| match &subject.network {
+        Network::Float(config, _) => Some(Recommended {
+            guidance: config.recommended_guidance(),
+            ..RECOMMENDED
+        }),
+        Network::Int8(_) | Network::Fixed(_) => None,
+    });
+    let recommended = of_blob.or(of_run).unwrap_or(RECOMMENDED);
     let plan = Plan {
         settings: match &subjects[0].network {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
-            _ => args.settings(recommended.unwrap_or(RECOMMENDED), classes)?,
+            _ => args.settings(recommended, classes)?,
         },
         bound_pictures: args.bound_pictures,
         progress: !args.quiet,

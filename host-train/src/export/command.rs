@@ -35,9 +35,10 @@ pub struct ExportArgs {
     /// DDIM steps that the model recommends
     #[arg(long, default_value_t = 20)]
     pub steps: u16,
-    /// Guidance that the model recommends
-    #[arg(long, default_value_t = 0.5)]
-    pub guidance: f32,
+    /// Guidance that the model recommends [default: 0.5, or 0 where the run
+    /// learned guidance by heart]
+    #[arg(long)]
+    pub guidance: Option<f32>,
     /// DDIM's eta that the model recommends
     #[arg(long, default_value_t = 0.0)]
     pub eta: f32,
@@ -79,7 +80,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let conditional = config.network.classes > 0;
     let recommended = Recommended {
         steps: args.steps,
-        guidance: if conditional { args.guidance } else { 0.0 },
+        guidance: match args.guidance {
+            _ if !conditional => 0.0,
+            Some(guidance) => guidance,
+            None => config.recommended_guidance(),
+        },
         eta: args.eta,
     };
     ensure!(
@@ -89,9 +94,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         schedule.timesteps()
     );
     ensure!(
-        (0.0..=100.0).contains(&args.guidance),
+        (0.0..=100.0).contains(&recommended.guidance),
         "--guidance {}: must be 0 to 100",
-        args.guidance
+        recommended.guidance
     );
     ensure!(
         (0.0..=1.0).contains(&args.eta),
