@@ -237,7 +237,7 @@ fn every_setting_counts() {
         &["--steps", "5"],
         &["--steps", "4", "--seed", "2"],
         &["--steps", "4", "--eta", "0.9"],
-        &["--steps", "4", "--guidance", "0"],
+        &["--steps", "4", "--guidance", "0.5"],
         &["--steps", "4", "--no-clip"],
         &["--steps", "4", "--class", "8"],
         &["--steps", "4", "--class", "none"],
