@@ -8,6 +8,7 @@
 
 use super::engine::{Engine, LANES, Work, with_best};
 use super::finish::Finish;
+use super::narrow::{NARROW, narrow, narrow_words};
 use super::packing::{Form, GROUP, PAIR, expand};
 use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
@@ -15,7 +16,7 @@ use core::ops::Range;
 
 /// Where the taps of a convolution lie: rows and columns. A table, because not
 /// every processor divides.
-const TAPS: [(usize, usize); 9] = [
+pub(super) const TAPS: [(usize, usize); 9] = [
     (0, 0),
     (0, 1),
     (0, 2),
@@ -61,13 +62,13 @@ pub struct Task<'a> {
 
 impl<'a> Task<'a> {
     /// Positions of the output.
-    fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         let side = self.geometry.output_side(self.side);
         side * side
     }
 
     /// Row and column of a position of the output.
-    fn place(&self, position: usize) -> (usize, usize) {
+    pub(super) fn place(&self, position: usize) -> (usize, usize) {
         let side = self.geometry.output_side(self.side).max(1);
         (position / side, position % side)
     }
@@ -132,9 +133,6 @@ const fn padding_positions(form: Form, geometry: Geometry) -> usize {
     }
 }
 
-/// Inputs that a narrow convolution spreads at once: a multiple of [`GROUP`].
-const NARROW: usize = 32;
-
 /// Words of scratch that a convolution of `x` and `skip` input channels needs
 /// at least; it may have as many as [`scratch_words`] says, and is then
 /// faster.
@@ -157,11 +155,6 @@ pub fn least_scratch_words(
     }
 }
 
-/// Words of sums, columns, and what is gathered for them.
-fn narrow_words(outputs: usize) -> usize {
-    LANES * outputs.next_multiple_of(PAIR) + LANES * NARROW / 2 + LANES * NARROW / 4
-}
-
 /// Words of scratch that a convolution wants: with `x` and `skip` input
 /// channels.
 #[must_use]
@@ -182,7 +175,7 @@ pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> u
 
 /// Words that the weights of a pair of outputs need, where they must be
 /// expanded.
-const fn expanded_words(form: Form, fan_in: usize) -> usize {
+pub(super) const fn expanded_words(form: Form, fan_in: usize) -> usize {
     match form {
         Form::Nibbles => PAIR * fan_in / 4,
         _ => 0,
@@ -301,18 +294,10 @@ fn direct<E: Engine, const NIBBLES: bool>(
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
     let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR);
     let output_side = task.geometry.output_side(task.side);
-    let (mut row, mut column) = task.place(positions.start);
+    let mut next = task.place(positions.start);
     for first in positions.clone().step_by(LANES) {
         let count = LANES.min(positions.end - first);
-        // Lanes beyond the last position repeat it.
-        let mut places = [(row, column); LANES];
-        for place in places.iter_mut().take(count) {
-            *place = (row, column);
-            column += 1;
-            if column == output_side {
-                (row, column) = (row + 1, 0);
-            }
-        }
+        let places = next_places(&mut next, output_side, count);
         if task.whole_groups() {
             fill(engine, task, padding, places, columns);
         } else {
@@ -346,150 +331,39 @@ fn direct<E: Engine, const NIBBLES: bool>(
     }
 }
 
+/// The next `count` output positions, of which `next` is the first; lanes
+/// beyond the last repeat it.
+#[inline(always)]
+pub(super) fn next_places(
+    next: &mut (usize, usize),
+    output_side: usize,
+    count: usize,
+) -> [(usize, usize); LANES] {
+    let (row, column) = next;
+    let mut places = [(*row, *column); LANES];
+    for place in places.iter_mut().take(count) {
+        *place = (*row, *column);
+        *column += 1;
+        if *column == output_side {
+            (*row, *column) = (*row + 1, 0);
+        }
+    }
+    places
+}
+
 /// Weights of a pair of outputs as engines read them. Those of 4 bits are
 /// expanded anew for each few positions: all of them at once would take the RAM
 /// that `i8` weights take of flash.
 #[inline(always)]
-fn direct_weights<'w, const NIBBLES: bool>(weights: &'w [u8], expanded: &'w mut [u32]) -> &'w [u8] {
+pub(super) fn direct_weights<'w, const NIBBLES: bool>(
+    weights: &'w [u8],
+    expanded: &'w mut [u32],
+) -> &'w [u8] {
     if !NIBBLES {
         return weights;
     }
     expand(weights, expanded);
     bytemuck::cast_slice(expanded)
-}
-
-/// The same sums with little scratch: of a few positions all outputs' sums are
-/// kept, and what the positions see is spread a few inputs at a time.
-#[cfg_attr(target_arch = "x86_64", inline(always))]
-#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
-fn narrow<E: Engine>(
-    engine: E,
-    task: &Task<'_>,
-    positions: Range<usize>,
-    padding: &[i8],
-    scratch: &mut [u32],
-    finish: &mut impl Finish,
-) {
-    let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
-    let outputs = task.initial.len();
-    let sums_len = LANES * outputs.next_multiple_of(PAIR);
-    let Some((sums, scratch)) = scratch.split_at_mut_checked(sums_len) else {
-        return;
-    };
-    let Some((columns, scratch)) = scratch.split_at_mut_checked(LANES * NARROW / 2) else {
-        return;
-    };
-    let expanded = expanded_words(task.form, NARROW);
-    let Some((expanded, gathered)) = scratch.split_at_mut_checked(expanded) else {
-        return;
-    };
-    let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
-    let sums = sums.as_chunks_mut::<LANES>().0;
-    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
-    let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
-    let Some(gathered) = gathered.get_mut(..LANES * NARROW) else {
-        return;
-    };
-    let output_side = task.geometry.output_side(task.side);
-    let (mut row, mut column) = task.place(positions.start);
-    for first in positions.clone().step_by(LANES) {
-        let count = LANES.min(positions.end - first);
-        let mut places = [(row, column); LANES];
-        for place in places.iter_mut().take(count) {
-            *place = (row, column);
-            column += 1;
-            if column == output_side {
-                (row, column) = (row + 1, 0);
-            }
-        }
-        let initial = task.initial.iter().copied().chain(core::iter::repeat(0));
-        for (sums, initial) in sums.iter_mut().zip(initial) {
-            *sums = [initial; LANES];
-        }
-        let mut start = (0, 0);
-        for k in (0..fan_in).step_by(NARROW) {
-            let width = NARROW.min(fan_in - k);
-            let mut next = start;
-            for (lane, place) in gathered.chunks_exact_mut(NARROW).zip(places) {
-                let to = lane.get_mut(..width).unwrap_or_default();
-                next = gather_part(task, padding, place, start, to);
-            }
-            start = next;
-            let mut lanes = gathered.chunks_exact(NARROW);
-            let sources = [(); LANES]
-                .map(|()| lanes.next().and_then(|lane| lane.get(..width)))
-                .map(Option::unwrap_or_default);
-            let columns = columns.get_mut(..LANES * width).unwrap_or_default();
-            engine.spread(columns, 0, sources);
-            let bytes = |inputs| task.form.bytes(Geometry::Pointwise, inputs, PAIR);
-            let weights = task.weights.chunks_exact(bytes(fan_in).max(1));
-            for (sums, weights) in sums.as_chunks_mut::<PAIR>().0.iter_mut().zip(weights) {
-                let part = weights.get(bytes(k)..bytes(k + width)).unwrap_or_default();
-                if task.form == Form::Nibbles {
-                    let Some(expanded) = expanded.get_mut(..PAIR * width / 4) else {
-                        return;
-                    };
-                    engine.accumulate(columns, direct_weights::<true>(part, expanded), sums);
-                } else {
-                    engine.accumulate(columns, part, sums);
-                }
-            }
-        }
-        let at: [usize; LANES] = core::array::from_fn(|lane| first + lane);
-        let at = at.get(..count).unwrap_or_default();
-        for (pair, sums) in sums.as_chunks::<PAIR>().0.iter().enumerate() {
-            let channel = PAIR * pair;
-            if count == LANES && channel + PAIR <= outputs {
-                finish.put_run(channel, first, sums);
-                continue;
-            }
-            for (channel, sums) in (channel..outputs).zip(sums) {
-                finish.put_few(channel, at, sums.get(..count).unwrap_or_default());
-            }
-        }
-    }
-}
-
-/// Copies some of what a position sees, from a tap's channel on, and says
-/// where it ended. Behind the last tap is 0.
-#[cfg_attr(target_arch = "x86_64", inline(always))]
-#[cfg_attr(not(target_arch = "x86_64"), inline(never))]
-fn gather_part(
-    task: &Task<'_>,
-    padding: &[i8],
-    place: (usize, usize),
-    (mut tap, mut channel): (usize, usize),
-    mut to: &mut [i8],
-) -> (usize, usize) {
-    let planes = task.planes(padding);
-    let [(x, _), _] = planes;
-    while let Some(&offset) = TAPS.get(tap).filter(|_| tap < task.geometry.taps())
-        && !to.is_empty()
-    {
-        let source = tap_source(task.geometry, task.side, place, offset);
-        let [first, second] = planes;
-        let ((plane, padding), within) = match channel.checked_sub(x.channels) {
-            None => (first, channel),
-            Some(within) => (second, within),
-        };
-        let values = source.and_then(|at| plane.at(at)).unwrap_or(padding);
-        let values = values.get(within..).unwrap_or_default();
-        let count = values.len().min(to.len());
-        let Some((here, rest)) = core::mem::take(&mut to).split_at_mut_checked(count) else {
-            break;
-        };
-        here.iter_mut().zip(values).for_each(|(to, &v)| *to = v);
-        to = rest;
-        if count == 0 {
-            break;
-        }
-        channel += count;
-        if channel >= task.inputs() {
-            (tap, channel) = (tap + 1, 0);
-        }
-    }
-    to.fill(0);
-    (tap, channel)
 }
 
 /// Spreads what each of the positions sees, tap by tap and plane by plane.
@@ -639,7 +513,7 @@ fn gather<E: Engine>(
 /// The input position under tap `tap` of an output position; `None` in the
 /// padding.
 #[inline(always)]
-fn tap_source(
+pub(super) fn tap_source(
     geometry: Geometry,
     side: usize,
     (row, column): (usize, usize),

@@ -19,6 +19,7 @@ pub mod conv;
 pub mod engine;
 pub mod finish;
 pub mod linear;
+mod narrow;
 pub mod norm;
 pub mod packing;
 mod phases;

@@ -1,10 +1,12 @@
-//! Runs the network on int8 activations.
+//! The meaning of the network's operations on int8 activations.
 
 use super::arena::{Arena, End, Place};
 use super::error::UnetError;
-use super::plan::{Plan, Words, attention_words, conv_words, kept_bytes, norm_words, part_values};
+use super::plan::{Plan, Words, attention_words, conv_words, norm_words, part_values};
+use super::run::{Ends, Observation};
 use super::site::{Part, Site, Stage};
-use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
+use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape};
+use crate::Topology;
 use crate::blob::records::{
     Channels, ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
@@ -15,7 +17,6 @@ use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
-use crate::{Denoiser, InPlace, Model, Prediction, Topology};
 use core::ops::Range;
 
 /// What a normalisation adds to the variance.
@@ -23,230 +24,8 @@ const NORM_EPSILON: f32 = 1e-5;
 /// Largest magnitude of what an embedding adds to an accumulator.
 const MAX_EMBEDDING_SUM: f32 = 536_870_912.0;
 
-/// An activation as it was computed, for whoever compares.
-#[derive(Clone, Copy, Debug)]
-pub struct Observation<'a> {
-    /// The layer.
-    pub site: Site,
-    /// Its output's size.
-    pub shape: Shape,
-    /// What the integers stand for.
-    pub quant: Channels<'a>,
-    /// The integers.
-    pub values: &'a [i8],
-}
-
-impl Observation<'_> {
-    /// The value at index `i` as a float; 0 beyond the last.
-    #[must_use]
-    pub fn value(&self, i: usize) -> f32 {
-        let channel = i % self.shape.channels.max(1);
-        let q = self.values.get(i).copied().unwrap_or(0);
-        let steps = i32::from(q) - i32::from(self.quant.zero_point(channel));
-        steps as f32 * self.quant.step(channel)
-    }
-}
-
-/// A model with the memory to run it.
-///
-/// ```no_run
-/// use tiny_ddpm::{Denoiser, Model, Unet};
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let blob: &[u8] = &[];
-/// let model = Model::load(blob)?;
-/// let mut workspace = vec![0; model.workspace_words()];
-/// let mut unet = Unet::new(&model, &mut workspace)?;
-/// let pixels = model.topology().pixels();
-/// let (x_t, mut prediction) = (vec![0.0; pixels], vec![0.0; pixels]);
-/// unet.predict(&x_t, 500, Some(7), &mut prediction)?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Unet<'m, 'b, 'w> {
-    model: &'m Model<'b>,
-    workspace: &'w mut [u32],
-}
-
-impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
-    /// Joins a model with a workspace of [`Model::workspace_words`] words,
-    /// whose contents do not matter. With fewer, down to
-    /// [`Model::least_workspace_words`], it is slower.
-    ///
-    /// # Errors
-    /// [`UnetError::Workspace`] if it is too small.
-    pub fn new(model: &'m Model<'b>, workspace: &'w mut [u32]) -> Result<Self, UnetError> {
-        let unet = Self { model, workspace };
-        unet.check_workspace(model.least_workspace_words())?;
-        Ok(unet)
-    }
-
-    fn check_workspace(&self, needed: usize) -> Result<(), UnetError> {
-        let found = self.workspace.len();
-        if found < needed {
-            return Err(UnetError::Workspace { needed, found });
-        }
-        Ok(())
-    }
-
-    /// [`Denoiser::predict`], showing every activation to `observe`.
-    ///
-    /// # Errors
-    /// [`UnetError`] where an argument does not fit the model.
-    pub fn predict_observed(
-        &mut self,
-        x_t: &[f32],
-        timestep: u16,
-        class: Option<u8>,
-        out: &mut [f32],
-        observe: impl FnMut(&Observation<'_>),
-    ) -> Result<(), UnetError> {
-        let lengths = [x_t.len(), out.len()];
-        self.run(lengths, timestep, class, Ends::Apart { x_t, out }, observe)
-    }
-
-    /// One run of the network on pictures of `lengths` pixels.
-    fn run(
-        &mut self,
-        lengths: [usize; 2],
-        timestep: u16,
-        class: Option<u8>,
-        ends: Ends<'_>,
-        observe: impl FnMut(&Observation<'_>),
-    ) -> Result<(), UnetError> {
-        let topology = self.model.topology();
-        let expected = topology.pixels();
-        for found in lengths {
-            if found != expected {
-                return Err(UnetError::Pixels { expected, found });
-            }
-        }
-        let timesteps = self.model.schedule().timesteps();
-        if timestep == 0 || timestep > timesteps {
-            return Err(UnetError::Timestep {
-                found: timestep,
-                timesteps,
-            });
-        }
-        let classes = topology.classes;
-        if let Some(found) = class
-            && u16::from(found) >= classes
-        {
-            return Err(UnetError::Class { found, classes });
-        }
-        let kept = match ends {
-            Ends::Keep { .. } | Ends::Guided { .. } => kept_bytes(Shape {
-                side: topology.side(),
-                channels: topology.levels.first().map_or(0, |l| l.channels.into()),
-            }),
-            Ends::Apart { .. } | Ends::InPlace { .. } => 0,
-        };
-        let memory = Memory::split(self.workspace, self.model.plan(), kept);
-        let mut forward = Forward {
-            topology,
-            records: self.model.records(),
-            all: self.model.records(),
-            timestep,
-            class: class.map_or(classes, u16::from),
-            ends,
-            memory: memory.ok_or(UnetError::Corrupt)?,
-            embedding_scale: 0.0,
-            arena: Arena::default(),
-            observe,
-        };
-        walk(&mut forward, topology)
-    }
-}
-
-/// Shows nothing: a function, not a closure, so that all who use it share the
-/// network's code.
-fn unobserved(_: &Observation<'_>) {}
-
-impl Denoiser for Unet<'_, '_, '_> {
-    type Error = UnetError;
-
-    fn prediction(&self) -> Prediction {
-        self.model.info().prediction
-    }
-
-    fn predict(
-        &mut self,
-        x_t: &[f32],
-        timestep: u16,
-        class: Option<u8>,
-        out: &mut [f32],
-    ) -> Result<(), UnetError> {
-        let lengths = [x_t.len(), out.len()];
-        self.run(
-            lengths,
-            timestep,
-            class,
-            Ends::Apart { x_t, out },
-            unobserved,
-        )
-    }
-}
-
-impl InPlace for Unet<'_, '_, '_> {
-    /// # Errors
-    /// [`UnetError`] where an argument does not fit the model, or guidance not
-    /// the workspace: see
-    /// [`Plan::least_guided_workspace_words`](crate::unet::Plan::least_guided_workspace_words).
-    fn update(
-        &mut self,
-        x: &mut [f32],
-        timestep: u16,
-        class: Option<u8>,
-        guidance: f32,
-        each: &mut dyn FnMut(&mut f32, f32),
-    ) -> Result<(), UnetError> {
-        let lengths = [x.len(); 2];
-        if guidance == 0.0 {
-            return self.run(
-                lengths,
-                timestep,
-                class,
-                Ends::InPlace { x, each },
-                unobserved,
-            );
-        }
-        self.check_workspace(self.model.plan().least_guided_workspace_words())?;
-        self.run(lengths, timestep, class, Ends::Keep { x_t: x }, unobserved)?;
-        let ends = Ends::Guided { x, guidance, each };
-        self.run(lengths, timestep, None, ends, unobserved)
-    }
-}
-
-/// What a run reads, and what becomes of its prediction.
-enum Ends<'r> {
-    /// It is written next to x_t.
-    Apart { x_t: &'r [f32], out: &'r mut [f32] },
-    /// Each pixel of x_t meets its own.
-    InPlace {
-        x: &'r mut [f32],
-        each: &'r mut dyn FnMut(&mut f32, f32),
-    },
-    /// The last activation is kept for a guided run.
-    Keep { x_t: &'r [f32] },
-    /// As in place, with what was kept as the conditional prediction.
-    Guided {
-        x: &'r mut [f32],
-        guidance: f32,
-        each: &'r mut dyn FnMut(&mut f32, f32),
-    },
-}
-
-impl Ends<'_> {
-    fn x_t(&self) -> &[f32] {
-        match self {
-            Self::Apart { x_t, .. } | Self::Keep { x_t } => x_t,
-            Self::InPlace { x, .. } | Self::Guided { x, .. } => x,
-        }
-    }
-}
-
 /// The workspace, cut as the plan says.
-struct Memory<'w> {
+pub(super) struct Memory<'w> {
     quantised: &'w mut [i16],
     arena: &'w mut [i8],
     /// The last activation of a guided step's first run.
@@ -255,7 +34,7 @@ struct Memory<'w> {
 
 impl<'w> Memory<'w> {
     /// With all that the workspace has, and `kept` bytes of it to keep.
-    fn split(workspace: &'w mut [u32], plan: &Plan, kept: usize) -> Option<Self> {
+    pub fn split(workspace: &'w mut [u32], plan: &Plan, kept: usize) -> Option<Self> {
         let (quantised, arena) = workspace.split_at_mut_checked(plan.embedding.div_ceil(2))?;
         let arena: &mut [i8] = bytemuck::cast_slice_mut(arena);
         let (arena, kept) = arena.split_at_mut_checked(arena.len().checked_sub(kept)?)?;
@@ -278,7 +57,7 @@ impl<'w> Memory<'w> {
 /// An activation in the workspace: small, because the network's walk hands
 /// many of them about.
 #[derive(Clone, Copy, Debug)]
-struct Stored {
+pub(super) struct Stored {
     place: Place,
     made_by: MadeBy,
     /// How many bytes of records there were at that layer's.
@@ -288,7 +67,7 @@ struct Stored {
 /// The layer that made an activation, and whose record says what its integers
 /// stand for.
 #[derive(Clone, Copy, Debug)]
-enum MadeBy {
+pub(super) enum MadeBy {
     Input,
     Norm,
     Conv,
@@ -345,20 +124,20 @@ impl Finish for Output<'_> {
 }
 
 /// One run of the network.
-struct Forward<'r, 'e, 'b, 'w, F> {
-    topology: &'r Topology,
+pub(super) struct Forward<'r, 'e, 'b, 'w, F> {
+    pub topology: &'r Topology,
     /// From here on, and from the first.
-    records: Records<'b>,
-    all: Records<'b>,
-    timestep: u16,
+    pub records: Records<'b>,
+    pub all: Records<'b>,
+    pub timestep: u16,
     /// A row of the class table.
-    class: u16,
-    ends: Ends<'e>,
-    memory: Memory<'w>,
+    pub class: u16,
+    pub ends: Ends<'e>,
+    pub memory: Memory<'w>,
     /// What 1 stands for in `memory.quantised`.
-    embedding_scale: f32,
-    arena: Arena,
-    observe: F,
+    pub embedding_scale: f32,
+    pub arena: Arena,
+    pub observe: F,
 }
 
 impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {

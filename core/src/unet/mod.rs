@@ -14,11 +14,12 @@ mod arena;
 mod error;
 mod forward;
 mod plan;
+mod run;
 mod site;
 mod walk;
 
 pub use error::UnetError;
-pub use forward::{Observation, Unet};
 pub use plan::Plan;
+pub use run::{Observation, Unet};
 pub use site::{Part, Site, Stage};
 pub use walk::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
