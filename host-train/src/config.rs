@@ -230,19 +230,22 @@ impl TrainingConfig {
 
     /// Makes this a fine-tuning: with the rounding of weights of so many bits,
     /// with guidance learned from the network that it starts from, or both.
-    /// Where it was none before, steps and learning rate become those of one:
-    /// there is little left to learn.
     pub fn fine_tune(&mut self, weight_bits: Option<WeightBits>, guidance: Option<f32>) {
-        if self.qat.is_none() && self.distill.is_none() {
-            self.steps = TUNING_STEPS;
-            self.learning_rate = TUNING_LEARNING_RATE;
-            self.warmup_steps = 0;
-        }
         if let Some(weight_bits) = weight_bits {
             self.qat = Some(QatConfig { weight_bits });
         }
         if let Some(guidance) = guidance {
             self.distill = Some(DistillConfig { guidance });
+        }
+    }
+
+    /// Takes the steps and learning rate of a fine-tuning, unless this is one
+    /// already: there is little left to learn.
+    pub fn shorten(&mut self) {
+        if self.qat.is_none() && self.distill.is_none() {
+            self.steps = TUNING_STEPS;
+            self.learning_rate = TUNING_LEARNING_RATE;
+            self.warmup_steps = 0;
         }
     }
 
@@ -317,9 +320,11 @@ mod tests {
         }
 
         let mut asked = plain.training;
+        asked.shorten();
         asked.fine_tune(Some(WeightBits::Eight), None);
         assert_eq!((asked.steps, asked.warmup_steps), (TUNING_STEPS, 0));
         let mut configured = config.training;
+        configured.shorten();
         configured.fine_tune(Some(WeightBits::Eight), Some(0.5));
         assert_eq!(configured.steps, plain.training.steps);
         let weight_bits = WeightBits::Eight;

@@ -32,7 +32,7 @@ pub enum WeightBits {
 /// is rounded away is made up for by no later layer: in the first and the last
 /// convolution, at the finest level, and in shortcuts, which are the residual
 /// path itself. All of these have few channels or a single tap, so that they
-/// take little flash in 8 bits. Of `models/digits.run`: by how much the
+/// take little flash in 8 bits. Of the digits after 3,600 steps: by how much the
 /// prediction is off, errors of all layers included, and the Fréchet distance of
 /// 2,000 pictures (20 steps, no guidance; 7.8 with the float weights):
 ///
@@ -44,9 +44,8 @@ pub enum WeightBits {
 /// | everything | 7.2% | 7.9 | 326,978 |
 ///
 /// Keeping the attention and the changes of resolution, too, lowers the error by
-/// less than a point. (`tiny-ddpm export models/digits.run` prints the last row's, with
-/// `--weights 4` that of the one before; the others were measured with this
-/// function changed.)
+/// less than a point. (Measured with this function changed, on weights that longer
+/// training has replaced: docs/quantisation.md has the rows of those that ship.)
 #[must_use]
 pub fn weight_bits(site: Site, asked: WeightBits) -> WeightBits {
     match site.stage {

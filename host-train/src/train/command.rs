@@ -104,6 +104,10 @@ impl TrainArgs {
         };
         let training = &mut config.training;
         if self.qat.is_some() || self.distill.is_some() {
+            // A configuration that was named is taken as it is.
+            if self.config.is_none() && self.preset.is_none() {
+                training.shorten();
+            }
             training.fine_tune(self.qat, self.distill);
         }
         if let Some(steps) = self.steps {
