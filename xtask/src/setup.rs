@@ -133,6 +133,9 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     if purpose == Purpose::Test && !has_vulkan() {
         wanted.extend(["mesa-vulkan-drivers", "libvulkan1"]);
     }
+    if purpose == Purpose::Test && !has_python() {
+        wanted.push("python3");
+    }
     install(&wanted)?;
 
     let toolchain = found.unwrap_or(Toolchain::Debian);
@@ -194,6 +197,11 @@ pub fn has_qemu() -> bool {
 #[must_use]
 pub fn has_riscv_qemu() -> bool {
     output(command("qemu-system-riscv32").arg("--version")).is_some()
+}
+
+/// Whether the interpreter is there that runs the decoder in `tests/decoder`.
+fn has_python() -> bool {
+    output(command("python3").arg("--version")).is_some()
 }
 
 /// Whether some Vulkan driver is there, of a GPU or in software.

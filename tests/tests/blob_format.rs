@@ -1,0 +1,539 @@
+//! `docs/blob-format.md` suffices to read a blob: `tests/decoder/decode.py`,
+//! written from it, finds the numbers that the library finds, and refuses what
+//! the library refuses, in the name of the same place.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+use tiny_ddpm::blob::records::{Form, LayerInfo, Quant, Record};
+use tiny_ddpm::blob::{BlobError, HEADER_LEN, header};
+use tiny_ddpm::picture::picture_hash;
+use tiny_ddpm::unet::{Geometry, Part, Stage};
+use tiny_ddpm::{Level, Model, ScheduleKind, Topology};
+use tiny_ddpm_tests::{digits, models};
+use tiny_ddpm_train::quant::{Target, repack};
+
+#[path = "../../core/tests/common/mod.rs"]
+mod common;
+
+use common::{nibble_blob, random_blob, small_topology, smallest_topology, transformed_blob};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What the decoder says of each blob.
+fn decode(blobs: &[Vec<u8>]) -> Result<Vec<Value>> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new("python3");
+    command.arg(repository().join("tests/decoder/decode.py"));
+    for (i, blob) in blobs.iter().enumerate() {
+        let path = folder.path().join(format!("{i}"));
+        fs::write(&path, blob)?;
+        command.arg(path);
+    }
+    let output = match command.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+            "python3 is not installed, and this test needs it; on Debian or Ubuntu:\n  \
+             sudo apt-get install --no-install-recommends python3"
+        ),
+        other => other.context("cannot run python3")?,
+    };
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(errors.is_empty(), "the decoder failed: {errors}");
+    let lines = std::str::from_utf8(&output.stdout)?.lines();
+    let mut found: Vec<Value> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure!(
+        found.len() == blobs.len(),
+        "{} answers for {} blobs",
+        found.len(),
+        blobs.len()
+    );
+    for value in &mut found {
+        let object = value.as_object_mut().context("no JSON object")?;
+        object.remove("file");
+        if let Some(error) = object.get_mut("error").and_then(Value::as_object_mut) {
+            let what = error.remove("what");
+            ensure!(what.is_some(), "an error that says nothing");
+        }
+    }
+    Ok(found)
+}
+
+/// What it should say.
+fn expected(blob: &[u8]) -> Value {
+    let model = match Model::load(blob) {
+        Ok(model) => model,
+        Err(error) => return json!({"error": {"where": place(error)}}),
+    };
+    let info = model.info();
+    let schedule = match info.schedule {
+        ScheduleKind::Linear {
+            beta_start,
+            beta_end,
+        } => json!({"kind": "linear", "beta_start": beta_start, "beta_end": beta_end}),
+        ScheduleKind::Cosine => json!({"kind": "cosine"}),
+        _ => json!("unknown"),
+    };
+    let mut layers = Vec::new();
+    let mut parameters = 0;
+    model.for_each_layer(|layer| {
+        let (layer, count) = describe(layer);
+        parameters += count;
+        layers.push(layer);
+    });
+    json!({
+        "bytes": blob.len(),
+        "arch_hash": model.arch_hash(),
+        "info": {
+            "name": info.name,
+            "topology": info.topology,
+            "schedule": schedule,
+            "timesteps": info.timesteps,
+            "prediction": info.prediction,
+            "packing": u8::from(info.packing),
+            "recommended": info.recommended,
+        },
+        "layers": layers,
+        "parameters": parameters,
+    })
+}
+
+/// Where a blob is wrong, in the decoder's words.
+fn place(error: BlobError) -> String {
+    match error {
+        BlobError::TooShort { .. }
+        | BlobError::TooLong { .. }
+        | BlobError::BadMagic
+        | BlobError::Version { .. }
+        | BlobError::HeaderCrc { .. }
+        | BlobError::Crc { .. } => "header".into(),
+        BlobError::Info => "info".into(),
+        BlobError::ArchMismatch { .. } => "architecture".into(),
+        BlobError::Topology(_) => "topology".into(),
+        BlobError::Schedule(_) => "schedule".into(),
+        BlobError::Packing { .. } => "packing".into(),
+        BlobError::Recommended => "recommended".into(),
+        BlobError::Record { layer } | BlobError::Param { layer, .. } => format!("layer {layer}"),
+        BlobError::TrailingBytes { .. } => "end".into(),
+        other => format!("an error that this test does not know: {other}"),
+    }
+}
+
+/// A layer, and how many parameters it has.
+fn describe(layer: &LayerInfo<'_>) -> (Value, usize) {
+    let (side, channels) = (layer.output.side, layer.output.channels);
+    let crc = picture_hash;
+    let quant = |quant: Quant| json!({"scale": quant.scale, "zero_point": quant.zero_point});
+    let weights = |form, weights| canonical(layer, form, weights).map(|rows| crc(&rows));
+    let (kind, parameters, rest) = match layer.record {
+        Record::Linear(r) => {
+            let crc = json!({
+                "weights": crc(r.weights), "scales": crc(r.scales), "bias": crc(r.bias),
+            });
+            let parameters = channels * (layer.fan_in + 1);
+            ("linear", parameters, json!({"crc": crc}))
+        }
+        Record::Table(r) => {
+            let crc = json!({"values": crc(r.values)});
+            let rest = json!({"scale": r.scale, "crc": crc});
+            ("table", r.values.len() / 2, rest)
+        }
+        Record::Input(r) => ("input", 0, json!({"output": quant(r.output)})),
+        Record::Norm(r) => {
+            let crc = json!({"gains": crc(r.gains), "offsets": crc(r.offsets)});
+            let output = quant(r.output);
+            let rest = json!({"multiplier": r.multiplier, "output": output, "crc": crc});
+            ("norm", 2 * channels, rest)
+        }
+        Record::Conv(r) => {
+            let crc = json!({
+                "weights": weights(r.form, r.weights),
+                "bias": crc(r.bias),
+                "multipliers": crc(r.multipliers),
+                "shifts": crc(r.shifts),
+                "zero_points": crc(r.zero_points),
+            });
+            let form = name(r.form);
+            let rest = json!({"form": form, "residual": r.residual, "scale": r.scale, "crc": crc});
+            ("conv", channels * (layer.fan_in + 1), rest)
+        }
+        Record::Mix(r) => {
+            let output = quant(r.output);
+            let rest = json!({"logit": r.logit, "value": r.value, "output": output});
+            ("mix", 0, rest)
+        }
+        Record::Output(r) => {
+            let crc = json!({
+                "weights": weights(Form::Direct, r.weights),
+                "bias": crc(r.bias),
+                "scales": crc(r.scales),
+            });
+            let rest = json!({"form": "direct", "crc": crc});
+            ("output", channels * (layer.fan_in + 1), rest)
+        }
+        _ => ("unknown", 0, json!({})),
+    };
+    let mut all = Map::new();
+    all.insert("name".into(), json!(layer.site.to_string()));
+    all.insert("kind".into(), json!(kind));
+    all.insert("shape".into(), json!([side, side, channels]));
+    all.insert("parameters".into(), json!(parameters));
+    if let Value::Object(rest) = rest {
+        all.extend(rest);
+    }
+    (Value::Object(all), parameters)
+}
+
+fn name(form: Form) -> &'static str {
+    match form {
+        Form::Direct => "direct",
+        Form::Winograd => "winograd",
+        Form::Phases => "phases",
+        Form::Nibbles => "nibbles",
+        _ => "unknown",
+    }
+}
+
+/// Weights of a convolution in canonical order; none where no weights give
+/// what is stored.
+fn canonical(layer: &LayerInfo<'_>, form: Form, packed: &[u8]) -> Option<Vec<u8>> {
+    let geometry = match (layer.site.stage, layer.site.part) {
+        (_, Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project) => {
+            Geometry::Pointwise
+        }
+        (Stage::Downsample { .. }, _) => Geometry::Down,
+        (Stage::Upsample { .. }, _) => Geometry::Up,
+        _ => Geometry::Same,
+    };
+    let (inputs, outputs) = (layer.fan_in / geometry.taps(), layer.output.channels);
+    let mut rows = vec![0; layer.fan_in * outputs];
+    form.unpack(geometry, inputs, packed, &mut rows);
+    let mut again = vec![0; form.bytes(geometry, inputs, outputs)];
+    form.pack(geometry, inputs, &rows, &mut again);
+    let exact = again == packed && !rows.contains(&i8::MIN);
+    exact.then(|| rows.iter().map(|&weight| weight as u8).collect())
+}
+
+/// The first place where two values differ, and what is there.
+fn difference(found: &Value, expected: &Value) -> Option<String> {
+    let below = |place: String, found, expected| {
+        difference(found, expected).map(|rest| format!("/{place}{rest}"))
+    };
+    match (found, expected) {
+        (Value::Object(f), Value::Object(e)) if f.keys().eq(e.keys()) => {
+            let mut pairs = f.iter().zip(e.values());
+            pairs.find_map(|((key, f), e)| below(key.clone(), f, e))
+        }
+        (Value::Array(f), Value::Array(e)) if f.len() == e.len() => {
+            let mut pairs = f.iter().zip(e).enumerate();
+            pairs.find_map(|(i, (f, e))| below(i.to_string(), f, e))
+        }
+        (Value::Number(f), Value::Number(e)) if f.is_f64() && e.is_f64() => {
+            // The parser of JSON may be off by a last bit of f64, far below one
+            // of f32.
+            let (f, e) = (f.as_f64()?, e.as_f64()?);
+            let same = (f - e).abs() <= f64::EPSILON * e.abs();
+            (!same).then(|| format!(": {f:e} instead of {e:e}"))
+        }
+        _ => (found != expected).then(|| format!(": {found} instead of {expected}")),
+    }
+}
+
+/// Checks that decoder and library agree on each blob; returns what both say.
+fn agree(blobs: &[(String, Vec<u8>)]) -> Result<Vec<Value>> {
+    let bytes: Vec<Vec<u8>> = blobs.iter().map(|(_, blob)| blob.clone()).collect();
+    let found = decode(&bytes)?;
+    let mut wrong = Vec::new();
+    for ((name, blob), found) in blobs.iter().zip(&found) {
+        if let Some(difference) = difference(found, &expected(blob)) {
+            wrong.push(format!("{name}: the decoder has {difference}"));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{} of {} blobs:\n{}",
+        wrong.len(),
+        blobs.len(),
+        wrong[..wrong.len().min(10)].join("\n")
+    );
+    Ok(found)
+}
+
+/// The same for blobs that must be accepted, with all their weights; returns
+/// the forms of weights that they have.
+fn agree_and_accept(blobs: &[(String, Vec<u8>)]) -> Result<BTreeSet<String>> {
+    let mut forms = BTreeSet::new();
+    for ((name, _), value) in blobs.iter().zip(agree(blobs)?) {
+        let layers = value["layers"].as_array();
+        for layer in layers.with_context(|| format!("{name} was refused: {value}"))? {
+            let Some(form) = layer["form"].as_str() else {
+                continue;
+            };
+            forms.insert(form.to_owned());
+            assert!(layer["crc"]["weights"].is_u64(), "{name}: {layer}");
+        }
+    }
+    Ok(forms)
+}
+
+/// The same body, changed, with checksums that are right.
+fn sealed(blob: &[u8], arch_hash: u32) -> Vec<u8> {
+    let body = blob.get(HEADER_LEN..).unwrap_or_default();
+    [&header::seal(arch_hash, body), body].concat()
+}
+
+/// As [`sealed`], the hash of the topology among them wherever that is what a
+/// change made wrong.
+fn repaired(blob: &[u8]) -> Vec<u8> {
+    let stored = blob[12..16].try_into().map_or(0, u32::from_le_bytes);
+    let repaired = sealed(blob, stored);
+    match Model::load(&repaired) {
+        Err(BlobError::ArchMismatch { computed, .. }) => sealed(blob, computed),
+        _ => repaired,
+    }
+}
+
+/// A portable blob with the upper halves of its convolutions' weights alone.
+fn with_four_bits(blob: &[u8]) -> Result<Vec<u8>> {
+    let model = Model::load(blob)?;
+    let mut places = Vec::new();
+    model.for_each_layer(|layer| {
+        if let Record::Conv(conv) = layer.record {
+            let start = conv.weights.as_ptr().addr() - blob.as_ptr().addr();
+            places.push(start..start + conv.weights.len());
+        }
+    });
+    let mut coarse = blob.to_vec();
+    for weight in places.into_iter().flatten() {
+        coarse[weight] = match coarse[weight] & 0xf0 {
+            0x80 => 0x90,
+            upper => upper,
+        };
+    }
+    Ok(sealed(&coarse, model.arch_hash()))
+}
+
+/// Where the description of a blob ends.
+fn first_record(blob: &[u8]) -> Result<usize> {
+    Ok(blob.len() - Model::load(blob)?.records().remaining())
+}
+
+/// The same network with a linear schedule.
+fn with_linear_schedule(blob: &[u8], beta_start: f64, beta_end: f64) -> Result<Vec<u8>> {
+    // Behind it: two bytes of T, one each of prediction, packing and steps,
+    // and two f32.
+    let kind = first_record(blob)? - 14;
+    ensure!(blob[kind] == 1, "no cosine schedule");
+    let mut changed = blob.to_vec();
+    // 16 bytes: what follows stays aligned.
+    let betas = [beta_start.to_le_bytes(), beta_end.to_le_bytes()].concat();
+    changed.splice(kind..=kind, [&[0], &betas[..]].concat());
+    Ok(repaired(&changed))
+}
+
+/// Channels that fill neither pairs nor fours, on two levels with attention.
+fn odd_topology() -> Topology {
+    let level = |channels| Level {
+        channels,
+        attention: true,
+    };
+    Topology {
+        image_size: 12,
+        patch: 3,
+        levels: [level(5), level(15)].into_iter().collect(),
+        blocks: 2,
+        heads: 5,
+        group_channels: 5,
+        embedding: 130,
+        ..small_topology()
+    }
+}
+
+#[test]
+fn every_shipped_model_is_read_to_the_last_number() -> Result<()> {
+    let mut blobs = Vec::new();
+    for entry in fs::read_dir(models())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "tddpm") {
+            blobs.push((path.display().to_string(), fs::read(&path)?));
+        }
+    }
+    ensure!(!blobs.is_empty(), "no blob in models/");
+    agree_and_accept(&blobs)?;
+    Ok(())
+}
+
+#[test]
+fn every_form_of_weights_is_read() -> Result<()> {
+    let repacked = repack(&digits()?, Target::CortexM4, 880 << 10)?;
+    let forms = agree_and_accept(&[("repacked".into(), repacked)])?;
+    assert!(forms.contains("winograd") && forms.contains("phases"));
+
+    let four_bits = repack(&with_four_bits(&digits()?)?, Target::Portable, 0)?;
+    let forms = agree_and_accept(&[("4 bits".into(), four_bits)])?;
+    assert!(forms.contains("nibbles"));
+
+    let mut blobs = Vec::new();
+    for (shape, topology) in [("even", small_topology()), ("odd", odd_topology())] {
+        for (packing, make) in [
+            ("direct", random_blob as fn(_, _) -> _),
+            ("transformed", transformed_blob),
+            ("nibbles", nibble_blob),
+        ] {
+            blobs.push((format!("{shape}, {packing}"), make(topology.clone(), 1)));
+        }
+    }
+    let linear = with_linear_schedule(&blobs[0].1, 1e-4, 0.02)?;
+    blobs.push(("linear".into(), linear));
+    agree_and_accept(&blobs)?;
+    Ok(())
+}
+
+#[test]
+fn the_page_shows_the_first_bytes_of_nano() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/blob-format.md"))?;
+    let blob = fs::read(models().join("nano.tddpm"))?;
+    for (i, line) in blob.chunks(16).take(6).enumerate() {
+        let pairs: Vec<String> = line
+            .chunks(2)
+            .map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).collect())
+            .collect();
+        let line = format!("{:08x}: {}", 16 * i, pairs.join(" "));
+        assert!(page.contains(&line), "the page should have {line}");
+    }
+    Ok(())
+}
+
+/// Bytes of a blob that are no number of an array, and those at the ends of
+/// arrays.
+fn telling_places(blob: &[u8]) -> Result<Vec<usize>> {
+    let mut inner = BTreeSet::new();
+    Model::load(blob)?.for_each_layer(|layer| {
+        let arrays = match layer.record {
+            Record::Linear(r) => vec![r.weights, r.scales, r.bias],
+            Record::Table(r) => vec![r.values],
+            Record::Norm(r) => vec![r.gains, r.offsets],
+            Record::Conv(r) => vec![r.weights, r.bias, r.multipliers, r.zero_points],
+            Record::Output(r) => vec![r.weights, r.bias, r.scales],
+            _ => Vec::new(),
+        };
+        for array in arrays {
+            let start = array.as_ptr().addr() - blob.as_ptr().addr();
+            inner.extend((start..start + array.len()).skip(2).rev().skip(2));
+        }
+    });
+    let outside = (0..blob.len()).filter(|place| !inner.contains(place));
+    Ok(outside.collect())
+}
+
+#[test]
+fn what_is_damaged_is_refused_or_accepted_alike() -> Result<()> {
+    let smallest = random_blob(smallest_topology(), 2);
+    let mut blobs = Vec::new();
+    let linear = with_linear_schedule(&smallest, 1e-4, 0.02)?;
+    let bases = [
+        ("smallest", smallest.clone(), 5),
+        ("linear", linear, 100),
+        ("nibbles", nibble_blob(smallest_topology(), 3), 19),
+        ("transformed", transformed_blob(small_topology(), 4), 19),
+    ];
+    for (name, base, step) in &bases {
+        // Before the records everything, of them some of it.
+        let first = first_record(base)?;
+        for (i, place) in telling_places(base)?.into_iter().enumerate() {
+            if place > first && i % step > 0 {
+                continue;
+            }
+            let flip = [0x80, 0x01, 0xff, 0x10][i % 4];
+            let mut blob = base.clone();
+            blob[place] ^= flip;
+            let name = format!("{name}, byte {place} ^ {flip:02x}");
+            if place >= HEADER_LEN {
+                // Once with the old topology's hash, and once with the new.
+                let stored = base[12..16].try_into().map_or(0, u32::from_le_bytes);
+                let old = sealed(&blob, stored);
+                blob = repaired(&blob);
+                if old != blob {
+                    blobs.push((name.clone(), old));
+                }
+            }
+            blobs.push((name, blob));
+        }
+    }
+
+    let mut reserved = smallest.clone();
+    reserved[10] = 1;
+    reserved[24] = 1;
+    let crc = picture_hash(&reserved[..28]);
+    reserved[28..32].copy_from_slice(&crc.to_le_bytes());
+    Model::load(&reserved).context("bytes 10 and 24 are not looked at")?;
+    blobs.push(("bytes that are not looked at".into(), reserved));
+
+    for length in (0..smallest.len()).step_by(61) {
+        let short = smallest[..length].to_vec();
+        if length >= HEADER_LEN {
+            blobs.push((format!("{length} bytes, sealed"), repaired(&short)));
+        }
+        blobs.push((format!("{length} bytes"), short));
+    }
+    for more in 1..4 {
+        let long = [&smallest[..], &[0; 3][..more]].concat();
+        blobs.push((format!("{more} more"), long.clone()));
+        blobs.push((format!("{more} more, sealed"), repaired(&long)));
+    }
+
+    // T = 1000 in three bytes instead of two, and a byte less of padding.
+    let first = first_record(&smallest)?;
+    let timesteps = first - 13;
+    ensure!(
+        smallest[timesteps..timesteps + 2] == [0xe8, 0x07],
+        "T is elsewhere"
+    );
+    ensure!(smallest[first] > 0, "no padding to take from");
+    let mut long = smallest.clone();
+    long[first] -= 1;
+    long.remove(first + 1);
+    long.splice(timesteps + 1..timesteps + 2, [0x87, 0x00]);
+    let long = repaired(&long);
+    Model::load(&long).context("a varint may be longer than it must")?;
+    blobs.push(("a long varint".into(), long));
+
+    let said = agree(&blobs)?;
+    let mut places = BTreeSet::new();
+    let mut accepted = 0;
+    for value in &said {
+        match value["error"]["where"].as_str() {
+            Some(place) => {
+                places.insert(place);
+            }
+            None => accepted += 1,
+        }
+    }
+    // The test would show little if all were refused, or for one reason.
+    println!("{} blobs, {accepted} accepted, {places:?}", said.len());
+    assert!(accepted > 100 && said.len() - accepted > 300 && places.len() > 40);
+    for place in [
+        "header",
+        "info",
+        "topology",
+        "architecture",
+        "packing",
+        "schedule",
+        "recommended",
+        "end",
+        "layer time.linear1",
+        "layer time.classes",
+        "layer conv_in",
+        "layer mid.attn.mix",
+        "layer out.conv",
+    ] {
+        assert!(places.contains(place), "nothing was wrong with {place}");
+    }
+    Ok(())
+}
