@@ -1,7 +1,10 @@
 //! Training pictures: grey squares with a class each.
 
+#[cfg(feature = "train")]
 mod download;
+mod examples;
 mod idx;
+pub mod swiss_roll;
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use tiny_ddpm::Topology;
 
+#[cfg(feature = "train")]
 pub use download::{Source, default_cache};
+pub use examples::Examples;
 pub use idx::{read_images, read_labels};
 
 /// Which half of a data set.

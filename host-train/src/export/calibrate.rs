@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use tiny_ddpm::{Buffers, Method, Sampler, Settings};
+use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Topology};
 
 use crate::config::Config;
 use crate::quant::{Calibration, Form};
@@ -20,6 +20,22 @@ pub struct CalibrationSettings {
     pub guidance: f32,
     /// Seed of the noise.
     pub seed: u64,
+}
+
+impl CalibrationSettings {
+    /// What a network of this shape is watched with, where nothing else is
+    /// said. A point shows a single value of each channel, so it takes many.
+    #[must_use]
+    pub fn of(topology: &Topology) -> Self {
+        let default = Self::default();
+        match topology.data() {
+            Data::Picture { .. } => default,
+            Data::Point { .. } => Self {
+                pictures: 1000,
+                ..default
+            },
+        }
+    }
 }
 
 impl Default for CalibrationSettings {

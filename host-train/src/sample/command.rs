@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Method, Model, Variance};
+use tiny_ddpm::{Data, Method, Model, Variance};
 
+use super::points::{self, Drift};
 use super::report::{Report, write_files};
-use super::{Classes, Film, Pictures, Request, SampleError, generate};
+use super::{Classes, Film, Progress, Request, SampleError, generate, generate_points};
 use crate::model_file;
 use crate::output::print;
 
@@ -24,7 +25,11 @@ use crate::output::print;
 /// a seed is the same however many are generated, and its hash is the one that
 /// the chip prints. What is not given is as the model recommends.
 ///
-/// In the folder named by --out it writes images.npy (u8, pictures x rows x
+/// Of a model for points it makes points, 2000 unless told, and writes
+/// points.npy (f32, points x values), points.csv, labels.npy, scatter.png and,
+/// with --gif, denoising.gif.
+///
+/// Otherwise, in the folder named by --out it writes images.npy (u8, pictures x rows x
 /// columns), labels.npy (i64, -1 without a class), hashes.csv, grid.png and,
 /// with --gif, denoising.gif. What stood there under these names is replaced.
 #[derive(Args, Clone, Debug)]
@@ -33,7 +38,7 @@ pub struct SampleArgs {
     /// The weights, as `tiny-ddpm export` writes them
     #[arg(value_name = "BLOB")]
     pub blob: PathBuf,
-    /// How many pictures [default: one of each class, or 16 of one]
+    /// How many pictures [default: one of each class, or 16 of one; 2000 points]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub count: Option<usize>,
     /// What they show: a class's number, `all` in equal shares, or `none`
@@ -84,6 +89,8 @@ Examples:
       a hundred sevens and how they came out of the noise
   tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
       a set for a classifier: picture i shows class i modulo 10
+  tiny-ddpm sample models/swiss-roll.tddpm
+      2000 points on a spiral, as a map and a table
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
       every step of the chain, as in Ho et al. 2020";
 
@@ -181,14 +188,54 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     if chatty {
         print(&report.heading())?;
     }
+    let stopped = || {
+        eprintln!("stopped; nothing was written");
+        Ok(ExitCode::from(INTERRUPTED))
+    };
+    let start = Instant::now();
+    if let Data::Point { values } = model.topology().data() {
+        let drift = args
+            .gif
+            .then(|| Drift::new(request.count, values.into(), request.steps));
+        let record = |progress: &Progress<'_>| {
+            if let Some(drift) = &drift {
+                drift.record(progress);
+            }
+        };
+        let Some(points) = watched(&request, args.quiet, record, |watch| {
+            generate_points(&model, &request, watch)
+        })?
+        else {
+            return stopped();
+        };
+        report.seconds = start.elapsed().as_secs_f64();
+        let gif = drift.map(Drift::encode).transpose()?;
+        let classes: Vec<Option<u8>> = (0..request.count)
+            .map(|index| request.class_of(index, model.topology().classes))
+            .collect();
+        let files = points::write_files(&args.out, &points, &classes, gif.as_deref())?;
+        report.finish_points(&points, files);
+        if args.json {
+            print(&report.to_json()?)?;
+        } else if chatty {
+            print(&report.conclusion_points(&points))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let grid = report.grid();
     let film = args
         .gif
         .then(|| Film::new(grid.places().min(request.count)));
-    let start = Instant::now();
-    let Some(pictures) = watched(&model, &request, film.as_ref(), args.quiet)? else {
-        eprintln!("stopped; nothing was written");
-        return Ok(ExitCode::from(INTERRUPTED));
+    let record = |progress: &Progress<'_>| {
+        if let Some(film) = &film {
+            film.record(progress);
+        }
+    };
+    let Some(pictures) = watched(&request, args.quiet, record, |watch| {
+        generate(&model, &request, watch)
+    })?
+    else {
+        return stopped();
     };
     report.seconds = start.elapsed().as_secs_f64();
 
@@ -204,28 +251,24 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
 }
 
 /// Generates with a progress bar; `None` after Ctrl-C.
-fn watched(
-    model: &Model<'_>,
+fn watched<T>(
     request: &Request,
-    film: Option<&Film>,
     quiet: bool,
-) -> Result<Option<Pictures>> {
+    record: impl Fn(&Progress<'_>) + Sync,
+    generate: impl FnOnce(&(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync)) -> Result<T, SampleError>,
+) -> Result<Option<T>> {
     let all_steps = request.count as u64 * u64::from(request.steps);
     let bar = if quiet {
         ProgressBar::hidden()
     } else {
         ProgressBar::new(all_steps)
     };
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {msg} pictures, {eta} left",
-    )?);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {msg}, {eta} left")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let finished = AtomicUsize::new(0);
     bar.set_message(format!("0 of {}", request.count));
-    let result = generate(model, request, |progress| {
-        if let Some(film) = film {
-            film.record(&progress);
-        }
+    let result = generate(&|progress| {
+        record(&progress);
         if progress.step > 0 {
             bar.inc(1);
         }

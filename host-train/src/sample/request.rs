@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tiny_ddpm::blob::records::Info;
-use tiny_ddpm::{Method, Model, Settings, SettingsError};
+use tiny_ddpm::{Data, Method, Model, Settings, SettingsError};
 
 /// Most pictures of one request.
 const MAX_COUNT: usize = 1_000_000;
@@ -122,12 +122,15 @@ impl Request {
         Self::recommended_for(info, classes)
     }
 
-    /// The same for classes of one's choice: one picture of each, or 16 of one.
+    /// The same for classes of one's choice: one picture of each, or 16 of one; of points 2000.
     #[must_use]
     pub fn recommended_for(info: &Info<'_>, classes: Classes) -> Self {
         let recommended = info.recommended;
         Self {
             count: match (classes, info.topology.classes) {
+                _ if matches!(info.topology.data(), Data::Point { .. }) => {
+                    super::points::DEFAULT_COUNT
+                }
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },

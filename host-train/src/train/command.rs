@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use tiny_ddpm::Data;
 
 use super::backend::Backend;
 use super::run::{Outcome, Run};
 use crate::config::Config;
-use crate::data::{Dataset, Source, Split, default_cache};
+use crate::data::swiss_roll::{self, TRAINING_POINTS};
+use crate::data::{Dataset, Examples, Source, Split, default_cache};
 use crate::quant::WeightBits;
 
 const DEFAULT_PRESET: &str = "digits";
@@ -18,11 +20,13 @@ const DEFAULT_PRESET: &str = "digits";
 #[command(after_help = "\
 Examples:
   tiny-ddpm train --preset digits --out runs/mine
+  tiny-ddpm train --preset swiss-roll
+      points instead of pictures: less than a minute, and no download
   tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit
   tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
-    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, smoke
+    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, swiss-roll, smoke
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A configuration of your own (TOML)
@@ -63,7 +67,8 @@ pub struct TrainArgs {
     /// changes what is not said like that
     #[arg(long, value_name = "W", requires = "from")]
     pub distill: Option<f32>,
-    /// A folder with IDX files (raw or .gz); without it they are downloaded
+    /// A folder with IDX files (raw or .gz); without it they are downloaded.
+    /// A network for points is shown the Swiss roll, which needs neither
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What to download: mnist or fashion-mnist
@@ -154,13 +159,26 @@ impl TrainArgs {
         Path::new("runs").join(name)
     }
 
-    fn data(&self, config: &Config) -> Result<Dataset> {
+    fn data(&self, config: &Config) -> Result<Box<dyn Examples>> {
+        if let Data::Point { values } = config.network.data() {
+            ensure!(
+                self.data.is_none(),
+                "--data is for pictures: a network for points learns the Swiss roll, which is drawn"
+            );
+            ensure!(
+                usize::from(values) == swiss_roll::VALUES,
+                "[network] points = {values}: the Swiss roll, which networks for points learn, has {}",
+                swiss_roll::VALUES
+            );
+            return Ok(Box::new(swiss_roll::draw(Split::Train, TRAINING_POINTS)));
+        }
         let folder = match (&self.data, &self.cache) {
             (Some(folder), _) => folder.clone(),
             (None, Some(cache)) => Source::named(&self.dataset)?.fetch(cache)?,
             (None, None) => Source::named(&self.dataset)?.fetch(&default_cache()?)?,
         };
-        Dataset::load(&folder, Split::Train, &config.network)
+        let data = Dataset::load(&folder, Split::Train, &config.network)?;
+        Ok(Box::new(data))
     }
 
     /// What a user types to go on with the run.
@@ -209,9 +227,9 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
     }
     let data = args.data(&config)?;
     let run = match (&args.resume, &args.from) {
-        (Some(_), _) => Run::resume(&folder, config, &data, device)?,
-        (None, Some(from)) => Run::create_from(from, &folder, config, &data, device)?,
-        (None, None) => Run::create(&folder, config, &data, device)?,
+        (Some(_), _) => Run::resume(&folder, config, &*data, device)?,
+        (None, Some(from)) => Run::create_from(from, &folder, config, &*data, device)?,
+        (None, None) => Run::create(&folder, config, &*data, device)?,
     };
     match run.train()? {
         Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),

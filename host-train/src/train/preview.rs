@@ -1,24 +1,29 @@
-//! A grid of samples during training: DDIM in floats, all pictures at once.
+//! A grid of samples during training, or a map of sampled points: DDIM in floats, all pictures at once.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use image::GrayImage;
-use tiny_ddpm::{Buffers, Method, Sampler, Settings};
+use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings};
 
 use super::denoiser::FloatDenoiser;
 use super::qat::Rounded;
 use super::{NoTaps, Taps, UNet};
 use crate::config::Config;
+use crate::output::{Staged, encode_png, scatter};
 
 const STEPS: u16 = 20;
 const GUIDANCE: f32 = 0.5;
 /// Columns where there are no classes.
 const COLUMNS: usize = 10;
 const ROWS: usize = 4;
+/// Points in a map.
+const POINTS: usize = 2000;
+/// Pixels a side of a map.
+const MAP: usize = 256;
 
-/// Writes a PNG with a column for each class. The noise is always the same, so
+/// Writes a PNG with a column for each class, or of points a map. The noise is always the same, so
 /// grids of one run show the same pictures getting better. With `rounded`,
 /// which is of the same model, they are the rounded network's.
 ///
@@ -33,7 +38,12 @@ pub fn write_grid(
 ) -> Result<()> {
     let classes = usize::from(config.network.classes);
     let columns = if classes == 0 { COLUMNS } else { classes };
-    let wanted: Vec<Option<u8>> = (0..ROWS * columns)
+    let points = match config.network.data() {
+        Data::Picture { .. } => None,
+        Data::Point { values } => Some(usize::from(values)),
+    };
+    let count = points.map_or(ROWS * columns, |_| POINTS);
+    let wanted: Vec<Option<u8>> = (0..count)
         .map(|i| (classes > 0).then_some((i % columns) as u8))
         .collect();
     let pictures = match rounded {
@@ -41,6 +51,12 @@ pub fn write_grid(
         None => sample(model, config, &wanted, device, NoTaps)?,
     };
 
+    if let Some(values) = points {
+        let map = scatter(&pictures, values, MAP);
+        let mut staged = Staged::default();
+        staged.add(path, &encode_png(MAP, MAP, &map)?)?;
+        return staged.publish();
+    }
     let size = usize::from(config.network.image_size);
     let pixels = size * size;
     let grid = GrayImage::from_fn((columns * size) as u32, (ROWS * size) as u32, |x, y| {
