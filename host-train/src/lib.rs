@@ -2,7 +2,7 @@
 
 #[cfg(feature = "train")]
 pub mod config;
-#[cfg(feature = "train")]
+#[cfg(feature = "evaluate")]
 pub mod data;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;

@@ -44,8 +44,8 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// A folder with IDX files (raw or .gz), training and test pictures;
-    /// without it they are downloaded
+    /// A folder with IDX files (raw or .gz), training and test pictures, or with
+    /// a sub-folder of PNGs for each class; without it MNIST is downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What to download: mnist or fashion-mnist
