@@ -34,8 +34,8 @@ pub enum RequestError<'a> {
 
 impl Request {
     /// Reads a request to a model with `classes` classes. Default are one
-    /// picture of each class, or ten of a model without classes, with the
-    /// settings that the model's makers recommend.
+    /// picture of each class (of the first [`MAX_PICTURES`]), or ten of a model
+    /// without classes, with the settings that the model's makers recommend.
     pub fn parse(
         text: &str,
         recommended: Recommended,
@@ -71,7 +71,8 @@ impl Request {
         if request.classes.is_empty() {
             match classes {
                 0 => (0..10).try_for_each(|_| request.add(0))?,
-                _ => (0..classes.min(256)).try_for_each(|class| request.add(class as u8))?,
+                _ => (0..classes.min(MAX_PICTURES as u16))
+                    .try_for_each(|class| request.add(class as u8))?,
             }
         }
         Ok(request)

@@ -4,6 +4,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
 use tiny_ddpm::{Method, Model, Settings};
 
+/// Most pictures that the firmware makes at once.
+const MAX_PICTURES: u16 = 64;
+
 /// Everything that, with the model, fixes a series of pictures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -20,8 +23,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// One picture of each class, with the settings that the model's makers
-    /// recommend.
+    /// One picture of each class, or of the first 64, with the settings that the
+    /// model's makers recommend.
     #[must_use]
     pub fn recommended(model: &Model<'_>) -> Self {
         let recommended = model.info().recommended;
@@ -30,7 +33,7 @@ impl Request {
             steps: recommended.steps,
             guidance: recommended.guidance,
             eta: recommended.eta,
-            classes: (0..model.topology().classes)
+            classes: (0..model.topology().classes.min(MAX_PICTURES))
                 .map(|class| class as u8)
                 .collect(),
         }
@@ -72,8 +75,9 @@ impl Request {
         if let Some(class) = self.classes.iter().find(|&&c| u16::from(c) >= classes) {
             bail!("class {class}: the model has {classes}, counted from 0");
         }
-        if self.classes.is_empty() || self.classes.len() > 64 {
-            bail!("{} classes: must be 1 to 64", self.classes.len());
+        if self.classes.is_empty() || self.classes.len() > MAX_PICTURES.into() {
+            let count = self.classes.len();
+            bail!("{count} classes: must be 1 to {MAX_PICTURES}");
         }
         self.settings(0).validate(&model.schedule())?;
         Ok(())

@@ -103,6 +103,31 @@ fn wrong_arguments_are_refused_by_name() {
 }
 
 #[test]
+fn each_of_256_classes_has_numbers_of_its_own() {
+    let topology = Topology {
+        classes: 256,
+        ..small_topology()
+    };
+    let blob = random_blob(topology, 5);
+    let model = Model::load(&blob).unwrap();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let mut x = [0.0; 64];
+    Noise::new(5, 0).fill(&mut x);
+    let classes = (0..=255).map(Some).chain([None]);
+    let mut seen: Vec<u32> = classes
+        .map(|class| {
+            let mut out = [0.0; 64];
+            unet.predict(&x, 500, class, &mut out).unwrap();
+            state_hash(&out)
+        })
+        .collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() > 250, "only {} differ", seen.len());
+}
+
+#[test]
 fn a_network_without_classes_refuses_them() {
     let topology = Topology {
         classes: 0,

@@ -48,8 +48,8 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// A folder with IDX files (raw or .gz), training and test pictures;
-    /// without it they are downloaded
+    /// A folder with IDX files (raw or .gz), training and test pictures, or with
+    /// a sub-folder of PNGs for each class; without it MNIST is downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What to download: mnist or fashion-mnist
@@ -210,7 +210,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Network::Int8(_) | Network::Fixed(_) => None,
     });
     let recommended = of_blob.or(of_run).unwrap_or(RECOMMENDED);
-    if size == 0 {
+    if subjects[0].network.draws_points() {
         return run_points(args, &subjects, recommended, &device);
     }
     let plan = Plan {

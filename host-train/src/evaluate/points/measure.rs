@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::prediction::signal_and_noise;
-use tiny_ddpm::{Method, Schedule};
+use tiny_ddpm::{Data, Method, Schedule};
 
 use super::super::generate::generate_float_points;
 use super::super::measure::{Network, Subject};
@@ -181,6 +181,16 @@ pub fn measure(
 }
 
 impl Network<'_> {
+    /// Whether it is a model for points.
+    pub(in super::super) fn draws_points(&self) -> bool {
+        let topology = match self {
+            Self::Float(config, _) => &config.network,
+            Self::Int8(model) => model.topology(),
+            Self::Fixed(_) => return false,
+        };
+        matches!(topology.data(), Data::Point { .. })
+    }
+
     /// Values of a point; 0 of pictures that are there already.
     fn values(&self) -> usize {
         match self {
