@@ -19,6 +19,7 @@ pub mod metrics;
 mod pictures;
 pub mod report;
 pub mod results;
+#[cfg(any(test, feature = "train"))]
 mod warnings;
 
 #[cfg(feature = "train")]

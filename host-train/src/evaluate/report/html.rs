@@ -12,7 +12,8 @@ use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
 
-const STYLE: &str = "
+/// The look of a page, in the light and in the dark.
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; }
@@ -355,7 +356,8 @@ fn figure(grid: Grid, size: usize, pixels: &[u8], caption: &str) -> Result<Strin
     ))
 }
 
-fn escaped(text: &str) -> String {
+/// Text that stands for itself in HTML.
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
