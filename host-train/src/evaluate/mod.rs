@@ -19,7 +19,7 @@ pub mod metrics;
 mod pictures;
 pub mod report;
 pub mod results;
-#[cfg(any(test, feature = "train"))]
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "`measure` warns"))]
 mod warnings;
 
 #[cfg(feature = "train")]

@@ -84,7 +84,7 @@ pub fn page(facts: &Facts<'_>, schedule: &Schedule, story: &Story) -> Result<Str
     into_the_noise(&mut page, story)?;
     how_fast(&mut page, schedule)?;
     what_is_asked(&mut page, facts, story)?;
-    out_of_the_noise(&mut page, facts, schedule, story)?;
+    out_of_the_noise(&mut page, facts, story)?;
     many_ways(&mut page, story)?;
     page += "</body>\n</html>\n";
     Ok(page)
@@ -400,12 +400,7 @@ fn what_is_asked(page: &mut String, facts: &Facts<'_>, story: &Story) -> Result<
     Ok(())
 }
 
-fn out_of_the_noise(
-    page: &mut String,
-    facts: &Facts<'_>,
-    schedule: &Schedule,
-    story: &Story,
-) -> Result<()> {
+fn out_of_the_noise(page: &mut String, facts: &Facts<'_>, story: &Story) -> Result<()> {
     head(
         page,
         "reverse",
@@ -456,21 +451,9 @@ fn out_of_the_noise(
     };
     let _ = writeln!(
         page,
-        "<p>Above x<sub>t</sub>, below x̂<sub>0</sub>, under them t.{of} The network was run {} times. The hash of the last picture, <code>{:08x}</code>, is the one that the chip prints for this seed.</p>",
+        "<p>Above x<sub>t</sub>, below x̂<sub>0</sub>, under them t.{of} The network was run {} times. The hash of the last picture, <code>{:08x}</code>, is the one that the chip prints for this seed and class.</p>",
         way.evaluations, way.hash
     );
-    if let Some((first, last)) = way.frames.first().zip(way.frames.last()) {
-        let s = way.frames.get(1).map_or(0, |frame| frame.timestep);
-        let sure = |t, s| number(schedule.transition(t, s).mean_weight_x0());
-        let _ = writeln!(
-            page,
-            "<p>How far a step goes, the posterior of section 2 tells: at t = {} it trusts x̂<sub>0</sub> with a weight of {}, in the last step, from t = {}, with {}.</p>",
-            first.timestep,
-            sure(first.timestep, s),
-            last.timestep,
-            sure(last.timestep, 0)
-        );
-    }
     computed_by(
         page,
         &[
