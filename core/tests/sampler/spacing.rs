@@ -70,7 +70,8 @@ fn with_all_steps_every_rule_is_the_same() {
     }
 }
 
-/// Lin et al. 2024 (arXiv:2305.08891), table 2: T = 1000, 10 steps.
+/// The formulas of Lin et al. 2024 (arXiv:2305.08891), table 2, which count from
+/// 1 as we do: linspace(1, T, 10) and round(T, T - T/10, ...).
 #[test]
 fn linspace_and_trailing_as_published() {
     let linspace = [1000, 889, 778, 667, 556, 445, 334, 223, 112, 1];

@@ -11,6 +11,7 @@ use super::super::results::{Neighbours, SetResult};
 use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
+use crate::sample::describe;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; }
@@ -96,8 +97,11 @@ fn facts(page: &mut String, evaluation: &Evaluation) {
         0 => writeln!(page, "<li>{} pictures</li>", settings.count),
         _ => writeln!(
             page,
-            "<li>{} pictures a set, classes in turn; DDIM, eta {}, guidance {}, seed {}</li>",
-            settings.count, settings.eta, settings.guidance, settings.seed
+            "<li>{} pictures a set, classes in turn; {}, guidance {}, seed {}</li>",
+            settings.count,
+            describe(settings.sampler, settings.spacing, settings.eta),
+            settings.guidance,
+            settings.seed
         ),
     };
     let _ = write!(
