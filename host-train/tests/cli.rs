@@ -12,7 +12,7 @@ use tiny_ddpm::blob::header;
 use tiny_ddpm::blob::records::Record;
 use tiny_ddpm::picture::{picture_hash, to_pixels};
 use tiny_ddpm::unet::Stage;
-use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Unet};
+use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
 
 /// The model that these tests use.
 fn blob() -> PathBuf {
@@ -149,6 +149,8 @@ fn json_says_the_same_and_nothing_else() {
     assert_eq!(json["hash"], format!("{:08x}", picture_hash(&images)));
     assert_eq!(json["steps"], 3);
     assert_eq!(json["sampler"], "ddim");
+    assert_eq!(json["spacing"], "trailing");
+    assert_eq!(json["evaluations"], 3);
     assert_eq!(json["pictures"].as_array().unwrap().len(), 2);
     for (index, picture) in images.chunks(28 * 28).enumerate() {
         let row = &json["pictures"][index];
@@ -159,6 +161,24 @@ fn json_says_the_same_and_nothing_else() {
     for file in json["files"].as_array().unwrap() {
         assert!(Path::new(file.as_str().unwrap()).is_file(), "{file}");
     }
+}
+
+/// Heun asks twice but for the last step, and guidance doubles that.
+#[test]
+fn evaluations_are_runs_of_the_network() {
+    let out = TempDir::new().unwrap();
+    let words =
+        "--class 3 --count 1 --steps 3 --sampler heun --spacing uniform --guidance 0.5 --json";
+    let output = sample(out.path(), &words.split(' ').collect::<Vec<_>>());
+    succeeded(&output);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["evaluations"], 10);
+    assert_eq!(json["steps"], 3);
+    assert_eq!(
+        (&json["sampler"], &json["spacing"]),
+        (&"heun".into(), &"uniform".into())
+    );
+    assert_eq!(json["eta"], Value::Null);
 }
 
 #[test]
@@ -204,6 +224,7 @@ fn a_picture_is_what_core_makes_of_its_settings() {
             eta: model.info().recommended.eta,
         },
         steps: 3,
+        spacing: Spacing::Trailing,
         guidance: 0.25,
         clip: true,
         seed: 9,
@@ -214,6 +235,7 @@ fn a_picture_is_what_core_makes_of_its_settings() {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut unconditional,
+        memory: &mut [],
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
     while sampler.step(&mut unet).unwrap().is_some() {}
@@ -232,7 +254,7 @@ fn every_setting_counts() {
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
         json["hash"].as_str().unwrap().to_owned()
     };
-    let settings: [&[&str]; 10] = [
+    let settings: [&[&str]; 15] = [
         &["--steps", "4"],
         &["--steps", "5"],
         &["--steps", "4", "--seed", "2"],
@@ -243,9 +265,16 @@ fn every_setting_counts() {
         &["--steps", "4", "--class", "none"],
         &["--steps", "4", "--sampler", "ddpm"],
         &["--steps", "4", "--sampler", "ddpm", "--variance", "beta"],
+        &["--steps", "4", "--sampler", "euler-maruyama"],
+        &["--steps", "4", "--sampler", "heun"],
+        &["--steps", "4", "--sampler", "dpm-solver"],
+        &["--steps", "4", "--spacing", "quadratic"],
+        &["--steps", "4", "--spacing", "log-snr"],
     ];
     let mut hashes: Vec<String> = settings.iter().map(|args| hash(args)).collect();
     assert_eq!(hash(settings[0]), hashes[0]);
+    // Another way to say the same.
+    assert_eq!(hash(&["--steps", "4", "--sampler", "ddpm-beta"]), hashes[9]);
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), settings.len());
@@ -278,7 +307,7 @@ fn replaces_its_own_files_and_no_others() {
 
 #[test]
 fn wrong_settings() {
-    let cases: [(&[&str], &[&str]); 24] = [
+    let cases: [(&[&str], &[&str]); 26] = [
         (&["--class", "12"], &["class 12", "0 to 9"]),
         (&["--class", "300"], &["class 300", "0 to 9"]),
         (&["--class", "seven"], &["seven", "all", "none"]),
@@ -305,6 +334,8 @@ fn wrong_settings() {
         (&["--sampler", "euler"], &["euler", "ddim", "ddpm"]),
         (&["--sampler", "ddpm", "--eta", "1"], &["--eta", "DDIM"]),
         (&["--variance", "beta"], &["--variance", "DDPM"]),
+        (&["--sampler", "heun", "--eta", "1"], &["--eta", "DDIM"]),
+        (&["--spacing", "even"], &["even", "uniform", "log-snr"]),
         (&["--colour", "red"], &["--colour"]),
     ];
     let folder = TempDir::new().unwrap();
@@ -573,10 +604,12 @@ fn hash_of(blob: &[u8]) -> u32 {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut [],
+        memory: &mut [],
     };
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: 3,
+        spacing: Spacing::Trailing,
         guidance: 0.0,
         clip: true,
         seed: 5,

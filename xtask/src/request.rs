@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
-use tiny_ddpm::{Method, Model, Settings};
+use tiny_ddpm::{Method, Model, Settings, Spacing};
 
 /// Most pictures that the firmware makes at once.
 const MAX_PICTURES: u16 = 64;
@@ -12,12 +12,14 @@ const MAX_PICTURES: u16 = 64;
 pub struct Request {
     /// Seed of all noise.
     pub seed: u64,
-    /// DDIM steps.
+    /// Timesteps visited.
     pub steps: u16,
+    /// How a step is made.
+    pub method: Method,
+    /// Which timesteps are visited.
+    pub spacing: Spacing,
     /// Classifier-free guidance.
     pub guidance: f32,
-    /// DDIM's η.
-    pub eta: f32,
     /// The class of picture 0, 1, ...
     pub classes: Vec<u8>,
 }
@@ -31,8 +33,11 @@ impl Request {
         Self {
             seed: 1,
             steps: recommended.steps,
+            method: Method::Ddim {
+                eta: recommended.eta,
+            },
+            spacing: Spacing::default(),
             guidance: recommended.guidance,
-            eta: recommended.eta,
             classes: (0..model.topology().classes.min(MAX_PICTURES))
                 .map(|class| class as u8)
                 .collect(),
@@ -43,21 +48,27 @@ impl Request {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let classes: Vec<_> = self.classes.iter().map(u8::to_string).collect();
-        vec![
+        let mut words = vec![
             format!("seed={}", self.seed),
             format!("steps={}", self.steps),
+            format!("sampler={}", self.method.name()),
+            format!("spacing={}", self.spacing.name()),
             format!("guidance={}", self.guidance),
-            format!("eta={}", self.eta),
             format!("classes={}", classes.join(",")),
-        ]
+        ];
+        if let Method::Ddim { eta } = self.method {
+            words.push(format!("eta={eta}"));
+        }
+        words
     }
 
     /// The sampler's settings for a picture.
     #[must_use]
     pub fn settings(&self, picture: usize) -> Settings {
         Settings {
-            method: Method::Ddim { eta: self.eta },
+            method: self.method,
             steps: self.steps,
+            spacing: self.spacing,
             guidance: self.guidance,
             clip: true,
             seed: self.seed,

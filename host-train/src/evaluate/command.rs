@@ -15,7 +15,7 @@ use super::results::{ModelFacts, Settings};
 use crate::data::{Dataset, Source, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
-use crate::sample::Pictures;
+use crate::sample::{Pictures, SamplingArgs, eta_of};
 use crate::train::{Backend, load_ema};
 
 /// What a run without a blob beside it gets: `export` recommends the same.
@@ -76,15 +76,9 @@ pub struct EvaluateArgs {
         allow_negative_numbers = true
     )]
     pub steps: Vec<u16>,
-    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
-    #[arg(long, value_name = "W", allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
-    /// DDIM's noise, 0 (none) to 1 [default: the model's]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    pub eta: Option<f32>,
-    /// Seed of all noise
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
+    /// How to sample.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Test pictures for the variational bound of a run, each at all
     /// timesteps; 0 for no bound
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -111,6 +105,8 @@ Examples:
       f32 and int8 from the same noise, and the variational bound
   tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
       quality over the number of steps
+  tiny-ddpm evaluate models/digits.tddpm --sampler dpm-solver --steps 10,5
+      with another sampler
   tiny-ddpm evaluate out/samples --data MNIST
       pictures that are there already, from wherever";
 
@@ -122,15 +118,17 @@ impl EvaluateArgs {
     /// Settings of pictures that are there already.
     fn settings_of(&self, pictures: &Pictures) -> Result<Settings> {
         ensure!(
-            self.steps.is_empty() && self.guidance.is_none() && self.eta.is_none(),
-            "--steps, --guidance and --eta are for models: {} holds pictures",
+            self.steps.is_empty() && self.sampling.is_default(),
+            "--steps, --sampler, --spacing, --guidance, --eta and --variance are for models: {} holds pictures",
             self.model.display()
         );
         Ok(Settings {
             count: self.count.min(pictures.len()),
-            seed: self.seed,
+            seed: self.sampling.seed,
+            sampler: "",
+            spacing: "",
             guidance: 0.0,
-            eta: 0.0,
+            eta: None,
             steps: vec![0],
             shown_steps: 0,
         })
@@ -150,11 +148,15 @@ impl EvaluateArgs {
         } else {
             recommended.guidance
         };
+        let sampling = &self.sampling;
+        let method = sampling.method(recommended)?;
         Ok(Settings {
             count: self.count,
-            seed: self.seed,
-            guidance: self.guidance.unwrap_or(guidance),
-            eta: self.eta.unwrap_or(recommended.eta),
+            seed: sampling.seed,
+            sampler: method.name(),
+            spacing: sampling.spacing().name(),
+            guidance: sampling.guidance.unwrap_or(guidance),
+            eta: eta_of(method),
             shown_steps: match steps.contains(&recommended_steps) {
                 true => recommended_steps,
                 false => steps[0],
@@ -209,6 +211,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
             _ => args.settings(recommended, classes)?,
         },
+        method: args.sampling.method(recommended)?,
+        spacing: args.sampling.spacing(),
         bound_pictures: args.bound_pictures,
         progress: !args.quiet,
     };
@@ -346,7 +350,8 @@ mod tests {
     fn what_is_not_given_is_recommended() {
         let found = settings(&[]).unwrap();
         assert_eq!((found.count, found.steps), (10_000, vec![20]));
-        assert_eq!((found.guidance, found.eta), (0.5, 0.0));
+        assert_eq!((found.guidance, found.eta), (0.5, Some(0.0)));
+        assert_eq!((found.sampler, found.spacing), ("ddim", "trailing"));
         assert_eq!(found.shown_steps, 20);
     }
 
@@ -358,5 +363,13 @@ mod tests {
         assert_eq!(settings(&["--steps", "8,4"]).unwrap().shown_steps, 8);
         assert!(settings(&["--steps", "8,4,8"]).is_err());
         assert!(settings(&["--steps", "few"]).is_err());
+    }
+
+    #[test]
+    fn another_sampler_is_named_and_has_no_eta() {
+        let found = settings(&["--sampler", "heun", "--spacing", "quadratic"]).unwrap();
+        assert_eq!((found.sampler, found.spacing), ("heun", "quadratic"));
+        assert_eq!(found.eta, None);
+        assert!(settings(&["--sampler", "heun", "--eta", "1"]).is_err());
     }
 }

@@ -516,6 +516,9 @@ fn called(way: &Trajectory) -> String {
             variance: Variance::Beta,
         } => "DDPM with the variance β".to_owned(),
         Method::Ddim { eta } => format!("DDIM with η = {eta}"),
+        Method::EulerMaruyama => "Euler-Maruyama".to_owned(),
+        Method::Heun => "Heun".to_owned(),
+        Method::DpmSolver => "DPM-Solver++(2M)".to_owned(),
         _ => "another sampler".to_owned(),
     };
     match way.steps {
@@ -550,6 +553,17 @@ fn rule_of(method: Method) -> String {
                 ),
             }
         }
+        Method::EulerMaruyama => format!(
+            "x<sub>s</sub> = x<sub>t</sub> + ½ B (x<sub>t</sub> − 2 ε̂ / {}) + {} z, &emsp; B = ln(ᾱ<sub>s</sub> / ᾱ<sub>t</sub>)",
+            root(&format!("1 − {bar_t}")),
+            root("B")
+        ),
+        Method::Heun => "x<sub>s</sub> = x<sub>t</sub> + ½ h (v̂(x<sub>t</sub>, t) + v̂(x′, s)), &emsp; x′ = x<sub>t</sub> + h v̂(x<sub>t</sub>, t), &emsp; v̂ = dx/dφ, &emsp; h = φ<sub>s</sub> − φ<sub>t</sub>, &emsp; cos² φ<sub>t</sub> = ᾱ<sub>t</sub>".to_owned(),
+        Method::DpmSolver => format!(
+            "x<sub>s</sub> = (σ<sub>s</sub> / σ<sub>t</sub>) x<sub>t</sub> + {} (1 − e<sup>−h</sup>) D, &emsp; h = λ<sub>s</sub> − λ<sub>t</sub>, &emsp; λ<sub>t</sub> = ln({} / σ<sub>t</sub>), &emsp; σ<sub>t</sub>² = 1 − {bar_t}; &emsp; D: x̂<sub>0</sub>, carried on along the line from the x̂<sub>0</sub> of the step before",
+            root(bar_s),
+            root(bar_t)
+        ),
         _ => String::new(),
     }
 }

@@ -135,24 +135,32 @@ impl Asked {
     }
 }
 
-/// Every sampler, with the steps it gets: the recommended way first, and last
-/// the whole chain, of which the others are shortcuts.
+/// Whether a sampler's way is open to chance.
+#[must_use]
+pub fn adds_noise(method: Method) -> bool {
+    match method {
+        Method::Ddim { eta } => eta > 0.0,
+        Method::Heun | Method::DpmSolver => false,
+        _ => true,
+    }
+}
+
+/// Every sampler, with the steps it gets: first those that add no noise, and
+/// last the whole chain, of which the others are shortcuts.
 #[must_use]
 pub fn methods(steps: u16, timesteps: u16) -> Vec<(Method, u16)> {
-    let posterior = Method::Ddpm {
-        variance: Variance::Posterior,
-    };
-    let beta = Method::Ddpm {
-        variance: Variance::Beta,
-    };
-    let mut methods = vec![
-        (Method::Ddim { eta: 0.0 }, steps),
-        (Method::Ddim { eta: 1.0 }, steps),
-        (posterior, steps),
-        (beta, steps),
-    ];
+    let named = |name, eta| Method::from_name(name, eta).map(|method| (method, steps));
+    // Those that solve the ODE, then those that add noise.
+    let mut methods: Vec<(Method, u16)> = Method::NAMES
+        .into_iter()
+        .flat_map(|name| [named(name, 0.0), named(name, 1.0)])
+        .flatten()
+        .collect();
+    methods.dedup();
+    methods.sort_by_key(|(method, _)| adds_noise(*method));
     if steps != timesteps {
-        methods.push((posterior, timesteps));
+        let variance = Variance::Posterior;
+        methods.push((Method::Ddpm { variance }, timesteps));
     }
     methods
 }
@@ -319,11 +327,13 @@ where
     D: Denoiser<Error: std::error::Error + Send + Sync + 'static>,
 {
     let mut counted = Counted { denoiser, runs: 0 };
-    let (mut x, mut x0_hat, mut spare) = (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
+    let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+    let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut spare,
+        x,
+        x0_hat,
+        unconditional,
+        memory,
     };
     let mut sampler = Sampler::new(schedule, settings, buffers)?;
     let mut frames: Vec<Frame> = Vec::new();

@@ -10,8 +10,10 @@ mod film;
 mod generate;
 mod report;
 mod request;
+mod sampling;
 
 pub use command::{SampleArgs, run};
 pub use film::Film;
 pub use generate::{Pictures, Progress, SampleError, generate};
 pub use request::{Classes, Request, RequestError};
+pub use sampling::{SamplerName, SamplingArgs, SpacingName, VarianceName, describe, eta_of};

@@ -11,6 +11,7 @@ use super::super::results::{Neighbours, SetResult};
 use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
+use crate::sample::describe;
 
 /// The look of a page, in the light and in the dark.
 pub(crate) const STYLE: &str = "
@@ -97,8 +98,11 @@ fn facts(page: &mut String, evaluation: &Evaluation) {
         0 => writeln!(page, "<li>{} pictures</li>", settings.count),
         _ => writeln!(
             page,
-            "<li>{} pictures a set, classes in turn; DDIM, eta {}, guidance {}, seed {}</li>",
-            settings.count, settings.eta, settings.guidance, settings.seed
+            "<li>{} pictures a set, classes in turn; {}, guidance {}, seed {}</li>",
+            settings.count,
+            describe(settings.sampler, settings.spacing, settings.eta),
+            settings.guidance,
+            settings.seed
         ),
     };
     let _ = write!(
