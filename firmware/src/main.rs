@@ -16,7 +16,7 @@ use request::Request;
 use tiny_ddpm::blob::BlobError;
 use tiny_ddpm::picture::to_pixels;
 use tiny_ddpm::unet::UnetError;
-use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, SettingsError, Unet};
+use tiny_ddpm::{InPlaceSampler, Model, Settings, SettingsError, Unet};
 
 include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
 
@@ -30,6 +30,8 @@ struct Memory {
     /// Between pictures it holds what is read and what is reported.
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
+    /// For samplers that need one; empty where there is no room.
+    memory: [f32; MEMORY_PIXELS],
 }
 
 /// Why there is no picture.
@@ -51,6 +53,7 @@ fn main() -> ! {
     static mut MEMORY: Memory = Memory {
         workspace: [0; WORKSPACE_WORDS],
         x: [0.0; PIXELS],
+        memory: [0.0; MEMORY_PIXELS],
     };
     let mut counter = Counter::start();
     match generate(&mut counter, MEMORY) {
@@ -132,10 +135,9 @@ fn sample(
 ) -> Result<u64, Failure> {
     let number = request.first + index as u64;
     let settings = Settings {
-        method: Method::Ddim {
-            eta: request.sampling.eta,
-        },
+        method: request.method,
         steps: request.sampling.steps,
+        spacing: request.spacing,
         guidance: request.sampling.guidance,
         clip: true,
         seed: request.seed,
@@ -143,11 +145,17 @@ fn sample(
         class: class_of(request, index),
     };
     counter.lap();
-    let Memory { workspace, x } = memory;
-    let x = x.get_mut(..model.topology().pixels()).unwrap_or_default();
+    let Memory {
+        workspace,
+        x,
+        memory,
+    } = memory;
+    let pixels = model.topology().pixels();
+    let x = x.get_mut(..pixels).unwrap_or_default();
+    let memory = memory.get_mut(..pixels).unwrap_or_default();
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
     let mut sampler =
-        InPlaceSampler::new(model.schedule(), settings, x).map_err(Failure::Settings)?;
+        InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Failure::Settings)?;
     let mut ticks = u64::from(counter.lap());
     while let Some(step) = sampler.step(&mut unet).map_err(Failure::Unet)? {
         ticks += u64::from(counter.lap());

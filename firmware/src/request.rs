@@ -3,6 +3,7 @@
 
 use heapless::Vec;
 use tiny_ddpm::blob::records::Recommended;
+use tiny_ddpm::{Method, Spacing};
 
 /// Most pictures of one request.
 pub const MAX_PICTURES: usize = 64;
@@ -16,8 +17,12 @@ pub struct Request {
     pub seed: u64,
     /// Number of the first picture under that seed.
     pub first: u64,
-    /// DDIM's settings.
+    /// Steps, guidance and DDIM's eta.
     pub sampling: Recommended,
+    /// How a step is made.
+    pub method: Method,
+    /// Which timesteps are visited.
+    pub spacing: Spacing,
     /// The class of each picture; of a model without classes nothing.
     pub classes: Vec<u8, MAX_PICTURES>,
     /// How many pictures or points.
@@ -29,7 +34,7 @@ pub struct Request {
 pub enum RequestError<'a> {
     /// A word that is not `name=value` with a known name.
     Unknown(&'a str),
-    /// A value that is not a number in range.
+    /// A value that is not a number in range, or not a known name.
     Value(&'a str),
     /// A class that the model does not have.
     Class { class: u8, classes: u16 },
@@ -50,6 +55,10 @@ impl Request {
             seed: 1,
             first: 0,
             sampling: recommended,
+            method: Method::Ddim {
+                eta: recommended.eta,
+            },
+            spacing: Spacing::default(),
             classes: Vec::new(),
             count: DEFAULT_COUNT,
         };
@@ -63,6 +72,14 @@ impl Request {
                 "guidance" => sampling.guidance = decimal(word, value)?,
                 "eta" => sampling.eta = decimal(word, value)?,
                 "count" if classes == 0 => request.count = number(word, value)?,
+                "sampler" => {
+                    let method = Method::from_name(value, sampling.eta);
+                    request.method = method.ok_or(RequestError::Value(word))?;
+                }
+                "spacing" => {
+                    let spacing = Spacing::from_name(value);
+                    request.spacing = spacing.ok_or(RequestError::Value(word))?;
+                }
                 "classes" => {
                     for class in value.split(',') {
                         let class = number(word, class)?;
@@ -74,6 +91,10 @@ impl Request {
                 }
                 _ => return Err(RequestError::Unknown(word)),
             }
+        }
+        // Whichever word came first.
+        if let Method::Ddim { eta } = &mut request.method {
+            *eta = request.sampling.eta;
         }
         if request.classes.is_empty() {
             for class in 0..classes.min(MAX_PICTURES as u16) {

@@ -429,12 +429,12 @@ mod tests {
             (
                 "timesteps = 1000",
                 "timesteps = 0",
-                ["0 timesteps", "1 to 1000"],
+                ["0 timesteps", "1 to 4000"],
             ),
             (
                 "timesteps = 1000",
-                "timesteps = 1001",
-                ["1001 timesteps", "1 to 1000"],
+                "timesteps = 4001",
+                ["4001 timesteps", "1 to 4000"],
             ),
             ("heads = 2", "heads = 5", ["5 heads", "divide"]),
             ("patch = 4", "patch = 3", ["patch 3", "divide image_size"]),

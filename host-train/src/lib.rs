@@ -6,6 +6,8 @@ pub mod config;
 pub mod data;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+#[cfg(feature = "evaluate")]
+pub mod explain;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod inspect;

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
-use tiny_ddpm::Model;
+use tiny_ddpm::{Method, Model, Spacing};
 use tiny_ddpm_tests::models;
 use tiny_ddpm_train::data::Split;
 use tiny_ddpm_train::data::swiss_roll::{self, deviation};
@@ -54,11 +54,12 @@ fn every_sampler_s_points_are_near_held_out_data() -> Result<()> {
         count: COUNT,
         seed: 1,
         steps: vec![steps],
-        eta: None,
+        only: None,
+        spacing: Spacing::default(),
         progress: false,
     };
     let (found, gallery) = measure(&plan, &subjects, &device)?;
-    assert!(found.sets.len() >= 8, "{found:?}");
+    assert_eq!(found.sets.len(), 2 * (Method::NAMES.len() + 1), "{found:?}");
     let floor = found.data.energy;
     for set in &found.sets {
         let name = format!("{}, {}", set.model, set.sampler);

@@ -9,10 +9,11 @@ use crate::shell::{duration, heading};
 use crate::{DIGITS, NANO, firmware, host, root, scatter, sheet};
 use anyhow::{Result, bail};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Instant;
-use tiny_ddpm::Data;
+use tiny_ddpm::{Data, Method, Spacing};
 
 /// What to generate, and where to put it.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,16 @@ pub struct Options {
     /// Sampling steps; by default what the model recommends
     #[arg(long)]
     steps: Option<u16>,
+    /// How a step is made
+    #[arg(long, default_value = "ddim", value_parser = PossibleValuesParser::new(Method::NAMES))]
+    sampler: String,
+    /// Which timesteps are visited
+    #[arg(
+        long,
+        default_value = Spacing::default().name(),
+        value_parser = PossibleValuesParser::new(Spacing::ALL.map(Spacing::name))
+    )]
+    spacing: String,
     /// Classifier-free guidance; by default what the model recommends
     #[arg(long)]
     guidance: Option<f32>,
@@ -60,6 +71,9 @@ pub fn run(options: &Options) -> Result<()> {
     request.seed = options.seed;
     request.steps = options.steps.unwrap_or(request.steps);
     request.count = options.count.unwrap_or(request.count);
+    let eta = model.info().recommended.eta;
+    request.method = Method::from_name(&options.sampler, eta).unwrap_or(request.method);
+    request.spacing = Spacing::from_name(&options.spacing).unwrap_or_default();
     request.guidance = options.guidance.unwrap_or(request.guidance);
     if !options.classes.is_empty() {
         request.classes.clone_from(&options.classes);
@@ -117,7 +131,8 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Runs the firmware, with a bar for the steps and the drawings as they come.
 fn watch(firmware: &firmware::Firmware, request: &Request, points: bool) -> Result<Run> {
-    let steps = request.len() as u64 * u64::from(request.steps);
+    let rounds = request.method.evaluations(request.steps);
+    let steps = request.len() as u64 * u64::from(rounds);
     let bar = ProgressBar::new(steps);
     let template = "{bar:30} step {pos} of {len}, {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template)?);

@@ -54,12 +54,13 @@ fn picture(model: &Model<'_>, request: &Request, number: usize) -> Result<Pictur
     let count = model.topology().pixels();
     let mut workspace = vec![0; model.workspace_words()];
     let mut unet = Unet::new(model, &mut workspace)?;
-    let mut states = [(); 3].map(|()| vec![0.0; count]);
-    let [x, x0_hat, unconditional] = &mut states;
+    let mut states = [(); 4].map(|()| vec![0.0; count]);
+    let [x, x0_hat, unconditional, memory] = &mut states;
     let buffers = Buffers {
         x,
         x0_hat,
         unconditional,
+        memory,
     };
     let mut sampler = Sampler::new(model.schedule(), request.settings(number), buffers)?;
     while sampler.step(&mut unet)?.is_some() {}

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
-use tiny_ddpm::{Data, Method, Model, Settings};
+use tiny_ddpm::{Data, Method, Model, Settings, Spacing};
 
 /// Most pictures that the firmware makes at once, of a model with classes.
 const MAX_PICTURES: u16 = 64;
@@ -15,12 +15,14 @@ const POINTS: u16 = 200;
 pub struct Request {
     /// Seed of all noise.
     pub seed: u64,
-    /// DDIM steps.
+    /// Timesteps visited.
     pub steps: u16,
+    /// How a step is made.
+    pub method: Method,
+    /// Which timesteps are visited.
+    pub spacing: Spacing,
     /// Classifier-free guidance.
     pub guidance: f32,
-    /// DDIM's η.
-    pub eta: f32,
     /// The class of picture 0, 1, ...; empty of a model without classes.
     pub classes: Vec<u8>,
     /// How many, of a model without classes.
@@ -37,8 +39,11 @@ impl Request {
         Self {
             seed: 1,
             steps: recommended.steps,
+            method: Method::Ddim {
+                eta: recommended.eta,
+            },
+            spacing: Spacing::default(),
             guidance: recommended.guidance,
-            eta: recommended.eta,
             classes: (0..model.topology().classes.min(MAX_PICTURES))
                 .map(|class| class as u8)
                 .collect(),
@@ -68,24 +73,30 @@ impl Request {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let classes: Vec<_> = self.classes.iter().map(u8::to_string).collect();
-        vec![
+        let mut words = vec![
             format!("seed={}", self.seed),
             format!("steps={}", self.steps),
+            format!("sampler={}", self.method.name()),
+            format!("spacing={}", self.spacing.name()),
             format!("guidance={}", self.guidance),
-            format!("eta={}", self.eta),
             match classes.is_empty() {
                 true => format!("count={}", self.count),
                 false => format!("classes={}", classes.join(",")),
             },
-        ]
+        ];
+        if let Method::Ddim { eta } = self.method {
+            words.push(format!("eta={eta}"));
+        }
+        words
     }
 
     /// The sampler's settings for a picture.
     #[must_use]
     pub fn settings(&self, picture: usize) -> Settings {
         Settings {
-            method: Method::Ddim { eta: self.eta },
+            method: self.method,
             steps: self.steps,
+            spacing: self.spacing,
             guidance: self.guidance,
             clip: true,
             seed: self.seed,

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use tiny_ddpm::blob::header::{HEADER_LEN, seal};
 use tiny_ddpm::blob::records::Record;
 use tiny_ddpm::picture::picture_hash;
-use tiny_ddpm::{Model, Topology};
+use tiny_ddpm::{Method, Model, Spacing, Topology};
 use xtask::emulator::{self, Run};
 use xtask::firmware::{self, Board, Firmware};
 use xtask::request::Request;
@@ -96,6 +96,24 @@ fn ten_digits_are_the_hosts_bit_for_bit() {
 }
 
 #[test]
+fn every_sampler_is_the_host_s_bit_for_bit() {
+    let spacings = Spacing::ALL.into_iter().cycle();
+    for (name, spacing) in Method::NAMES.into_iter().zip(spacings) {
+        let request = Request {
+            method: Method::from_name(name, 0.5).unwrap(),
+            spacing,
+            steps: 3,
+            ..short(4)
+        };
+        let run = run(&FIRMWARE, &request);
+        assert!(run.success, "{name}: {:?}", run.log);
+        let expected = host::generate(&model(), &request).unwrap();
+        assert_eq!(run.pictures[0].state, expected[0].state, "{name}");
+        assert_eq!(run.pictures[0].pixels, expected[0].pixels, "{name}");
+    }
+}
+
+#[test]
 fn instructions_are_counted_and_repeatable() {
     let [first, second] = [(); 2].map(|()| run(&FIRMWARE, &short(3)));
     // The firmware says so only if a loop of known length measures right.
@@ -172,6 +190,22 @@ fn impossible_requests_are_reported() {
         ..short(0)
     };
     assert_fails(&run(&FIRMWARE, &wild), "Guidance");
+}
+
+#[test]
+fn a_sampler_that_needs_more_memory_than_there_is_is_reported() {
+    let blob = nano();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nano.tddpm");
+    fs::write(&path, &blob).unwrap();
+    let firmware = build(Board::Microbit, &path, None);
+    let request = Request {
+        method: Method::Heun,
+        steps: 2,
+        classes: vec![1],
+        ..Request::recommended(&Model::load(&blob).unwrap())
+    };
+    assert_fails(&run(&firmware, &request), "Memory");
 }
 
 /// What a picture may take of a chip with 16 KiB of RAM: all buffers and the

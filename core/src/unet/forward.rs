@@ -578,8 +578,9 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
             }
             Ends::InPlace { x: x_t, each } => {
                 conv_of(x, 0..positions, &mut |position, channel, value| {
-                    if let Some(x_t) = x_t.get_mut(index(position, channel)) {
-                        each(x_t, value);
+                    let at = index(position, channel);
+                    if let Some(x_t) = x_t.get_mut(at) {
+                        each(at, x_t, value);
                     }
                 });
             }
@@ -602,8 +603,9 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
                     conv_of(x, part, &mut |position, channel, value| {
                         let conditional = conditional.get(at(position, channel)).copied();
                         let conditional = conditional.unwrap_or(value);
-                        if let Some(x_t) = x_t.get_mut(index(position, channel)) {
-                            each(x_t, conditional + *guidance * (conditional - value));
+                        let pixel = index(position, channel);
+                        if let Some(x_t) = x_t.get_mut(pixel) {
+                            each(pixel, x_t, conditional + *guidance * (conditional - value));
                         }
                     });
                 }

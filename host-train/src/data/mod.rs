@@ -107,7 +107,7 @@ impl Dataset {
     pub fn folder(path: &Path) -> Result<Option<Folder>> {
         ensure!(
             path.is_dir(),
-            "there is no data folder {}; name one with IDX files like MNIST's, or with a sub-folder of PNGs for each class",
+            "there is no data folder {}; name one with --data that holds IDX files like MNIST's, or a sub-folder of PNGs for each class",
             path.display()
         );
         let mut names = [Split::Train, Split::Test]

@@ -16,7 +16,7 @@ use super::results::{ModelFacts, Settings};
 use crate::data::{Dataset, Source, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
-use crate::sample::Pictures;
+use crate::sample::{Pictures, SamplingArgs, eta_of};
 use crate::train::{Backend, load_ema};
 
 /// What a run without a blob beside it gets: `export` recommends the same.
@@ -80,15 +80,9 @@ pub struct EvaluateArgs {
         allow_negative_numbers = true
     )]
     pub steps: Vec<u16>,
-    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
-    #[arg(long, value_name = "W", allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
-    /// DDIM's noise, 0 (none) to 1 [default: the model's]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    pub eta: Option<f32>,
-    /// Seed of all noise
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
+    /// How to sample.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Test pictures for the variational bound of a run, each at all
     /// timesteps; 0 for no bound
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -115,6 +109,8 @@ Examples:
       f32 and int8 from the same noise, and the variational bound
   tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
       quality over the number of steps
+  tiny-ddpm evaluate models/digits.tddpm --sampler dpm-solver --steps 10,5
+      with another sampler
   tiny-ddpm evaluate models/swiss-roll.run --against models/swiss-roll.tddpm
       points: every sampler, f32 and int8, and maps of the whole process
   tiny-ddpm evaluate out/samples --data MNIST
@@ -128,15 +124,17 @@ impl EvaluateArgs {
     /// Settings of pictures that are there already.
     fn settings_of(&self, pictures: &Pictures) -> Result<Settings> {
         ensure!(
-            self.steps.is_empty() && self.guidance.is_none() && self.eta.is_none(),
-            "--steps, --guidance and --eta are for models: {} holds pictures",
+            self.steps.is_empty() && self.sampling.is_default(),
+            "--steps, --sampler, --spacing, --guidance, --eta and --variance are for models: {} holds pictures",
             self.model.display()
         );
         Ok(Settings {
             count: self.count.min(pictures.len()),
-            seed: self.seed,
+            seed: self.sampling.seed,
+            sampler: "",
+            spacing: "",
             guidance: 0.0,
-            eta: 0.0,
+            eta: None,
             steps: vec![0],
             shown_steps: 0,
         })
@@ -156,11 +154,15 @@ impl EvaluateArgs {
         } else {
             recommended.guidance
         };
+        let sampling = &self.sampling;
+        let method = sampling.method(recommended)?;
         Ok(Settings {
             count: self.count,
-            seed: self.seed,
-            guidance: self.guidance.unwrap_or(guidance),
-            eta: self.eta.unwrap_or(recommended.eta),
+            seed: sampling.seed,
+            sampler: method.name(),
+            spacing: sampling.spacing().name(),
+            guidance: sampling.guidance.unwrap_or(guidance),
+            eta: eta_of(method),
             shown_steps: match steps.contains(&recommended_steps) {
                 true => recommended_steps,
                 false => steps[0],
@@ -218,6 +220,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
             _ => args.settings(recommended, classes)?,
         },
+        method: args.sampling.method(recommended)?,
+        spacing: args.sampling.spacing(),
         bound_pictures: args.bound_pictures,
         progress: !args.quiet,
     };
@@ -254,14 +258,18 @@ fn run_points(
     device: &burn::tensor::Device,
 ) -> Result<()> {
     ensure!(
-        args.data.is_none() && args.guidance.is_none(),
+        args.data.is_none() && args.sampling.guidance.is_none(),
         "--data and --guidance are for pictures: points are held against the Swiss roll, which is drawn"
     );
     let plan = points::Plan {
         count: args.count,
-        seed: args.seed,
+        seed: args.sampling.seed,
         steps: args.settings(recommended, 0)?.steps,
-        eta: args.eta,
+        only: match args.sampling.names_a_sampler() {
+            true => Some(args.sampling.method(recommended)?),
+            false => None,
+        },
+        spacing: args.sampling.spacing(),
         progress: !args.quiet,
     };
     let (evaluation, gallery) = points::measure(&plan, subjects, device)?;
@@ -388,7 +396,8 @@ mod tests {
     fn what_is_not_given_is_recommended() {
         let found = settings(&[]).unwrap();
         assert_eq!((found.count, found.steps), (10_000, vec![20]));
-        assert_eq!((found.guidance, found.eta), (0.5, 0.0));
+        assert_eq!((found.guidance, found.eta), (0.5, Some(0.0)));
+        assert_eq!((found.sampler, found.spacing), ("ddim", "trailing"));
         assert_eq!(found.shown_steps, 20);
     }
 
@@ -400,5 +409,13 @@ mod tests {
         assert_eq!(settings(&["--steps", "8,4"]).unwrap().shown_steps, 8);
         assert!(settings(&["--steps", "8,4,8"]).is_err());
         assert!(settings(&["--steps", "few"]).is_err());
+    }
+
+    #[test]
+    fn another_sampler_is_named_and_has_no_eta() {
+        let found = settings(&["--sampler", "heun", "--spacing", "quadratic"]).unwrap();
+        assert_eq!((found.sampler, found.spacing), ("heun", "quadratic"));
+        assert_eq!(found.eta, None);
+        assert!(settings(&["--sampler", "heun", "--eta", "1"]).is_err());
     }
 }

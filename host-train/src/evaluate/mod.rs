@@ -20,6 +20,7 @@ mod pictures;
 pub mod points;
 pub mod report;
 pub mod results;
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "`measure` warns"))]
 mod warnings;
 
 #[cfg(feature = "train")]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Topology};
+use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing, Topology};
 
 use crate::config::Config;
 use crate::quant::{Calibration, Form};
@@ -96,10 +96,12 @@ pub fn calibrate(
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut spare,
+        memory: &mut [],
     };
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: settings.steps.min(schedule.timesteps()),
+        spacing: Spacing::Trailing,
         guidance: if conditional { settings.guidance } else { 0.0 },
         clip: true,
         seed: settings.seed,

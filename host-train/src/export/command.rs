@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::blob::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
-use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
+use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
 
 use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
@@ -206,10 +206,12 @@ fn trajectory(model: &Model<'_>) -> Result<Vec<(Vec<f32>, u16)>> {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut [],
+        memory: &mut [],
     };
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: model.info().recommended.steps,
+        spacing: Spacing::Trailing,
         guidance: 0.0,
         clip: true,
         seed: 0,

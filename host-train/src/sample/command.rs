@@ -8,14 +8,16 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Data, Method, Model, Variance};
+use tiny_ddpm::{Data, Model};
 
 use super::points::{self, Drift};
 use super::report::{Report, write_files};
-use super::{Classes, Film, Progress, Request, SampleError, generate, generate_points};
+use super::{
+    Classes, Film, Progress, Request, SampleError, SamplingArgs, generate, generate_points,
+};
 use crate::model_file;
 use crate::output::print;
 
@@ -48,25 +50,12 @@ pub struct SampleArgs {
     /// Timesteps visited, 1 to the schedule's T [default: the model's]
     #[arg(long, value_name = "K", value_parser = whole::<u16>, allow_negative_numbers = true)]
     pub steps: Option<u16>,
-    /// How a step is made
-    #[arg(long, value_enum, default_value = "ddim")]
-    pub sampler: SamplerName,
-    /// DDIM's noise, 0 (none) to 1 (as much as DDPM) [default: the model's]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    pub eta: Option<f32>,
-    /// DDPM's noise: beta_t, or the smaller variance of the posterior
-    /// [default: posterior]
-    #[arg(long, value_enum)]
-    pub variance: Option<VarianceName>,
-    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
-    #[arg(long, value_name = "W", allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
+    /// How to sample.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Let the predicted picture leave [-1, 1] between steps
     #[arg(long)]
     pub no_clip: bool,
-    /// Seed of all noise
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
     /// The folder to write to
     #[arg(long, value_name = "DIR", default_value = "out/samples")]
     pub out: PathBuf,
@@ -92,25 +81,9 @@ Examples:
   tiny-ddpm sample models/swiss-roll.tddpm
       2000 points on a spiral, as a map and a table
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
-      every step of the chain, as in Ho et al. 2020";
-
-/// The samplers by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SamplerName {
-    /// Implicit sampling (Song et al. 2021): good in few steps
-    Ddim,
-    /// Ancestral sampling (Ho et al. 2020)
-    Ddpm,
-}
-
-/// DDPM's variances by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum VarianceName {
-    /// β_t
-    Beta,
-    /// β̃_t
-    Posterior,
-}
+      every step of the chain, as in Ho et al. 2020
+  tiny-ddpm sample models/digits.tddpm --sampler dpm-solver --steps 8
+      few steps, of second order";
 
 /// A whole number; how large it may be, the request knows.
 fn whole<T: FromStr>(text: &str) -> Result<T, String> {
@@ -132,32 +105,13 @@ impl SampleArgs {
             Some(classes) => Request::recommended_for(info, classes),
             None => Request::recommended(info),
         };
-        request.method = match self.sampler {
-            SamplerName::Ddim => {
-                ensure!(
-                    self.variance.is_none(),
-                    "--variance is DDPM's: add --sampler ddpm, or set DDIM's noise with --eta"
-                );
-                let eta = self.eta.unwrap_or(info.recommended.eta);
-                Method::Ddim { eta }
-            }
-            SamplerName::Ddpm => {
-                ensure!(
-                    self.eta.is_none(),
-                    "--eta is DDIM's: leave it out, or set DDPM's noise with --variance"
-                );
-                let variance = match self.variance {
-                    Some(VarianceName::Beta) => Variance::Beta,
-                    Some(VarianceName::Posterior) | None => Variance::Posterior,
-                };
-                Method::Ddpm { variance }
-            }
-        };
+        request.method = self.sampling.method(info.recommended)?;
+        request.spacing = self.sampling.spacing();
         request.count = self.count.unwrap_or(request.count);
         request.steps = self.steps.unwrap_or(request.steps);
-        request.guidance = self.guidance.unwrap_or(request.guidance);
+        request.guidance = self.sampling.guidance.unwrap_or(request.guidance);
         request.clip = !self.no_clip;
-        request.seed = self.seed;
+        request.seed = self.sampling.seed;
         request.validate(model)?;
         Ok(request)
     }
@@ -196,7 +150,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     if let Data::Point { values } = model.topology().data() {
         let drift = args
             .gif
-            .then(|| Drift::new(request.count, values.into(), request.steps));
+            .then(|| Drift::new(request.count, values.into(), request.rounds()));
         let record = |progress: &Progress<'_>| {
             if let Some(drift) = &drift {
                 drift.record(progress);
@@ -257,7 +211,7 @@ fn watched<T>(
     record: impl Fn(&Progress<'_>) + Sync,
     generate: impl FnOnce(&(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync)) -> Result<T, SampleError>,
 ) -> Result<Option<T>> {
-    let all_steps = request.count as u64 * u64::from(request.steps);
+    let all_steps = request.count as u64 * u64::from(request.rounds());
     let bar = if quiet {
         ProgressBar::hidden()
     } else {

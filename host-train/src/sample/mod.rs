@@ -12,9 +12,11 @@ mod generate;
 mod points;
 mod report;
 mod request;
+mod sampling;
 
 pub use command::{SampleArgs, run};
 pub use film::Film;
 pub use generate::{Pictures, Progress, SampleError, generate};
 pub use points::generate_points;
 pub use request::{Classes, Request, RequestError};
+pub use sampling::{SamplerName, SamplingArgs, SpacingName, VarianceName, describe, eta_of};

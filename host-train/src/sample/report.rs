@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tiny_ddpm::{Data, Method, Model, Variance};
 
-use super::{Classes, Pictures, Request, points};
+use super::{Classes, Pictures, Request, describe, eta_of, points};
 use crate::model_file::sha256;
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
 use crate::points::Points;
@@ -38,6 +38,9 @@ pub struct Report {
     class: String,
     sampler: &'static str,
     steps: u16,
+    spacing: &'static str,
+    /// Runs of the network for a picture.
+    evaluations: u32,
     /// DDIM's.
     eta: Option<f32>,
     /// DDPM's.
@@ -70,15 +73,15 @@ impl Report {
     /// What is known before the first picture.
     #[must_use]
     pub fn new(path: &Path, blob: &[u8], model: &Model<'_>, request: &Request) -> Self {
-        let (sampler, eta, variance) = match request.method {
-            Method::Ddpm { variance } => ("ddpm", None, Some(variance_name(variance))),
-            Method::Ddim { eta } => ("ddim", Some(eta), None),
-            _ => ("", None, None),
+        let variance = match request.method {
+            Method::Ddpm { variance } => Some(variance_name(variance)),
+            _ => None,
         };
         let (data, size) = match model.topology().data() {
             Data::Picture { side } => ("picture", side),
             Data::Point { values } => ("point", values),
         };
+        let settings = request.settings(0, model.topology().classes);
         Self {
             blob: path.to_owned(),
             model: model.info().name.to_owned(),
@@ -88,9 +91,11 @@ impl Report {
             size,
             classes: model.topology().classes,
             class: request.classes.to_string(),
-            sampler,
+            sampler: request.method.name(),
             steps: request.steps,
-            eta,
+            spacing: request.spacing.name(),
+            evaluations: settings.evaluations(),
+            eta: eta_of(request.method),
             variance,
             guidance: request.guidance,
             clip: request.clip,
@@ -133,18 +138,17 @@ impl Report {
             "none" => "no class".to_owned(),
             class => format!("class {class}"),
         };
-        let noise = match (self.eta, self.variance) {
-            (Some(eta), _) => format!("eta {eta}"),
-            (_, Some(variance)) => format!("variance {variance}"),
-            _ => String::new(),
-        };
         format!(
-            "{} ({}): {} of {what}\n{}, {}, {noise}, guidance {}{}, seed {}\n\n",
+            "{} ({}): {} of {what}\n{} ({}), {}, guidance {}{}, seed {}\n\n",
             self.model,
             self.blob.display(),
             counted(self.count, self.data),
-            self.sampler.to_uppercase(),
             counted(self.steps.into(), "step"),
+            match self.evaluations {
+                1 => "1 run of the network".to_owned(),
+                runs => format!("{runs} runs of the network"),
+            },
+            describe(self.sampler, self.spacing, self.eta),
             self.guidance,
             if self.clip { "" } else { ", no clipping" },
             self.seed

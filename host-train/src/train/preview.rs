@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use image::GrayImage;
-use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings};
+use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing};
 
 use super::denoiser::FloatDenoiser;
 use super::qat::Rounded;
@@ -98,11 +98,13 @@ fn sample(
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut spare,
+        memory: &mut [],
     };
     let conditional = config.network.classes > 0;
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: STEPS.min(schedule.timesteps()),
+        spacing: Spacing::Trailing,
         guidance: if conditional { GUIDANCE } else { 0.0 },
         clip: true,
         seed: config.training.seed,

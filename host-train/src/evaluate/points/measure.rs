@@ -8,12 +8,12 @@ use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::prediction::signal_and_noise;
-use tiny_ddpm::{Data, Method, Schedule};
+use tiny_ddpm::{Data, Method, Schedule, Spacing};
 
 use super::super::generate::generate_float_points;
 use super::super::measure::{Network, Subject};
 use super::super::metrics::energy_distance;
-use super::methods::{Sampling, samplings};
+use super::methods::{Sampling, sampling, samplings};
 use super::results::{FORMAT, Facts, Gallery, Panel, PointsEvaluation, SetResult, Trajectories};
 use crate::data::Split;
 use crate::data::swiss_roll::{self, Curve};
@@ -43,21 +43,18 @@ pub struct Plan {
     pub seed: u64,
     /// Numbers of steps, at least one.
     pub steps: Vec<u16>,
-    /// DDIM's η, where it is not the table of all samplers that is asked for.
-    pub eta: Option<f32>,
+    /// A sampler, where it is not all of them that are asked for.
+    pub only: Option<Method>,
+    /// Which timesteps are visited.
+    pub spacing: Spacing,
     /// Whether progress is shown.
     pub progress: bool,
 }
 
 impl Plan {
     fn samplings(&self) -> Vec<Sampling> {
-        match self.eta {
-            None => samplings(),
-            Some(eta) => vec![Sampling {
-                name: "DDIM",
-                method: Method::Ddim { eta },
-            }],
-        }
+        self.only
+            .map_or_else(samplings, |method| vec![sampling(method)])
     }
 
     fn request(&self, method: Method, steps: u16) -> Request {
@@ -66,6 +63,7 @@ impl Plan {
             classes: Classes::None,
             method,
             steps,
+            spacing: self.spacing,
             guidance: 0.0,
             clip: true,
             seed: self.seed,
@@ -133,10 +131,13 @@ pub fn measure(
     }
 
     let samplings = plan.samplings();
-    let sets = subjects.len() * samplings.len();
-    let steps: u64 = plan.steps.iter().map(|&steps| u64::from(steps)).sum();
+    let rounds = samplings.iter().flat_map(|sampling| {
+        let steps = plan.steps.iter();
+        steps.map(|&steps| u64::from(sampling.method.evaluations(steps)))
+    });
+    let rounds = rounds.sum::<u64>() * (subjects.len() * plan.count) as u64;
     let bar = match plan.progress {
-        true => ProgressBar::new(sets as u64 * steps * plan.count as u64),
+        true => ProgressBar::new(rounds),
         false => ProgressBar::hidden(),
     };
     bar.set_style(ProgressStyle::with_template("{bar:30} {msg}, {eta} left")?);
@@ -154,8 +155,9 @@ pub fn measure(
                 let (off_curve, colours) = against(&curve, &points);
                 sets.push(SetResult {
                     model,
-                    sampler: sampling.name,
+                    sampler: sampling.name.clone(),
                     steps,
+                    evaluations: sampling.method.evaluations(steps),
                     energy: energy_distance(&points, &held_out),
                     off_curve,
                     seconds,
@@ -174,6 +176,7 @@ pub fn measure(
         format: FORMAT,
         data,
         seed: plan.seed,
+        spacing: plan.spacing.name(),
         models: subjects.iter().map(|s| s.facts.clone()).collect(),
         sets,
     };

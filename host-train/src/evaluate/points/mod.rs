@@ -11,6 +11,6 @@ mod results;
 
 #[cfg(feature = "train")]
 pub use measure::{Plan, measure};
-pub use methods::{Sampling, samplings};
+pub use methods::{Sampling, sampling, samplings};
 pub use report::{conclusion, html};
 pub use results::{FORMAT, Facts, Gallery, Panel, PointsEvaluation, SetResult, Trajectories};

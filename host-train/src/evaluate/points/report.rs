@@ -6,10 +6,11 @@ use super::super::report::{STYLE, escaped, row_of};
 use super::plot::{map, paths};
 use super::results::{Gallery, PointsEvaluation};
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 8] = [
     "points",
     "sampler",
     "steps",
+    "runs",
     "energy distance",
     "times the floor",
     "off the curve",
@@ -28,8 +29,9 @@ fn rows(evaluation: &PointsEvaluation) -> Vec<Vec<String>> {
     for set in &evaluation.sets {
         rows.push(vec![
             set.model.to_owned(),
-            set.sampler.to_owned(),
+            set.sampler.clone(),
             set.steps.to_string(),
+            set.evaluations.to_string(),
             format!("{:.6}", set.energy),
             format!("{:.2}", set.energy / floor),
             format!("{:.4}", set.off_curve),
@@ -40,6 +42,7 @@ fn rows(evaluation: &PointsEvaluation) -> Vec<Vec<String>> {
         let dash = || "-".to_owned();
         vec![
             name.to_owned(),
+            dash(),
             dash(),
             dash(),
             format!("{energy:.6}"),
@@ -71,8 +74,8 @@ pub fn conclusion(evaluation: &PointsEvaluation) -> String {
     };
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
     let mut text = format!(
-        "{}, {} points a set, seed {}\n\n",
-        evaluation.data.name, evaluation.data.count, evaluation.seed
+        "{}, {} points a set, {} spacing, seed {}\n\n",
+        evaluation.data.name, evaluation.data.count, evaluation.spacing, evaluation.seed
     );
     for row in &rows {
         let cells = row.iter().zip(&widths).enumerate();
@@ -113,8 +116,8 @@ pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> String {
     let data = &evaluation.data;
     let _ = write!(
         page,
-        "<li>{} points a set, seed {}</li>\n<li>data: {}</li>\n</ul>\n<h2>Quality</h2>\n<div class=\"scroll\"><table>\n",
-        data.count, evaluation.seed, data.name
+        "<li>{} points a set, {} spacing of timesteps, seed {}</li>\n<li>data: {}</li>\n</ul>\n<h2>Quality</h2>\n<div class=\"scroll\"><table>\n",
+        data.count, evaluation.spacing, evaluation.seed, data.name
     );
     let rows = rows(evaluation);
     for (index, row) in rows.iter().enumerate() {
@@ -178,6 +181,7 @@ mod tests {
                 energy_of_noise: 0.3,
             },
             seed: 4,
+            spacing: "trailing",
             models: vec![ModelFacts {
                 numbers: "int8",
                 path: "a<b.tddpm".to_owned(),
@@ -186,8 +190,9 @@ mod tests {
             }],
             sets: vec![SetResult {
                 model: "int8",
-                sampler: "DDIM",
+                sampler: "ddim".to_owned(),
                 steps: 50,
+                evaluations: 50,
                 energy: 0.003,
                 off_curve: 0.0123,
                 seconds: 1.25,
@@ -198,11 +203,13 @@ mod tests {
     #[test]
     fn every_distance_stands_beside_its_floor() {
         let text = conclusion(&evaluation());
-        let set = text.lines().find(|line| line.contains("DDIM")).unwrap();
+        let set = text.lines().find(|line| line.contains("ddim")).unwrap();
         let words: Vec<&str> = set.split_whitespace().collect();
         assert_eq!(
             words,
-            ["int8", "DDIM", "50", "0.003000", "1.50", "0.0123", "1.2"]
+            [
+                "int8", "ddim", "50", "50", "0.003000", "1.50", "0.0123", "1.2"
+            ]
         );
         let floor = text.lines().find(|line| line.contains("training")).unwrap();
         assert!(

@@ -17,6 +17,8 @@ pub struct PointsEvaluation {
     pub data: Facts,
     /// Seed of all noise.
     pub seed: u64,
+    /// Which timesteps were visited.
+    pub spacing: &'static str,
     /// One model, or a float one and its int8 counterpart.
     pub models: Vec<ModelFacts>,
     /// A set of points for each model, sampler and number of steps.
@@ -46,9 +48,11 @@ pub struct SetResult {
     /// [`ModelFacts::numbers`].
     pub model: &'static str,
     /// The sampler's name.
-    pub sampler: &'static str,
+    pub sampler: String,
     /// Steps that each point took.
     pub steps: u16,
+    /// Runs of the network for each.
+    pub evaluations: u16,
     /// Energy distance from held-out points.
     pub energy: f64,
     /// Root mean square distance from the curve.
