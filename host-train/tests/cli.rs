@@ -830,7 +830,11 @@ fn points_are_drawn_in_the_terminal_and_have_no_classes() {
     );
     refused(&ask(&["--class", "1"]), &["no classes", "none"]);
     refused(&ask(&["--guidance", "1"]), &["guidance"]);
-    let output = run(&["inspect", roll().to_str().unwrap(), "--json"]);
+    let roll = roll();
+    let roll = roll.to_str().unwrap();
+    #[cfg(feature = "evaluate")]
+    refused(&run(&["explain", roll]), &["points", "evaluate"]);
+    let output = run(&["inspect", roll, "--json"]);
     succeeded(&output);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report["topology"]["points"], 2);

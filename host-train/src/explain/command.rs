@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use tiny_ddpm::Model;
+use tiny_ddpm::{Data, Model};
 
 use super::page::{Facts, page};
 use super::story::{Asked, Story, own_picture};
@@ -113,6 +113,11 @@ impl ExplainArgs {
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
+    ensure!(
+        matches!(model.topology().data(), Data::Picture { .. }),
+        "{} draws points: `explain` is for pictures, and `evaluate` shows how points come about",
+        args.blob.display()
+    );
     let wanted = args.class(&model)?;
     // What cannot be drawn shall be said before data are read.
     args.asked(&model, wanted.flatten())?;
