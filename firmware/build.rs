@@ -40,10 +40,15 @@ fn main() {
         .and_then(|blob| sizes(&blob, board));
     match sizes {
         Ok((workspace_words, pixels)) => {
+            let memory_pixels = match board {
+                Board::Stm32f405 => pixels,
+                Board::Microbit => 0,
+            };
             println!("cargo::rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
             let code = format!(
                 "/// Words of workspace.\npub const WORKSPACE_WORDS: usize = {workspace_words};\n\
-                 /// Pixels of a picture.\npub const PIXELS: usize = {pixels};\n"
+                 /// Pixels of a picture.\npub const PIXELS: usize = {pixels};\n\
+                 /// Pixels of a sampler's memory.\npub const MEMORY_PIXELS: usize = {memory_pixels};\n"
             );
             fs::write(Path::new(&out).join("sizes.rs"), code).expect("OUT_DIR is writable");
         }

@@ -7,7 +7,7 @@
 //! ```
 
 use tiny_ddpm::picture::{picture_hash, to_pixels};
-use tiny_ddpm::{BlobError, Buffers, Method, Model, Sampler, Settings, SettingsError};
+use tiny_ddpm::{BlobError, Buffers, Method, Model, Sampler, Settings, SettingsError, Spacing};
 use tiny_ddpm::{Unet, UnetError};
 
 /// Weights are best placed where fast kernels can load whole words.
@@ -41,6 +41,7 @@ fn draw(class: u8, pixels: &mut [u8; PIXELS]) -> Result<(), Error> {
             eta: recommended.eta,
         },
         steps: recommended.steps,
+        spacing: Spacing::Trailing,
         guidance: recommended.guidance,
         clip: true,
         seed: 42,
@@ -51,6 +52,8 @@ fn draw(class: u8, pixels: &mut [u8; PIXELS]) -> Result<(), Error> {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut spare,
+        // Only Heun and DPM-Solver++ need one.
+        memory: &mut [],
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).map_err(Error::Settings)?;
     while let Some(_step) = sampler.step(&mut unet).map_err(Error::Unet)? {

@@ -31,9 +31,9 @@ pub trait Denoiser {
 pub trait InPlace: Denoiser {
     /// Predicts like [`predict`](Denoiser::predict), guided where `guidance`
     /// is not 0 (see [`Settings::guidance`](crate::Settings::guidance)), and
-    /// hands each pixel of x_t with what is predicted for it to `each`, in any
-    /// order. By then nothing else of x_t is needed, so that `each` may write
-    /// x_s in its place.
+    /// hands each pixel of x_t, its index first, with what is predicted for it
+    /// to `each`, in any order. By then nothing else of x_t is needed, so that
+    /// `each` may write x_s in its place.
     ///
     /// # Errors
     /// Whatever keeps the implementation from predicting; `x` is then as it
@@ -44,7 +44,7 @@ pub trait InPlace: Denoiser {
         timestep: u16,
         class: Option<u8>,
         guidance: f32,
-        each: &mut dyn FnMut(&mut f32, f32),
+        each: &mut dyn FnMut(usize, &mut f32, f32),
     ) -> Result<(), Self::Error>;
 }
 

@@ -2,10 +2,10 @@
 //! integers, without heap, without operating system, without panics.
 //!
 //! - [`schedule`]: how much noise a picture has at which timestep.
-//! - [`sampler`]: DDPM and DDIM, a step at a time, over anything that is a
-//!   [`Denoiser`].
+//! - [`sampler`]: DDPM, DDIM, Euler-Maruyama, Heun and DPM-Solver++, a step at
+//!   a time, over anything that is a [`Denoiser`].
 //! - [`unet`]: the int8 U-Net, a [`Denoiser`] that reads its weights from
-//!   flash.
+//!   flash; of points ([`Data`]) it is a multilayer perceptron.
 //! - [`blob`]: those weights as bytes, checked from first to last.
 //! - [`kernels`]: the arithmetic.
 //!
@@ -15,7 +15,7 @@
 //! only IEEE 754 basic operations and `libm`.
 //!
 //! ```no_run
-//! use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Unet};
+//! use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let blob: &[u8] = &[];
 //! let model = Model::load(blob)?;
@@ -25,10 +25,17 @@
 //! let mut workspace = vec![0; model.workspace_words()];
 //! let mut unet = Unet::new(&model, &mut workspace)?;
 //! let (mut x, mut x0_hat, mut spare) = (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
-//! let buffers = Buffers { x: &mut x, x0_hat: &mut x0_hat, unconditional: &mut spare };
+//! let buffers = Buffers {
+//!     x: &mut x,
+//!     x0_hat: &mut x0_hat,
+//!     unconditional: &mut spare,
+//!     // Heun and DPM-Solver++ need one.
+//!     memory: &mut [],
+//! };
 //! let settings = Settings {
 //!     method: Method::Ddim { eta: recommended.eta },
 //!     steps: recommended.steps,
+//!     spacing: Spacing::Trailing,
 //!     guidance: recommended.guidance,
 //!     clip: true,
 //!     seed: 1,
@@ -70,8 +77,8 @@ pub use blob::{BlobError, Model};
 pub use denoiser::{Denoiser, InPlace};
 pub use prediction::Prediction;
 pub use sampler::{
-    Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, Step, Variance,
+    Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, Spacing, Step, Variance,
 };
 pub use schedule::{Schedule, ScheduleError, ScheduleKind};
-pub use topology::{Level, Topology, TopologyError};
+pub use topology::{Data, Level, Topology, TopologyError};
 pub use unet::{Unet, UnetError};

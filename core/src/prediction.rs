@@ -51,6 +51,20 @@ impl Prediction {
     }
 }
 
+/// ε̂ of one value from its x̂_0, with [`signal_and_noise`].
+#[inline]
+#[must_use]
+pub fn epsilon_hat((signal, noise): (f32, f32), x_t: f32, x0_hat: f32) -> f32 {
+    (x_t - signal * x0_hat) / noise
+}
+
+/// v̂ = sqrt(ᾱ) ε̂ - sqrt(1 - ᾱ) x̂_0 of one value from its x̂_0 alone, likewise.
+#[inline]
+#[must_use]
+pub fn v_hat((signal, noise): (f32, f32), x_t: f32, x0_hat: f32) -> f32 {
+    (signal * x_t - x0_hat) / noise
+}
+
 /// sqrt(ᾱ) and sqrt(1 - ᾱ): x_t = signal x_0 + noise ε.
 #[must_use]
 pub fn signal_and_noise(alpha_bar: f64) -> (f32, f32) {

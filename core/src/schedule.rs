@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Most timesteps a schedule may have.
-pub const MAX_TIMESTEPS: u16 = 1000;
+pub const MAX_TIMESTEPS: u16 = 4000;
 
 /// Largest β of the cosine schedule (Nichol & Dhariwal 2021, section 3.2).
 const COSINE_MAX_BETA: f64 = 0.999;

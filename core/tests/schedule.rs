@@ -5,6 +5,8 @@ use tiny_ddpm::schedule::{MAX_TIMESTEPS, Transition};
 use tiny_ddpm::{Schedule, ScheduleError, ScheduleKind};
 
 const TIMESTEPS: [u16; 6] = [1, 2, 3, 10, 500, 1000];
+/// As many as the longest published chains have, and as many as there may be.
+const LONG: [u16; 2] = [2000, MAX_TIMESTEPS];
 
 /// (t, ᾱ_t, β̃_t) at T = 1000, printed by `golden/schedule.py`, which works
 /// from the papers' definitions with 60 decimal digits.
@@ -70,6 +72,35 @@ fn closed_form_is_the_recursion_of_the_forward_process() {
             assert_close(alpha_bar, product, 1e-11, &what);
             assert_close(alpha_bar.sqrt(), mean, 1e-11, &what);
             assert_close(1.0 - alpha_bar, variance, 1e-11, &what);
+        }
+    }
+}
+
+/// The same for long chains, in the time that a product for every t allows.
+#[test]
+fn long_chains_are_the_recursion_too() {
+    for timesteps in LONG {
+        for kind in [ScheduleKind::LINEAR, ScheduleKind::Cosine] {
+            let schedule = Schedule::new(kind, timesteps).unwrap();
+            let (mut product, mut last) = (1.0, 1.0);
+            for t in 1..=timesteps {
+                product *= schedule.alpha(t);
+                if t % 97 != 0 && t != timesteps {
+                    continue;
+                }
+                let alpha_bar = schedule.alpha_bar(t);
+                assert_close(alpha_bar, product, 1e-10, &format!("{schedule:?} at {t}"));
+                assert!(alpha_bar > 0.0 && alpha_bar < last);
+                last = alpha_bar;
+                for value in [
+                    schedule.transition(t, t - 1).posterior_variance(),
+                    schedule.transition(t, t - 1).mean_weight_x0(),
+                    schedule.transition(t, 1).mean_weight_x_t(),
+                    schedule.snr(t),
+                ] {
+                    assert!(value.is_finite(), "{schedule:?} at {t}: {value}");
+                }
+            }
         }
     }
 }
@@ -277,7 +308,7 @@ fn timesteps_out_of_range_are_refused() {
             assert_eq!(error, ScheduleError::Timesteps { found });
             let message = error.to_string();
             assert!(message.contains(&found.to_string()), "{message}");
-            assert!(message.contains("1 to 1000"), "{message}");
+            assert!(message.contains("1 to 4000"), "{message}");
         }
     }
 }

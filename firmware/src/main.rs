@@ -1,4 +1,4 @@
-//! Turns noise into pictures, one of each class.
+//! Turns noise into pictures, one of each class, or into points.
 //!
 //! All memory is static, and sized for the model when the firmware is built.
 #![no_std]
@@ -16,7 +16,7 @@ use request::Request;
 use tiny_ddpm::blob::BlobError;
 use tiny_ddpm::picture::to_pixels;
 use tiny_ddpm::unet::UnetError;
-use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, SettingsError, Unet};
+use tiny_ddpm::{InPlaceSampler, Model, Settings, SettingsError, Unet};
 
 include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
 
@@ -30,6 +30,8 @@ struct Memory {
     /// Between pictures it holds what is read and what is reported.
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
+    /// For samplers that need one; empty where there is no room.
+    memory: [f32; MEMORY_PIXELS],
 }
 
 /// Why there is no picture.
@@ -51,6 +53,7 @@ fn main() -> ! {
     static mut MEMORY: Memory = Memory {
         workspace: [0; WORKSPACE_WORDS],
         x: [0.0; PIXELS],
+        memory: [0.0; MEMORY_PIXELS],
     };
     let mut counter = Counter::start();
     match generate(&mut counter, MEMORY) {
@@ -80,7 +83,7 @@ fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
             room: PIXELS,
         });
     }
-    for index in 0..request.classes.len() {
+    for index in 0..usize::from(request.count) {
         let ticks = sample(counter, model, &request, index, memory)?;
         show(counter, model, &request, index, memory, ticks);
     }
@@ -106,9 +109,9 @@ fn read_request(model: &Model<'_>, workspace: &mut [u32]) -> Result<Request, Fai
         Failure::Request
     })?;
     defmt::info!(
-        "{=str}: {=usize} pictures, seed {=u64}, {=u16} steps, guidance {=f32}",
+        "{=str}: {=u16} pictures, seed {=u64}, {=u16} steps, guidance {=f32}",
         info.name,
-        request.classes.len(),
+        request.count,
         request.seed,
         request.sampling.steps,
         request.sampling.guidance
@@ -116,10 +119,9 @@ fn read_request(model: &Model<'_>, workspace: &mut [u32]) -> Result<Request, Fai
     Ok(request)
 }
 
-/// The class of a picture.
-fn class_of(model: &Model<'_>, request: &Request, index: usize) -> Option<u8> {
-    let class = request.classes.get(index).copied();
-    class.filter(|_| model.topology().classes > 0)
+/// The class of a picture; of a model without classes there is none to find.
+fn class_of(request: &Request, index: usize) -> Option<u8> {
+    request.classes.get(index).copied()
 }
 
 /// Makes a picture, into `memory.x`; returns what it took.
@@ -133,22 +135,27 @@ fn sample(
 ) -> Result<u64, Failure> {
     let number = request.first + index as u64;
     let settings = Settings {
-        method: Method::Ddim {
-            eta: request.sampling.eta,
-        },
+        method: request.method,
         steps: request.sampling.steps,
+        spacing: request.spacing,
         guidance: request.sampling.guidance,
         clip: true,
         seed: request.seed,
         picture: number,
-        class: class_of(model, request, index),
+        class: class_of(request, index),
     };
     counter.lap();
-    let Memory { workspace, x } = memory;
-    let x = x.get_mut(..model.topology().pixels()).unwrap_or_default();
+    let Memory {
+        workspace,
+        x,
+        memory,
+    } = memory;
+    let pixels = model.topology().pixels();
+    let x = x.get_mut(..pixels).unwrap_or_default();
+    let memory = memory.get_mut(..pixels).unwrap_or_default();
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
     let mut sampler =
-        InPlaceSampler::new(model.schedule(), settings, x).map_err(Failure::Settings)?;
+        InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Failure::Settings)?;
     let mut ticks = u64::from(counter.lap());
     while let Some(step) = sampler.step(&mut unet).map_err(Failure::Unet)? {
         ticks += u64::from(counter.lap());
@@ -159,7 +166,7 @@ fn sample(
     Ok(ticks)
 }
 
-/// Reports the picture in `memory.x`, its grey values made in the workspace.
+/// Reports the picture or point in `memory.x`, its grey values made in the workspace.
 #[inline(never)]
 fn show(
     counter: &mut Counter,
@@ -179,7 +186,7 @@ fn show(
     let ticks = ticks + u64::from(counter.lap());
     let picture = report::Picture {
         number: request.first + index as u64,
-        class: class_of(model, request, index),
+        class: class_of(request, index),
         x,
         pixels: grey,
         ticks,

@@ -3,9 +3,13 @@
 
 use heapless::Vec;
 use tiny_ddpm::blob::records::Recommended;
+use tiny_ddpm::{Method, Spacing};
 
 /// Most pictures of one request.
 pub const MAX_PICTURES: usize = 64;
+
+/// Pictures or points of a model without classes, where nothing is said.
+const DEFAULT_COUNT: u16 = 10;
 
 /// What to generate.
 pub struct Request {
@@ -13,10 +17,16 @@ pub struct Request {
     pub seed: u64,
     /// Number of the first picture under that seed.
     pub first: u64,
-    /// DDIM's settings.
+    /// Steps, guidance and DDIM's eta.
     pub sampling: Recommended,
-    /// The class of each picture; of a model without classes, anything.
+    /// How a step is made.
+    pub method: Method,
+    /// Which timesteps are visited.
+    pub spacing: Spacing,
+    /// The class of each picture; of a model without classes nothing.
     pub classes: Vec<u8, MAX_PICTURES>,
+    /// How many pictures or points.
+    pub count: u16,
 }
 
 /// What was wrong with a request.
@@ -24,7 +34,7 @@ pub struct Request {
 pub enum RequestError<'a> {
     /// A word that is not `name=value` with a known name.
     Unknown(&'a str),
-    /// A value that is not a number in range.
+    /// A value that is not a number in range, or not a known name.
     Value(&'a str),
     /// A class that the model does not have.
     Class { class: u8, classes: u16 },
@@ -34,8 +44,8 @@ pub enum RequestError<'a> {
 
 impl Request {
     /// Reads a request to a model with `classes` classes. Default are one
-    /// picture of each class, or ten of a model without classes, with the
-    /// settings that the model's makers recommend.
+    /// picture of each class (of the first [`MAX_PICTURES`]), or of a model
+    /// without classes ten, or the `count` asked for, with the settings that the model's makers recommend.
     pub fn parse(
         text: &str,
         recommended: Recommended,
@@ -45,7 +55,12 @@ impl Request {
             seed: 1,
             first: 0,
             sampling: recommended,
+            method: Method::Ddim {
+                eta: recommended.eta,
+            },
+            spacing: Spacing::default(),
             classes: Vec::new(),
+            count: DEFAULT_COUNT,
         };
         for word in text.split_ascii_whitespace() {
             let (name, value) = word.split_once('=').ok_or(RequestError::Unknown(word))?;
@@ -56,6 +71,15 @@ impl Request {
                 "steps" => sampling.steps = number(word, value)?,
                 "guidance" => sampling.guidance = decimal(word, value)?,
                 "eta" => sampling.eta = decimal(word, value)?,
+                "count" if classes == 0 => request.count = number(word, value)?,
+                "sampler" => {
+                    let method = Method::from_name(value, sampling.eta);
+                    request.method = method.ok_or(RequestError::Value(word))?;
+                }
+                "spacing" => {
+                    let spacing = Spacing::from_name(value);
+                    request.spacing = spacing.ok_or(RequestError::Value(word))?;
+                }
                 "classes" => {
                     for class in value.split(',') {
                         let class = number(word, class)?;
@@ -68,11 +92,17 @@ impl Request {
                 _ => return Err(RequestError::Unknown(word)),
             }
         }
+        // Whichever word came first.
+        if let Method::Ddim { eta } = &mut request.method {
+            *eta = request.sampling.eta;
+        }
         if request.classes.is_empty() {
-            match classes {
-                0 => (0..10).try_for_each(|_| request.add(0))?,
-                _ => (0..classes.min(256)).try_for_each(|class| request.add(class as u8))?,
+            for class in 0..classes.min(MAX_PICTURES as u16) {
+                request.add(class as u8)?;
             }
+        }
+        if classes > 0 {
+            request.count = request.classes.len() as u16;
         }
         Ok(request)
     }

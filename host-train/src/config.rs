@@ -10,14 +10,16 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 
+use crate::loss::{DEFAULT_GAMMA, Loss};
 use crate::quant::WeightBits;
 
 /// The presets that are part of the tool, by name.
-pub const PRESETS: [(&str, &str); 5] = [
+pub const PRESETS: [(&str, &str); 6] = [
     ("digits", include_str!("../presets/digits.toml")),
     ("fashion", include_str!("../presets/fashion.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
     ("nano", include_str!("../presets/nano.toml")),
+    ("swiss-roll", include_str!("../presets/swiss-roll.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
 ];
 
@@ -32,7 +34,8 @@ pub const TUNING_LEARNING_RATE: f64 = 5e-4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The shape of the U-Net.
+    /// The shape of the network.
+    #[serde(with = "crate::topology")]
     pub network: Topology,
     /// The forward process and what the network predicts.
     pub diffusion: DiffusionConfig,
@@ -78,6 +81,12 @@ pub struct TrainingConfig {
     /// part of the configuration because it changes the order of additions,
     /// and with it the last bits of the weights.
     pub shards: usize,
+    /// What errors count: `"simple"`, `"weighted"` or `"min-snr"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loss: Loss,
+    /// γ of `"min-snr"`; 5 where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_snr_gamma: Option<f64>,
     /// Steps between two rows of `metrics.csv`.
     pub log_every: u32,
     /// Steps between two checkpoints.
@@ -108,6 +117,10 @@ pub struct DistillConfig {
 pub struct QatConfig {
     /// Bits of a convolution's weights: 8 or 4.
     pub weight_bits: WeightBits,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Config {
@@ -218,6 +231,13 @@ impl TrainingConfig {
             self.shards,
             self.batch
         );
+        if let Some(gamma) = self.min_snr_gamma {
+            ensure!(
+                self.loss == Loss::MinSnr,
+                "[training] min_snr_gamma = {gamma}: only for loss = \"min-snr\""
+            );
+            check("min_snr_gamma", gamma, 1e-3..=1e6)?;
+        }
         if let Some(DistillConfig { guidance }) = self.distill {
             ensure!(
                 guidance > 0.0 && guidance <= 100.0,
@@ -226,6 +246,12 @@ impl TrainingConfig {
         }
         check("log_every", self.log_every, 1..=u32::MAX)?;
         check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
+    }
+
+    /// γ of the min-SNR loss.
+    #[must_use]
+    pub fn gamma(&self) -> f64 {
+        self.min_snr_gamma.unwrap_or(DEFAULT_GAMMA)
     }
 
     /// Makes this a fine-tuning: with the rounding of weights of so many bits,
@@ -357,6 +383,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn losses_are_chosen_by_name() {
+        let plain = Config::preset("smoke").unwrap();
+        assert_eq!(plain.training.loss, Loss::Simple);
+        assert!(!plain.to_toml().unwrap().contains("loss"));
+        let with = |lines: &str| Config::parse(&smoke().replace("seed = 1", lines));
+        for (lines, loss, gamma) in [
+            ("seed = 1\nloss = \"simple\"", Loss::Simple, 5.0),
+            ("seed = 1\nloss = \"weighted\"", Loss::Weighted, 5.0),
+            ("seed = 1\nloss = \"min-snr\"", Loss::MinSnr, 5.0),
+            (
+                "seed = 1\nloss = \"min-snr\"\nmin_snr_gamma = 3.0",
+                Loss::MinSnr,
+                3.0,
+            ),
+        ] {
+            let config = with(lines).unwrap();
+            assert_eq!(
+                (config.training.loss, config.training.gamma()),
+                (loss, gamma)
+            );
+            assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        }
+        for (lines, words) in [
+            ("seed = 1\nloss = \"max\"", "unknown variant `max`"),
+            ("seed = 1\nmin_snr_gamma = 3.0", "only for loss"),
+            (
+                "seed = 1\nloss = \"min-snr\"\nmin_snr_gamma = 0.0",
+                "min_snr_gamma = 0: must be",
+            ),
+        ] {
+            let error = format!("{:#}", with(lines).unwrap_err());
+            assert!(error.contains(words), "{lines}: {error}");
+        }
+    }
+
     /// Each bad value and the words its message must have.
     #[test]
     fn bad_values_are_named() {
@@ -367,12 +429,12 @@ mod tests {
             (
                 "timesteps = 1000",
                 "timesteps = 0",
-                ["0 timesteps", "1 to 1000"],
+                ["0 timesteps", "1 to 4000"],
             ),
             (
                 "timesteps = 1000",
-                "timesteps = 1001",
-                ["1001 timesteps", "1 to 1000"],
+                "timesteps = 4001",
+                ["4001 timesteps", "1 to 4000"],
             ),
             ("heads = 2", "heads = 5", ["5 heads", "divide"]),
             ("patch = 4", "patch = 3", ["patch 3", "divide image_size"]),

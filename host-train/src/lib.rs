@@ -2,17 +2,22 @@
 
 #[cfg(feature = "train")]
 pub mod config;
-#[cfg(feature = "train")]
+#[cfg(feature = "evaluate")]
 pub mod data;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
+#[cfg(feature = "evaluate")]
+pub mod explain;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod inspect;
+pub mod loss;
 pub mod model_file;
 pub mod output;
+pub mod points;
 pub mod quant;
 pub mod repack;
 pub mod sample;
+pub mod topology;
 #[cfg(feature = "train")]
 pub mod train;

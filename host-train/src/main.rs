@@ -22,6 +22,7 @@ Examples:
   tiny-ddpm train --preset digits --out runs/digits
   tiny-ddpm export runs/digits --out digits.tddpm
   tiny-ddpm evaluate digits.tddpm               how good its pictures are, as a report
+  tiny-ddpm explain digits.tddpm                how it draws them, as a picture book
 Each command explains itself: tiny-ddpm sample --help";
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,11 @@ enum Command {
     /// Measure how good pictures are (not in this one, either)
     #[cfg(not(feature = "train"))]
     Evaluate(NotBuilt),
+    #[cfg(feature = "evaluate")]
+    Explain(tiny_ddpm_train::explain::ExplainArgs),
+    /// Show how a model draws (not in this one: cargo build --release -p tiny-ddpm-train --no-default-features --features evaluate)
+    #[cfg(not(feature = "evaluate"))]
+    Explain(NotBuilt),
     Sample(sample::SampleArgs),
     Inspect(inspect::InspectArgs),
     Repack(repack::RepackArgs),
@@ -80,6 +86,10 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         #[cfg(not(feature = "train"))]
         Command::Evaluate(_) => not_built("evaluate"),
+        #[cfg(feature = "evaluate")]
+        Command::Explain(args) => tiny_ddpm_train::explain::run(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(not(feature = "evaluate"))]
+        Command::Explain(_) => not_built("explain"),
         Command::Sample(args) => sample::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Repack(args) => repack::run(&args).map(|()| ExitCode::SUCCESS),

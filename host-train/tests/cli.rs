@@ -12,7 +12,7 @@ use tiny_ddpm::blob::header;
 use tiny_ddpm::blob::records::Record;
 use tiny_ddpm::picture::{picture_hash, to_pixels};
 use tiny_ddpm::unet::Stage;
-use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Unet};
+use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
 
 /// The model that these tests use.
 fn blob() -> PathBuf {
@@ -149,6 +149,8 @@ fn json_says_the_same_and_nothing_else() {
     assert_eq!(json["hash"], format!("{:08x}", picture_hash(&images)));
     assert_eq!(json["steps"], 3);
     assert_eq!(json["sampler"], "ddim");
+    assert_eq!(json["spacing"], "trailing");
+    assert_eq!(json["evaluations"], 3);
     assert_eq!(json["pictures"].as_array().unwrap().len(), 2);
     for (index, picture) in images.chunks(28 * 28).enumerate() {
         let row = &json["pictures"][index];
@@ -159,6 +161,24 @@ fn json_says_the_same_and_nothing_else() {
     for file in json["files"].as_array().unwrap() {
         assert!(Path::new(file.as_str().unwrap()).is_file(), "{file}");
     }
+}
+
+/// Heun asks twice but for the last step, and guidance doubles that.
+#[test]
+fn evaluations_are_runs_of_the_network() {
+    let out = TempDir::new().unwrap();
+    let words =
+        "--class 3 --count 1 --steps 3 --sampler heun --spacing uniform --guidance 0.5 --json";
+    let output = sample(out.path(), &words.split(' ').collect::<Vec<_>>());
+    succeeded(&output);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["evaluations"], 10);
+    assert_eq!(json["steps"], 3);
+    assert_eq!(
+        (&json["sampler"], &json["spacing"]),
+        (&"heun".into(), &"uniform".into())
+    );
+    assert_eq!(json["eta"], Value::Null);
 }
 
 #[test]
@@ -204,6 +224,7 @@ fn a_picture_is_what_core_makes_of_its_settings() {
             eta: model.info().recommended.eta,
         },
         steps: 3,
+        spacing: Spacing::Trailing,
         guidance: 0.25,
         clip: true,
         seed: 9,
@@ -214,6 +235,7 @@ fn a_picture_is_what_core_makes_of_its_settings() {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut unconditional,
+        memory: &mut [],
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
     while sampler.step(&mut unet).unwrap().is_some() {}
@@ -232,7 +254,7 @@ fn every_setting_counts() {
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
         json["hash"].as_str().unwrap().to_owned()
     };
-    let settings: [&[&str]; 10] = [
+    let settings: [&[&str]; 15] = [
         &["--steps", "4"],
         &["--steps", "5"],
         &["--steps", "4", "--seed", "2"],
@@ -243,9 +265,16 @@ fn every_setting_counts() {
         &["--steps", "4", "--class", "none"],
         &["--steps", "4", "--sampler", "ddpm"],
         &["--steps", "4", "--sampler", "ddpm", "--variance", "beta"],
+        &["--steps", "4", "--sampler", "euler-maruyama"],
+        &["--steps", "4", "--sampler", "heun"],
+        &["--steps", "4", "--sampler", "dpm-solver"],
+        &["--steps", "4", "--spacing", "quadratic"],
+        &["--steps", "4", "--spacing", "log-snr"],
     ];
     let mut hashes: Vec<String> = settings.iter().map(|args| hash(args)).collect();
     assert_eq!(hash(settings[0]), hashes[0]);
+    // Another way to say the same.
+    assert_eq!(hash(&["--steps", "4", "--sampler", "ddpm-beta"]), hashes[9]);
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), settings.len());
@@ -278,7 +307,7 @@ fn replaces_its_own_files_and_no_others() {
 
 #[test]
 fn wrong_settings() {
-    let cases: [(&[&str], &[&str]); 24] = [
+    let cases: [(&[&str], &[&str]); 26] = [
         (&["--class", "12"], &["class 12", "0 to 9"]),
         (&["--class", "300"], &["class 300", "0 to 9"]),
         (&["--class", "seven"], &["seven", "all", "none"]),
@@ -305,6 +334,8 @@ fn wrong_settings() {
         (&["--sampler", "euler"], &["euler", "ddim", "ddpm"]),
         (&["--sampler", "ddpm", "--eta", "1"], &["--eta", "DDIM"]),
         (&["--variance", "beta"], &["--variance", "DDPM"]),
+        (&["--sampler", "heun", "--eta", "1"], &["--eta", "DDIM"]),
+        (&["--spacing", "even"], &["even", "uniform", "log-snr"]),
         (&["--colour", "red"], &["--colour"]),
     ];
     let folder = TempDir::new().unwrap();
@@ -573,10 +604,12 @@ fn hash_of(blob: &[u8]) -> u32 {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut [],
+        memory: &mut [],
     };
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: 3,
+        spacing: Spacing::Trailing,
         guidance: 0.0,
         clip: true,
         seed: 5,
@@ -702,4 +735,190 @@ fn repacking_stores_weights_in_four_bits_where_nothing_is_lost() {
         transformed > 5 && nibbles > transformed,
         "{nibbles}, {transformed}"
     );
+}
+
+/// The model for points.
+fn roll() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/swiss-roll.tddpm")
+}
+
+#[test]
+fn points_become_a_table_an_array_a_map_and_an_animation() {
+    let out = TempDir::new().unwrap();
+    let mut command = tool();
+    command
+        .arg("sample")
+        .arg(roll())
+        .arg("--out")
+        .arg(out.path());
+    let options = ["--count", "30", "--steps", "4", "--gif", "--json"];
+    let output = command.args(options).output().unwrap();
+    succeeded(&output);
+    let expected = [
+        "denoising.gif",
+        "labels.npy",
+        "points.csv",
+        "points.npy",
+        "scatter.png",
+    ];
+    assert_eq!(names(out.path()), expected);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        (&report["data"], &report["count"]),
+        (&"point".into(), &30.into())
+    );
+    assert_eq!(labels(out.path()), [-1; 30]);
+
+    // The same points by hand.
+    let bytes = fs::read(out.path().join("points.npy")).unwrap();
+    let array = NpyFile::new(&bytes[..]).unwrap();
+    assert_eq!(array.shape(), [30, 2]);
+    let found: Vec<f32> = array.into_vec().unwrap();
+    let blob = fs::read(roll()).unwrap();
+    let model = Model::load(&blob).unwrap();
+    let table = fs::read_to_string(out.path().join("points.csv")).unwrap();
+    for (index, row) in table.lines().skip(1).enumerate() {
+        let mut workspace = vec![0; model.workspace_words()];
+        let mut unet = Unet::new(&model, &mut workspace).unwrap();
+        let (mut x, mut x0_hat) = ([0.0; 2], [0.0; 2]);
+        let buffers = Buffers {
+            x: &mut x,
+            x0_hat: &mut x0_hat,
+            unconditional: &mut [],
+            memory: &mut [],
+        };
+        let settings = Settings {
+            method: Method::Ddim { eta: 0.0 },
+            steps: 4,
+            spacing: Spacing::default(),
+            guidance: 0.0,
+            clip: true,
+            seed: 1,
+            picture: index as u64,
+            class: None,
+        };
+        let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
+        while sampler.step(&mut unet).unwrap().is_some() {}
+        assert_eq!(sampler.x(), &found[2 * index..2 * index + 2]);
+        let state = tiny_ddpm::picture::state_hash(sampler.x());
+        assert!(
+            row.starts_with(&format!("{index},-1,{state:08x},")),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn points_are_drawn_in_the_terminal_and_have_no_classes() {
+    let out = TempDir::new().unwrap();
+    let ask = |options: &[&str]| {
+        let mut command = tool();
+        command
+            .arg("sample")
+            .arg(roll())
+            .arg("--out")
+            .arg(out.path());
+        command.args(options).output().unwrap()
+    };
+    let output = ask(&["--count", "500"]);
+    succeeded(&output);
+    let text = stdout(&output);
+    assert!(text.contains("500 points"), "{text}");
+    assert!(
+        text.chars().filter(|c| "▀▄█".contains(*c)).count() > 60,
+        "{text}"
+    );
+    refused(&ask(&["--class", "1"]), &["no classes", "none"]);
+    refused(&ask(&["--guidance", "1"]), &["guidance"]);
+    let roll = roll();
+    let roll = roll.to_str().unwrap();
+    #[cfg(feature = "evaluate")]
+    refused(&run(&["explain", roll]), &["points", "evaluate"]);
+    let output = run(&["inspect", roll, "--json"]);
+    succeeded(&output);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(report["topology"]["points"], 2);
+}
+
+#[cfg(feature = "evaluate")]
+mod explain {
+    use super::*;
+    use tiny_ddpm_train::output::encode_png;
+
+    fn explain(out: &Path, args: &[&str]) -> Output {
+        let blob = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/nano.tddpm");
+        let mut command = tool();
+        command.arg("explain").arg(blob).arg("--out").arg(out);
+        command.args(args).output().unwrap()
+    }
+
+    fn page(out: &Path) -> String {
+        fs::read_to_string(out.join("explain.html")).unwrap()
+    }
+
+    #[test]
+    fn a_png_of_ones_own() {
+        let out = TempDir::new().unwrap();
+        let png = out.path().join("mine.png");
+        let pixels: Vec<u8> = (0..40 * 40).map(|i| (i % 40 * 6) as u8).collect();
+        fs::write(&png, encode_png(40, 40, &pixels).unwrap()).unwrap();
+        let args = ["--picture", png.to_str().unwrap(), "--steps", "2"];
+        let output = explain(out.path(), &args);
+        succeeded(&output);
+        assert!(stdout(&output).contains("40 x 40 pixels resized to 28 x 28"));
+        let page = page(out.path());
+        assert!(page.contains("resized to 28 x 28"));
+        assert!(page.contains("the network is told no class"));
+        assert_eq!(names(out.path()), ["explain.html", "mine.png"]);
+    }
+
+    #[test]
+    fn a_test_picture_of_a_class() {
+        let folder = TempDir::new().unwrap();
+        let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+        for class in 0..10 {
+            let of_class = data.join(class.to_string());
+            fs::create_dir_all(&of_class).unwrap();
+            for picture in 0..10 {
+                let mut pixels = vec![class; 28 * 28];
+                pixels[0] = picture;
+                let png = encode_png(28, 28, &pixels).unwrap();
+                fs::write(of_class.join(format!("{picture}.png")), png).unwrap();
+            }
+        }
+        let data = data.to_str().unwrap();
+        let args = ["--data", data, "--class", "4", "--steps", "1", "--quiet"];
+        let output = explain(&out, &args);
+        succeeded(&output);
+        assert_eq!(stdout(&output), "");
+        let page = page(&out);
+        for words in ["test picture 4 in", "of class 4", "told class 4"] {
+            assert!(page.contains(words), "{words}");
+        }
+        let args = ["--data", data, "--picture", data];
+        refused(&explain(&out, &args), &["--data", "--picture"]);
+    }
+
+    #[test]
+    fn what_cannot_be_explained() {
+        let out = TempDir::new().unwrap();
+        let path = out.path().join("page");
+        let missing = out.path().join("missing");
+        let missing = missing.to_str().unwrap();
+        for (args, words) in [
+            (&["--class", "10"][..], &["class 10", "0 to 9"][..]),
+            (&["--class", "all"], &["one class"]),
+            (&["--class", "-1"], &["--class"]),
+            (&["--steps", "0"], &["0 steps", "1 to"]),
+            (&["--steps", "1001"], &["1001 steps"]),
+            (&["--picture", missing], &["missing", "no PNG"]),
+            (&["--data", missing], &["no data folder"]),
+        ] {
+            refused(&explain(&path, args), words);
+            assert!(!path.exists(), "{args:?} left a folder behind");
+        }
+        let blob = out.path().join("empty.tddpm");
+        fs::write(&blob, "").unwrap();
+        refused(&run(&["explain", blob.to_str().unwrap()]), &["is empty"]);
+    }
 }

@@ -10,7 +10,7 @@ use std::process::Output;
 use anyhow::Result;
 use burn::tensor::Device;
 use common::{arg, every_layer, lively, stderr, subset, subset_data, tool};
-use tiny_ddpm::Model;
+use tiny_ddpm::{Method, Model, Spacing};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Dataset, Split};
 use tiny_ddpm_train::evaluate::Evaluation;
@@ -50,11 +50,15 @@ fn plan(steps: &[u16]) -> Plan {
         settings: Settings {
             count: 20,
             seed: 1,
+            sampler: "dpm-solver",
+            spacing: "quadratic",
             guidance: 0.5,
-            eta: 0.0,
+            eta: None,
             steps: steps.to_vec(),
             shown_steps: steps[0],
         },
+        method: Method::DpmSolver,
+        spacing: Spacing::Quadratic,
         bound_pictures: 3,
         progress: false,
     }

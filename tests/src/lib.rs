@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Unet};
+use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Spacing, Unet};
 
 /// The folder of shipped models.
 #[must_use]
@@ -21,7 +21,8 @@ pub fn digits() -> Result<Vec<u8>> {
     std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Settings that a model recommends, without guidance.
+/// Settings that a model recommends for picture `class` of that class, or of no
+/// class where the model has none, without guidance.
 #[must_use]
 pub fn settings(model: &Model<'_>, class: u8) -> Settings {
     let recommended = model.info().recommended;
@@ -30,11 +31,12 @@ pub fn settings(model: &Model<'_>, class: u8) -> Settings {
             eta: recommended.eta,
         },
         steps: recommended.steps,
+        spacing: Spacing::Trailing,
         guidance: 0.0,
         clip: true,
         seed: 1,
         picture: class.into(),
-        class: Some(class),
+        class: (model.topology().classes > 0).then_some(class),
     }
 }
 
@@ -54,11 +56,13 @@ where
     anyhow::Error: From<D::Error>,
 {
     let pixels = model.topology().pixels();
-    let (mut x, mut x0_hat, mut spare) = (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
+    let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+    let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut spare,
+        x,
+        x0_hat,
+        unconditional,
+        memory,
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
     loop {

@@ -12,12 +12,12 @@ use std::sync::LazyLock;
 use tiny_ddpm::blob::header::{HEADER_LEN, seal};
 use tiny_ddpm::blob::records::Record;
 use tiny_ddpm::picture::picture_hash;
-use tiny_ddpm::{Model, Topology};
+use tiny_ddpm::{Method, Model, Spacing, Topology};
 use xtask::emulator::{self, Run};
 use xtask::firmware::{self, Board, Firmware};
 use xtask::request::Request;
 use xtask::setup::{Toolchain, has_qemu};
-use xtask::{DIGITS, NANO, host, root};
+use xtask::{DIGITS, NANO, SWISS_ROLL, host, root};
 
 static BLOB: LazyLock<Vec<u8>> = LazyLock::new(|| fs::read(digits()).unwrap());
 static FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| build(Board::Stm32f405, &digits(), None));
@@ -93,6 +93,24 @@ fn ten_digits_are_the_hosts_bit_for_bit() {
     // What is not painted over at the far end was never reached.
     assert!(memory.stack_peak < memory.stack_room, "{memory:?}");
     assert!(memory.stack_peak > 256, "{memory:?}");
+}
+
+#[test]
+fn every_sampler_is_the_host_s_bit_for_bit() {
+    let spacings = Spacing::ALL.into_iter().cycle();
+    for (name, spacing) in Method::NAMES.into_iter().zip(spacings) {
+        let request = Request {
+            method: Method::from_name(name, 0.5).unwrap(),
+            spacing,
+            steps: 3,
+            ..short(4)
+        };
+        let run = run(&FIRMWARE, &request);
+        assert!(run.success, "{name}: {:?}", run.log);
+        let expected = host::generate(&model(), &request).unwrap();
+        assert_eq!(run.pictures[0].state, expected[0].state, "{name}");
+        assert_eq!(run.pictures[0].pixels, expected[0].pixels, "{name}");
+    }
 }
 
 #[test]
@@ -174,6 +192,22 @@ fn impossible_requests_are_reported() {
     assert_fails(&run(&FIRMWARE, &wild), "Guidance");
 }
 
+#[test]
+fn a_sampler_that_needs_more_memory_than_there_is_is_reported() {
+    let blob = nano();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nano.tddpm");
+    fs::write(&path, &blob).unwrap();
+    let firmware = build(Board::Microbit, &path, None);
+    let request = Request {
+        method: Method::Heun,
+        steps: 2,
+        classes: vec![1],
+        ..Request::recommended(&Model::load(&blob).unwrap())
+    };
+    assert_fails(&run(&firmware, &request), "Memory");
+}
+
 /// What a picture may take of a chip with 16 KiB of RAM: all buffers and the
 /// stack at its deepest.
 const NANO_RAM: u64 = 12_288;
@@ -218,4 +252,56 @@ fn nano_fits_a_micro_bit_and_is_the_hosts_bit_for_bit() {
         assert!(memory.flash <= NANO_FLASH, "{memory:?}");
         assert!(memory.stack_peak > 256, "{memory:?}");
     }
+}
+
+/// Flash of code and points' blob, and RAM of buffers and stack.
+const ROLL_FLASH: u64 = 192 << 10;
+const ROLL_RAM: u64 = 8192;
+
+#[test]
+fn points_are_the_hosts_bit_for_bit() {
+    let path = root().join(SWISS_ROLL);
+    let blob = fs::read(&path).unwrap();
+    let model = Model::load(&blob).unwrap();
+    let request = Request {
+        steps: 7,
+        count: 12,
+        ..Request::recommended(&model)
+    };
+    request.check(&model).unwrap();
+    let expected = host::generate(&model, &request).unwrap();
+    for board in [Board::Stm32f405, Board::Microbit] {
+        let run = run(&build(board, &path, None), &request);
+        assert!(run.success, "{:?}", run.log);
+        assert_eq!(run.pictures.len(), 12);
+        for (chip, host) in run.pictures.iter().zip(&expected) {
+            assert_eq!(chip.values.len(), 2);
+            assert_eq!(chip.values, host.values, "point {}", chip.number);
+            assert_eq!(chip.state, host.state, "point {}", chip.number);
+            assert_eq!(chip.class, -1);
+        }
+        let memory = run.memory.expect("no account of the memory");
+        assert!(memory.flash <= ROLL_FLASH, "{memory:?}");
+        assert!(memory.buffers + memory.stack_peak <= ROLL_RAM, "{memory:?}");
+    }
+}
+
+#[test]
+fn impossible_numbers_of_points_are_reported() {
+    let path = root().join(SWISS_ROLL);
+    let blob = fs::read(&path).unwrap();
+    let model = Model::load(&blob).unwrap();
+    let nothing = Request {
+        count: 0,
+        ..Request::recommended(&model)
+    };
+    assert!(nothing.check(&model).is_err());
+    // The chip is asked for no more than it can be told.
+    let firmware = build(Board::Stm32f405, &path, None);
+    let classes = Request {
+        classes: vec![3],
+        ..Request::recommended(&model)
+    };
+    assert!(classes.check(&model).is_err());
+    assert_fails(&run(&firmware, &classes), "Class");
 }

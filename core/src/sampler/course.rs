@@ -6,9 +6,13 @@
 
 use super::ddim::Ddim;
 use super::ddpm::Ddpm;
-use super::{Method, Settings, Step, respaced};
+use super::dpm_solver::DpmSolver;
+use super::euler_maruyama::EulerMaruyama;
+use super::heun::Heun;
+use super::{Method, Settings, Step};
 use crate::noise::Noise;
 use crate::prediction::signal_and_noise;
+use crate::schedule::Transition;
 use crate::{Prediction, Schedule};
 
 /// The way from x_T to x_0.
@@ -18,26 +22,39 @@ pub(super) struct Course {
     pub settings: Settings,
     /// Normal values drawn so far.
     drawn: u64,
-    /// Steps made so far.
+    /// Times that the denoiser was asked.
     done: u16,
+    /// Timesteps left behind.
+    visited: u16,
+    /// t and s; t is 0 in the end.
+    pair: (u16, u16),
+    /// Whether x is no longer x_t but Heun's x'.
+    halfway: bool,
+    /// ᾱ of the timestep before t.
+    before: Option<f64>,
 }
 
-/// One step of it.
+/// What becomes of one answer of the denoiser.
 #[derive(Clone, Debug)]
 pub(super) struct Leg {
-    /// The timestep that x_t has.
+    /// The timestep that it is asked for.
     pub timestep: u16,
     prediction: Prediction,
-    /// sqrt(ᾱ) and sqrt(1 - ᾱ).
+    /// sqrt(ᾱ) and sqrt(1 - ᾱ) there.
     levels: (f32, f32),
     clip: bool,
+    /// ᾱ_t.
+    alpha_bar: f64,
     rule: Rule,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Rule {
-    Ddim(Ddim),
     Ddpm(Ddpm),
+    Ddim(Ddim),
+    EulerMaruyama(EulerMaruyama),
+    Heun(Heun),
+    DpmSolver(DpmSolver),
 }
 
 impl Course {
@@ -45,45 +62,83 @@ impl Course {
     #[inline(never)]
     pub fn start(schedule: Schedule, settings: Settings, x: &mut [f32]) -> Self {
         Noise::new(settings.seed, settings.picture).fill(x);
+        let Settings { spacing, steps, .. } = settings;
+        let t = spacing.next(&schedule, steps, 0, 0);
         Self {
             schedule,
             settings,
             drawn: x.len() as u64,
             done: 0,
+            visited: 0,
+            pair: (t, spacing.next(&schedule, steps, 1, t)),
+            halfway: false,
+            before: None,
         }
     }
 
-    /// The next step, if there is one left.
+    /// The timestep that the denoiser is asked for next; 0 in the end.
+    pub fn timestep(&self) -> u16 {
+        let (t, s) = self.pair;
+        if self.halfway { s } else { t }
+    }
+
+    /// What to ask the denoiser, if there is something left.
     #[inline(never)]
     pub fn next_leg(&self, prediction: Prediction) -> Option<Leg> {
-        let (timesteps, of) = (self.schedule.timesteps(), self.settings.steps);
-        if self.done >= of {
+        let ((t, s), timestep) = (self.pair, self.timestep());
+        if t == 0 {
             return None;
         }
-        let timestep = respaced(timesteps, of, self.done);
-        let earlier = respaced(timesteps, of, self.done + 1);
-        let transition = self.schedule.transition(timestep, earlier);
+        let transition = self.schedule.transition(t, s);
+        let Transition {
+            alpha_bar,
+            alpha_bar_prev,
+        } = transition;
+        let there = if self.halfway {
+            alpha_bar_prev
+        } else {
+            alpha_bar
+        };
         Some(Leg {
             timestep,
             prediction,
-            levels: signal_and_noise(transition.alpha_bar),
+            levels: signal_and_noise(there),
             clip: self.settings.clip,
+            alpha_bar,
             rule: match self.settings.method {
                 Method::Ddpm { variance } => Rule::Ddpm(Ddpm::new(&transition, variance)),
                 Method::Ddim { eta } => Rule::Ddim(Ddim::new(&transition, eta)),
+                Method::EulerMaruyama => Rule::EulerMaruyama(EulerMaruyama::new(&transition)),
+                Method::Heun => Rule::Heun(Heun::new(&transition, !self.halfway)),
+                Method::DpmSolver => Rule::DpmSolver(DpmSolver::new(&transition, self.before)),
             },
         })
     }
 
-    /// Adds a step's noise to `x`, which is then x_s.
+    /// Adds the noise to `x`, which is then x_s or x'.
     pub fn finish(&mut self, leg: &Leg, x: &mut [f32]) -> Step {
         self.add_noise(leg.sigma(), x);
         self.done += 1;
+        self.halfway = matches!(&leg.rule, Rule::Heun(rule) if rule.is_half());
+        if !self.halfway {
+            self.go_on(leg.alpha_bar);
+        }
+        let Settings { method, steps, .. } = self.settings;
         Step {
             index: self.done,
-            of: self.settings.steps,
+            of: method.evaluations(steps),
             timestep: leg.timestep,
         }
+    }
+
+    /// x is x_s: s becomes t.
+    #[inline(never)]
+    fn go_on(&mut self, alpha_bar: f64) {
+        let (Settings { spacing, steps, .. }, (_, t)) = (self.settings, self.pair);
+        self.before = Some(alpha_bar);
+        self.visited += 1;
+        let next = self.visited.saturating_add(1);
+        self.pair = (t, spacing.next(&self.schedule, steps, next, t));
     }
 
     /// x + σ z. Nothing is drawn where σ is 0, as at the last step.
@@ -115,19 +170,27 @@ impl Leg {
         }
     }
 
-    /// x_s of a pixel, without its noise.
+    /// x_s or x' of a pixel, without its noise. `memory` is the pixel's, if the
+    /// method needs one.
     #[inline]
-    pub fn mean(&self, x: f32, x0_hat: f32) -> f32 {
+    pub fn next(&self, x: f32, x0_hat: f32, memory: Option<&mut f32>) -> f32 {
+        let mut none = 0.0;
+        let memory = memory.unwrap_or(&mut none);
         match &self.rule {
-            Rule::Ddim(rule) => rule.mean(x, x0_hat),
             Rule::Ddpm(rule) => rule.mean(x, x0_hat),
+            Rule::Ddim(rule) => rule.mean(x, x0_hat),
+            Rule::EulerMaruyama(rule) => rule.mean(x, x0_hat),
+            Rule::Heun(rule) => rule.next(x, x0_hat, memory),
+            Rule::DpmSolver(rule) => rule.next(x, x0_hat, memory),
         }
     }
 
     fn sigma(&self) -> f32 {
         match &self.rule {
-            Rule::Ddim(rule) => rule.sigma,
             Rule::Ddpm(rule) => rule.sigma,
+            Rule::Ddim(rule) => rule.sigma,
+            Rule::EulerMaruyama(rule) => rule.sigma,
+            Rule::Heun(_) | Rule::DpmSolver(_) => 0.0,
         }
     }
 }

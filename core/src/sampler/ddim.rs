@@ -1,14 +1,16 @@
 //! Implicit sampling: Song, Meng & Ermon 2021 (arXiv:2010.02502), eq. 12.
+//!
+//! Without noise it is Euler's method on the probability-flow ODE, written as
+//! dx̄ = ε̂ dσ̄ for x̄ = x / sqrt(ᾱ) and σ̄ = sqrt(1 - ᾱ) / sqrt(ᾱ) (eq. 14 there).
 
 use super::sqrt_f32;
-use crate::prediction::signal_and_noise;
+use crate::prediction::{epsilon_hat, signal_and_noise};
 use crate::schedule::Transition;
 
 /// x_s = sqrt(ᾱ_s) x̂_0 + sqrt(1 - ᾱ_s - σ²) ε̂ + σ z, with σ = η sqrt(β̃).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ddim {
-    signal: f32,
-    noise: f32,
+    levels: (f32, f32),
     signal_prev: f32,
     direction: f32,
     /// σ.
@@ -18,10 +20,8 @@ pub(super) struct Ddim {
 impl Ddim {
     pub fn new(transition: &Transition, eta: f32) -> Self {
         let variance = f64::from(eta) * f64::from(eta) * transition.posterior_variance();
-        let (signal, noise) = signal_and_noise(transition.alpha_bar);
         Self {
-            signal,
-            noise,
+            levels: signal_and_noise(transition.alpha_bar),
             signal_prev: sqrt_f32(transition.alpha_bar_prev),
             direction: sqrt_f32(1.0 - transition.alpha_bar_prev - variance),
             sigma: sqrt_f32(variance),
@@ -31,7 +31,6 @@ impl Ddim {
     /// x_s without its noise.
     #[inline]
     pub fn mean(&self, x: f32, x0_hat: f32) -> f32 {
-        let epsilon_hat = (x - self.signal * x0_hat) / self.noise;
-        self.signal_prev * x0_hat + self.direction * epsilon_hat
+        self.signal_prev * x0_hat + self.direction * epsilon_hat(self.levels, x, x0_hat)
     }
 }

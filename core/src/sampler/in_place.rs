@@ -4,12 +4,13 @@ use super::course::Course;
 use super::{Settings, SettingsError, Step};
 use crate::{InPlace, Schedule};
 
-/// A picture on its way from noise to x_0, with no other buffer than its own:
-/// as soon as the denoiser has read x_t, each pixel of x_s takes the place of
-/// that of x_t. The picture is the [`Sampler`](super::Sampler)'s, bit for bit.
+/// A picture on its way from noise to x_0, with no other buffer than its own
+/// and what its method remembers: as soon as the denoiser has read x_t, each
+/// pixel of x_s takes the place of that of x_t. The picture is the
+/// [`Sampler`](super::Sampler)'s, bit for bit.
 ///
 /// ```no_run
-/// use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, Unet};
+/// use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, Spacing, Unet};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let blob: &[u8] = &[];
 /// let model = Model::load(blob)?;
@@ -19,13 +20,14 @@ use crate::{InPlace, Schedule};
 /// let settings = Settings {
 ///     method: Method::Ddim { eta: 0.0 },
 ///     steps: 20,
+///     spacing: Spacing::Trailing,
 ///     guidance: 0.5,
 ///     clip: true,
 ///     seed: 1,
 ///     picture: 0,
 ///     class: Some(7),
 /// };
-/// let mut sampler = InPlaceSampler::new(model.schedule(), settings, &mut x)?;
+/// let mut sampler = InPlaceSampler::new(model.schedule(), settings, &mut x, &mut [])?;
 /// while sampler.step(&mut unet)?.is_some() {}
 /// # Ok(())
 /// # }
@@ -34,28 +36,34 @@ use crate::{InPlace, Schedule};
 pub struct InPlaceSampler<'b> {
     course: Course,
     x: &'b mut [f32],
+    memory: &'b mut [f32],
 }
 
 impl<'b> InPlaceSampler<'b> {
-    /// Fills `x` with the noise x_T.
+    /// Fills `x` with the noise x_T. `memory` is as long as `x`, or empty for a
+    /// method that [needs none](super::Method::needs_memory).
     ///
     /// # Errors
-    /// [`SettingsError`] where a setting is out of range.
+    /// [`SettingsError`] where a setting is out of range or `memory` of another
+    /// length.
     #[inline(never)]
     pub fn new(
         schedule: Schedule,
         settings: Settings,
         x: &'b mut [f32],
+        memory: &'b mut [f32],
     ) -> Result<Self, SettingsError> {
         settings.validate(&schedule)?;
+        settings.validate_memory(x.len(), memory.len())?;
         let course = Course::start(schedule, settings, x);
-        Ok(Self { course, x })
+        Ok(Self { course, x, memory })
     }
 
-    /// Makes the next step; `None` when there is none left.
+    /// Asks the denoiser once and makes of it what it can; `None` when the
+    /// picture is done. See [`Sampler::step`](super::Sampler::step).
     ///
     /// # Errors
-    /// The denoiser's; x_t is then as before the step.
+    /// The denoiser's; x_t is then as before, and the step can be made again.
     pub fn step<D: InPlace>(&mut self, denoiser: &mut D) -> Result<Option<Step>, D::Error> {
         let Some(leg) = self.course.next_leg(denoiser.prediction()) else {
             return Ok(None);
@@ -64,8 +72,9 @@ impl<'b> InPlaceSampler<'b> {
             class, guidance, ..
         } = self.course.settings;
         let timestep = leg.timestep;
-        denoiser.update(self.x, timestep, class, guidance, &mut |x, output| {
-            *x = leg.mean(*x, leg.x0_hat(*x, output));
+        let memory = &mut *self.memory;
+        denoiser.update(self.x, timestep, class, guidance, &mut |at, x, output| {
+            *x = leg.next(*x, leg.x0_hat(*x, output), memory.get_mut(at));
         })?;
         Ok(Some(self.course.finish(&leg, self.x)))
     }

@@ -1,7 +1,7 @@
 //! From noise to a picture, one step at a time.
 //!
 //! A [`Sampler`] owns no memory and knows nothing of networks: the caller
-//! lends it three buffers and hands it a [`Denoiser`] at every step. Between
+//! lends it its buffers and hands it a [`Denoiser`] at every step. Between
 //! steps the caller may draw x_t, feed a watchdog or stop for good. An
 //! [`InPlaceSampler`] makes the same pictures in one buffer, with a denoiser
 //! that can do that ([`InPlace`](crate::InPlace)).
@@ -11,32 +11,20 @@
 mod course;
 mod ddim;
 mod ddpm;
+mod dpm_solver;
+mod euler_maruyama;
+mod heun;
 mod in_place;
+mod method;
 mod spacing;
 
 pub use ddpm::Variance;
 pub use in_place::InPlaceSampler;
-pub use spacing::respaced;
+pub use method::Method;
+pub use spacing::{Spacing, respaced, timesteps};
 
 use crate::{Denoiser, Schedule};
 use course::Course;
-
-/// How x_s is drawn from x_t and x̂_0.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Method {
-    /// Ancestral sampling (Ho et al. 2020, algorithm 2).
-    Ddpm {
-        /// The choice of σ².
-        variance: Variance,
-    },
-    /// Implicit sampling (Song et al. 2021, arXiv:2010.02502, eq. 12).
-    Ddim {
-        /// 0 for the deterministic sampler, 1 for as much noise as DDPM with
-        /// the posterior variance; 0 to 1.
-        eta: f32,
-    },
-}
 
 /// Everything that, with the schedule and the network, fixes a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,10 +33,12 @@ pub struct Settings {
     pub method: Method,
     /// Timesteps visited, 1 to T.
     pub steps: u16,
+    /// Which timesteps these are.
+    pub spacing: Spacing,
     /// Classifier-free guidance w (Ho & Salimans 2022, arXiv:2207.12598,
     /// eq. 6): (1 + w) times the conditional prediction less w times the
-    /// unconditional. 0 is no guidance and needs one network evaluation a
-    /// step, anything else two; 0 to 100.
+    /// unconditional. 0 is no guidance; anything else runs the network twice as
+    /// often; 0 to 100.
     pub guidance: f32,
     /// Whether x̂_0 is cut to [-1, 1] at every step.
     pub clip: bool,
@@ -85,6 +75,13 @@ pub enum SettingsError {
         /// The length that should have been the same.
         other: usize,
     },
+    /// The method [needs a memory](Method::needs_memory) of another length.
+    Memory {
+        /// Its length.
+        found: usize,
+        /// Length of `x`.
+        needed: usize,
+    },
 }
 
 impl core::fmt::Display for SettingsError {
@@ -102,15 +99,22 @@ impl core::fmt::Display for SettingsError {
                     "a buffer of {other} values beside x of {x}: must be equal"
                 )
             }
+            Self::Memory { found, needed } => {
+                write!(
+                    f,
+                    "a memory of {found} values: this sampler needs {needed}; lend it so many or choose another"
+                )
+            }
         }
     }
 }
 
 impl core::error::Error for SettingsError {}
 
-/// The memory of a sampler: three slices of one length, the picture's pixels.
+/// What a sampler works in: slices of one length, the picture's pixels.
 ///
-/// Without guidance `unconditional` may be empty.
+/// Without guidance `unconditional` may be empty, and without a method that
+/// [needs it](Method::needs_memory) `memory` may.
 #[derive(Debug)]
 pub struct Buffers<'b> {
     /// x_t; in the end the picture.
@@ -119,17 +123,19 @@ pub struct Buffers<'b> {
     pub x0_hat: &'b mut [f32],
     /// The network's output without the class.
     pub unconditional: &'b mut [f32],
+    /// What the method remembers from one run of the network to the next.
+    pub memory: &'b mut [f32],
 }
 
-/// A step that was made.
+/// A step that was made: what followed from one answer of the denoiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Step {
     /// Its number, from 1.
     pub index: u16,
-    /// Steps in all.
+    /// Steps in all: [`Method::evaluations`].
     pub of: u16,
-    /// The timestep x_t had before the step.
+    /// The timestep that x had before the step, and that was asked for.
     pub timestep: u16,
 }
 
@@ -160,25 +166,38 @@ impl<'b> Sampler<'b> {
                 return Err(SettingsError::Buffers { x, other });
             }
         }
+        settings.validate_memory(x, buffers.memory.len())?;
         let course = Course::start(schedule, settings, buffers.x);
         Ok(Self { course, buffers })
     }
 
-    /// Makes the next step; `None` when there is none left.
+    /// Asks the denoiser once (with guidance, once with the class and once
+    /// without) and makes of it what it can; `None` when the picture is done.
+    ///
+    /// That is a step from one timestep to the next, but for [`Method::Heun`],
+    /// which takes two: x is x' in between.
     ///
     /// # Errors
-    /// The denoiser's; x_t is then as before the step.
+    /// The denoiser's; x_t is then as before, and the step can be made again.
     pub fn step<D: Denoiser>(&mut self, denoiser: &mut D) -> Result<Option<Step>, D::Error> {
         let Some(leg) = self.course.next_leg(denoiser.prediction()) else {
             return Ok(None);
         };
         self.predict(denoiser, leg.timestep)?;
-        let Buffers { x, x0_hat, .. } = &mut self.buffers;
-        for (x, x0_hat) in x.iter_mut().zip(x0_hat.iter_mut()) {
+        let Buffers {
+            x, x0_hat, memory, ..
+        } = &mut self.buffers;
+        for (at, (x, x0_hat)) in x.iter_mut().zip(x0_hat.iter_mut()).enumerate() {
             *x0_hat = leg.x0_hat(*x, *x0_hat);
-            *x = leg.mean(*x, *x0_hat);
+            *x = leg.next(*x, *x0_hat, memory.get_mut(at));
         }
         Ok(Some(self.course.finish(&leg, x)))
+    }
+
+    /// The timestep that the next step asks the denoiser for; 0 in the end.
+    #[must_use]
+    pub fn timestep(&self) -> u16 {
+        self.course.timestep()
     }
 
     /// x_t as it stands; x_0 after the last step.
@@ -202,6 +221,7 @@ impl<'b> Sampler<'b> {
             x,
             x0_hat: out,
             unconditional,
+            ..
         } = &mut self.buffers;
         denoiser.predict(x, t, class, out)?;
         if w != 0.0 {
@@ -237,6 +257,22 @@ impl Settings {
         }
         if self.guidance != 0.0 && self.class.is_none() {
             return Err(SettingsError::GuidanceWithoutClass);
+        }
+        Ok(())
+    }
+
+    /// Runs of the network that a picture takes.
+    #[must_use]
+    pub fn evaluations(&self) -> u32 {
+        let guided = self.guidance != 0.0;
+        u32::from(self.method.evaluations(self.steps)) * if guided { 2 } else { 1 }
+    }
+
+    /// Checks the length of a memory for `needed` pixels.
+    fn validate_memory(&self, needed: usize, found: usize) -> Result<(), SettingsError> {
+        let spare = found == 0 && !self.method.needs_memory();
+        if !spare && found != needed {
+            return Err(SettingsError::Memory { found, needed });
         }
         Ok(())
     }

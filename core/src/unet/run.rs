@@ -184,7 +184,7 @@ impl InPlace for Unet<'_, '_, '_> {
         timestep: u16,
         class: Option<u8>,
         guidance: f32,
-        each: &mut dyn FnMut(&mut f32, f32),
+        each: &mut dyn FnMut(usize, &mut f32, f32),
     ) -> Result<(), UnetError> {
         let lengths = [x.len(); 2];
         if guidance == 0.0 {
@@ -210,7 +210,7 @@ pub(super) enum Ends<'r> {
     /// Each pixel of x_t meets its own.
     InPlace {
         x: &'r mut [f32],
-        each: &'r mut dyn FnMut(&mut f32, f32),
+        each: &'r mut dyn FnMut(usize, &mut f32, f32),
     },
     /// The last activation is kept for a guided run.
     Keep { x_t: &'r [f32] },
@@ -218,7 +218,7 @@ pub(super) enum Ends<'r> {
     Guided {
         x: &'r mut [f32],
         guidance: f32,
-        each: &'r mut dyn FnMut(&mut f32, f32),
+        each: &'r mut dyn FnMut(usize, &mut f32, f32),
     },
 }
 

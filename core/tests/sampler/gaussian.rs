@@ -6,14 +6,15 @@
 //! and it is compared with the data.
 
 use super::{Gaussian, METHODS, PREDICTIONS, cosine, generate, linear, plain};
+use std::f64::consts::FRAC_PI_2;
 use tiny_ddpm::noise::Noise;
-use tiny_ddpm::sampler::respaced;
-use tiny_ddpm::{Method, Prediction, Schedule, Settings, Variance};
+use tiny_ddpm::sampler::timesteps;
+use tiny_ddpm::{Method, Prediction, Schedule, Settings, Spacing, Variance};
 
-const MEAN: f64 = 0.3;
-const DEVIATION: f64 = 0.5;
+pub const MEAN: f64 = 0.3;
+pub const DEVIATION: f64 = 0.5;
 
-fn predictor(schedule: Schedule, prediction: Prediction) -> Gaussian {
+pub fn predictor(schedule: Schedule, prediction: Prediction) -> Gaussian {
     Gaussian {
         schedule,
         prediction,
@@ -24,23 +25,36 @@ fn predictor(schedule: Schedule, prediction: Prediction) -> Gaussian {
 
 /// x_t = `slope` x_T + `offset`, plus independent noise of `variance`.
 #[derive(Clone, Copy, Debug)]
-struct Chain {
-    slope: f64,
-    offset: f64,
-    variance: f64,
+pub struct Chain {
+    pub slope: f64,
+    pub offset: f64,
+    pub variance: f64,
 }
 
 impl Chain {
     /// What a method makes of the exact predictor in `steps` steps.
-    fn run(schedule: &Schedule, method: Method, steps: u16) -> Self {
+    pub fn run(schedule: &Schedule, method: Method, steps: u16) -> Self {
+        let pairs: Vec<(u16, u16)> = pairs(schedule, steps, Spacing::Trailing).collect();
+        Self::along(schedule, method, &pairs)
+    }
+
+    /// What it makes of it over these steps from t to s.
+    pub fn along(schedule: &Schedule, method: Method, pairs: &[(u16, u16)]) -> Self {
+        if method.needs_memory() {
+            // Several values of x go into a step: follow two.
+            let offset = flow(schedule, method, pairs, 0.0);
+            return Self {
+                slope: flow(schedule, method, pairs, 1.0) - offset,
+                offset,
+                variance: 0.0,
+            };
+        }
         let mut chain = Self {
             slope: 1.0,
             offset: 0.0,
             variance: 0.0,
         };
-        for index in 0..steps {
-            let t = respaced(schedule.timesteps(), steps, index);
-            let s = respaced(schedule.timesteps(), steps, index + 1);
+        for &(t, s) in pairs {
             let (a, a_prev) = (schedule.alpha_bar(t), schedule.alpha_bar(s));
             // ε̂ = e_1 x_t + e_0.
             let (offset, slope) = predictor(*schedule, Prediction::Epsilon).x0_hat(a);
@@ -65,6 +79,12 @@ impl Chain {
                     let push = direction - (a_prev * (1.0 - a) / a).sqrt();
                     ((a_prev / a).sqrt(), push, variance)
                 }
+                // x̂_0.
+                Method::EulerMaruyama if s == 0 => (1.0 / a.sqrt(), -(1.0 / a - 1.0).sqrt(), 0.0),
+                Method::EulerMaruyama => {
+                    let beta = (a_prev / a).ln();
+                    (1.0 + beta / 2.0, -beta / (1.0 - a).sqrt(), beta)
+                }
                 other => unimplemented!("{other:?}"),
             };
             let (slope, offset) = (keep + push * e_1, push * e_0);
@@ -78,12 +98,64 @@ impl Chain {
     }
 
     /// Mean and variance of x_0, for x_T ~ N(0, 1).
-    fn moments(self) -> (f64, f64) {
+    pub fn moments(self) -> (f64, f64) {
         (self.offset, self.slope * self.slope + self.variance)
     }
 }
 
-fn moments(values: &[f32]) -> (f64, f64) {
+/// The steps of a chain, from t to s.
+pub fn pairs(
+    schedule: &Schedule,
+    steps: u16,
+    spacing: Spacing,
+) -> impl Iterator<Item = (u16, u16)> {
+    let timesteps = timesteps(*schedule, steps, spacing);
+    let later = timesteps.clone().skip(1).chain([0]);
+    timesteps.zip(later)
+}
+
+/// x_0 of a solver of the probability-flow ODE, as its paper writes it.
+fn flow(schedule: &Schedule, method: Method, pairs: &[(u16, u16)], x_t: f64) -> f64 {
+    let x0_hat = |t: u16, x: f64| {
+        let (offset, slope) = predictor(*schedule, Prediction::X0).x0_hat(schedule.alpha_bar(t));
+        offset + slope * x
+    };
+    let alpha = |t: u16| schedule.alpha_bar(t).sqrt();
+    let sigma = |t: u16| (1.0 - schedule.alpha_bar(t)).sqrt();
+    let lambda = |t: u16| (alpha(t) / sigma(t)).ln();
+    let phi = |t: u16| FRAC_PI_2 - alpha(t).asin();
+    let v = |t: u16, x: f64| {
+        let epsilon = (x - alpha(t) * x0_hat(t, x)) / sigma(t);
+        alpha(t) * epsilon - sigma(t) * x0_hat(t, x)
+    };
+    let mut x = x_t;
+    // h and x̂_0 of the step before.
+    let mut before: Option<(f64, f64)> = None;
+    for &(t, s) in pairs {
+        let here = x0_hat(t, x);
+        x = match method {
+            _ if s == 0 => here,
+            Method::Heun => {
+                let h = phi(s) - phi(t);
+                let guess = x + h * v(t, x);
+                x + h * (v(t, x) + v(s, guess)) / 2.0
+            }
+            Method::DpmSolver => {
+                let h = lambda(s) - lambda(t);
+                let d = before.map_or(here, |(h_before, there)| {
+                    let r = h_before / h;
+                    (1.0 + 1.0 / (2.0 * r)) * here - 1.0 / (2.0 * r) * there
+                });
+                before = Some((h, here));
+                sigma(s) / sigma(t) * x - alpha(s) * ((-h).exp() - 1.0) * d
+            }
+            other => unimplemented!("{other:?}"),
+        };
+    }
+    x
+}
+
+pub fn moments(values: &[f32]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
     let squares: f64 = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
@@ -92,7 +164,7 @@ fn moments(values: &[f32]) -> (f64, f64) {
 
 /// Five standard errors of the mean and of the variance of so many normal
 /// values: sqrt(v / n) and v sqrt(2 / n).
-fn allowed(variance: f64, count: usize) -> (f64, f64) {
+pub fn allowed(variance: f64, count: usize) -> (f64, f64) {
     let count = count as f64;
     (
         5.0 * (variance / count).sqrt(),
@@ -162,45 +234,36 @@ fn respaced_steps_have_the_moments_of_their_equations() {
     }
 }
 
-/// Without noise x_0 is an affine map of x_T, pixel by pixel.
+/// Without noise x_0 is an affine map of x_T, pixel by pixel, whichever
+/// timesteps are visited.
 #[test]
-fn ddim_without_noise_is_its_affine_map() {
+fn solvers_without_noise_are_their_affine_maps() {
     let mut x_t = vec![0.0; 500];
     Noise::new(1, 0).fill(&mut x_t);
     for schedule in [linear(), cosine()] {
-        for steps in [1, 2, 4, 20, 333, 1000] {
-            let settings = plain(steps);
-            let chain = Chain::run(&schedule, settings.method, steps);
-            assert_eq!(chain.variance, 0.0);
-            let mut denoiser = predictor(schedule, Prediction::V);
-            let picture = generate(schedule, settings, &mut denoiser, x_t.len());
-            for (&found, &x) in picture.iter().zip(&x_t) {
-                let expected = chain.slope * f64::from(x) + chain.offset;
-                let error = (f64::from(found) - expected).abs();
-                assert!(error < 1e-4, "{steps} steps: {found}, expected {expected}");
+        for method in [Method::Ddim { eta: 0.0 }, Method::Heun, Method::DpmSolver] {
+            for (steps, spacing) in [1, 2, 4, 20, 333, 1000]
+                .into_iter()
+                .flat_map(|steps| Spacing::ALL.map(|spacing| (steps, spacing)))
+            {
+                let settings = Settings {
+                    spacing,
+                    ..with_method(method, steps)
+                };
+                let pairs: Vec<_> = pairs(&schedule, steps, spacing).collect();
+                let chain = Chain::along(&schedule, method, &pairs);
+                assert_eq!(chain.variance, 0.0);
+                let mut denoiser = predictor(schedule, Prediction::V);
+                let picture = generate(schedule, settings, &mut denoiser, x_t.len());
+                for (&found, &x) in picture.iter().zip(&x_t) {
+                    let expected = chain.slope * f64::from(x) + chain.offset;
+                    let error = (f64::from(found) - expected).abs();
+                    let what = format!("{method:?}, {spacing:?}, {steps} steps");
+                    assert!(error < 1e-4, "{what}: {found}, expected {expected}");
+                }
             }
         }
     }
-}
-
-/// The probability-flow ODE moves x_t along its own quantile; DDIM without
-/// noise is Euler's rule on it, so its error falls as 1 / steps.
-#[test]
-fn ddim_without_noise_approaches_the_probability_flow() {
-    let schedule = cosine();
-    let alpha_bar = schedule.alpha_bar(1000);
-    let variance = alpha_bar * DEVIATION * DEVIATION + 1.0 - alpha_bar;
-    let exact = DEVIATION / variance.sqrt();
-    let error = |steps| {
-        let chain = Chain::run(&schedule, Method::Ddim { eta: 0.0 }, steps);
-        (chain.slope - exact).abs()
-    };
-    let errors: Vec<f64> = [10, 20, 40, 80, 160].map(error).to_vec();
-    for pair in errors.windows(2) {
-        let ratio = pair[0] / pair[1];
-        assert!((1.7..2.3).contains(&ratio), "{errors:?}");
-    }
-    assert!(errors[4] < 0.005, "{errors:?}");
 }
 
 /// The same seed draws the same z, so the two are equal but for rounding.

@@ -1,14 +1,19 @@
 //! The samplers over denoisers whose answer is known: no network.
 
+mod bound;
 mod gaussian;
+mod marginals;
+mod order;
 mod settings;
+mod spacing;
 mod steps;
 
 use tiny_ddpm::{
-    Buffers, Denoiser, Method, Prediction, Sampler, Schedule, ScheduleKind, Settings, Variance,
+    Buffers, Denoiser, Method, Prediction, Sampler, Schedule, ScheduleKind, Settings, Spacing,
+    Variance,
 };
 
-const METHODS: [Method; 5] = [
+const METHODS: [Method; 8] = [
     Method::Ddpm {
         variance: Variance::Beta,
     },
@@ -18,6 +23,9 @@ const METHODS: [Method; 5] = [
     Method::Ddim { eta: 0.0 },
     Method::Ddim { eta: 0.5 },
     Method::Ddim { eta: 1.0 },
+    Method::EulerMaruyama,
+    Method::Heun,
+    Method::DpmSolver,
 ];
 
 const PREDICTIONS: [Prediction; 3] = [Prediction::Epsilon, Prediction::X0, Prediction::V];
@@ -35,6 +43,7 @@ fn plain(steps: u16) -> Settings {
     Settings {
         method: Method::Ddim { eta: 0.0 },
         steps,
+        spacing: Spacing::Trailing,
         guidance: 0.0,
         clip: false,
         seed: 1,
@@ -43,21 +52,34 @@ fn plain(steps: u16) -> Settings {
     }
 }
 
+/// Every buffer of a sampler. What they hold at first must not matter.
+struct Memory([Vec<f32>; 4]);
+
+impl Memory {
+    fn new(pixels: usize) -> Self {
+        Self([(); 4].map(|()| vec![f32::NAN; pixels]))
+    }
+
+    fn buffers(&mut self) -> Buffers<'_> {
+        let [x, x0_hat, unconditional, memory] = &mut self.0;
+        Buffers {
+            x,
+            x0_hat,
+            unconditional,
+            memory,
+        }
+    }
+}
+
 /// A whole run: x_0.
 fn generate<D>(schedule: Schedule, settings: Settings, denoiser: &mut D, pixels: usize) -> Vec<f32>
 where
     D: Denoiser<Error: std::fmt::Debug>,
 {
-    let (mut x, mut x0_hat, mut unconditional) =
-        (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
-    let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut unconditional,
-    };
-    let mut sampler = Sampler::new(schedule, settings, buffers).unwrap();
+    let mut memory = Memory::new(pixels);
+    let mut sampler = Sampler::new(schedule, settings, memory.buffers()).unwrap();
     while sampler.step(denoiser).unwrap().is_some() {}
-    x
+    sampler.x().to_vec()
 }
 
 /// The exact predictor of pixels that are independent N(`mean`, `deviation`²):

@@ -1,19 +1,79 @@
-//! What the sampler accepts, and which timesteps it visits.
+//! What the sampler accepts.
 
 use super::{METHODS, linear, plain};
-use tiny_ddpm::sampler::respaced;
-use tiny_ddpm::{Buffers, Method, Sampler, Schedule, ScheduleKind, Settings, SettingsError};
+use tiny_ddpm::{
+    Buffers, InPlaceSampler, Method, Sampler, Schedule, ScheduleKind, Settings, SettingsError,
+    Spacing,
+};
 
 /// Tries settings with buffers of these lengths.
 fn refused(settings: Settings, [x, x0_hat, unconditional]: [usize; 3]) -> Option<SettingsError> {
-    let (mut x, mut x0_hat, mut unconditional) =
-        (vec![0.0; x], vec![0.0; x0_hat], vec![0.0; unconditional]);
+    refused_with(settings, [x, x0_hat, unconditional, x])
+}
+
+/// The same with a memory of any length.
+fn refused_with(settings: Settings, lengths: [usize; 4]) -> Option<SettingsError> {
+    let mut buffers = lengths.map(|length| vec![0.0; length]);
+    let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut unconditional,
+        x,
+        x0_hat,
+        unconditional,
+        memory,
     };
     Sampler::new(linear(), settings, buffers).err()
+}
+
+#[test]
+fn a_memory_must_fit_where_it_is_needed() {
+    for method in METHODS {
+        let settings = Settings {
+            method,
+            ..plain(10)
+        };
+        let wrong = |found| Some(SettingsError::Memory { found, needed: 4 });
+        let without = if method.needs_memory() {
+            wrong(0)
+        } else {
+            None
+        };
+        assert_eq!(refused_with(settings, [4, 4, 0, 0]), without, "{method:?}");
+        for found in [3, 5] {
+            let error = refused_with(settings, [4, 4, 0, found]);
+            assert_eq!(error, wrong(found), "{method:?}");
+            let message = error.unwrap().to_string();
+            assert!(message.contains(&found.to_string()), "{message}");
+            assert!(message.contains("needs 4"), "{message}");
+        }
+        assert_eq!(refused_with(settings, [4, 4, 0, 4]), None);
+        for found in [0, 3, 4, 5] {
+            let (mut x, mut memory) = (vec![0.0; 4], vec![0.0; found]);
+            let in_place = InPlaceSampler::new(linear(), settings, &mut x, &mut memory);
+            let expected = refused_with(settings, [4, 4, 0, found]);
+            assert_eq!(in_place.err(), expected, "{method:?}");
+        }
+    }
+}
+
+#[test]
+fn every_method_and_spacing_has_its_name() {
+    for name in Method::NAMES {
+        let method = Method::from_name(name, 0.25).unwrap();
+        assert_eq!(method.name(), name);
+    }
+    for method in METHODS {
+        let eta = match method {
+            Method::Ddim { eta } => eta,
+            _ => f32::NAN,
+        };
+        assert_eq!(Method::from_name(method.name(), eta), Some(method));
+    }
+    for spacing in Spacing::ALL {
+        assert_eq!(Spacing::from_name(spacing.name()), Some(spacing));
+    }
+    assert_eq!(Spacing::from_name(""), None);
+    assert_eq!(Method::from_name("DDIM", 0.0), None);
+    assert_eq!(Spacing::default(), Spacing::Trailing);
 }
 
 #[test]
@@ -110,46 +170,4 @@ fn settings_can_be_checked_without_buffers() {
         timesteps: 10,
     };
     assert_eq!(error, expected);
-}
-
-#[test]
-fn respaced_timesteps_fall_strictly_from_t_to_0() {
-    for timesteps in [1, 2, 3, 7, 10, 100, 997, 999, 1000] {
-        for steps in 1..=timesteps {
-            assert_eq!(respaced(timesteps, steps, 0), timesteps);
-            assert_eq!(respaced(timesteps, steps, steps), 0);
-            for index in 0..steps {
-                let (t, s) = (
-                    respaced(timesteps, steps, index),
-                    respaced(timesteps, steps, index + 1),
-                );
-                assert!(s < t, "step {index} of {steps}, T = {timesteps}: {t}, {s}");
-                // Evenly: no gap is more than 1 from T / steps.
-                let gap = f64::from(t - s) - f64::from(timesteps) / f64::from(steps);
-                assert!(
-                    gap.abs() <= 1.0,
-                    "step {index} of {steps}: gap off by {gap}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn respacing_survives_any_arguments() {
-    let extremes = [0, 1, 2, 1000, u16::MAX - 1, u16::MAX];
-    for timesteps in extremes {
-        for steps in extremes {
-            for index in extremes {
-                assert!(respaced(timesteps, steps, index) <= timesteps);
-            }
-        }
-    }
-}
-
-#[test]
-fn all_t_steps_visit_every_timestep() {
-    for index in 0..=1000 {
-        assert_eq!(respaced(1000, 1000, index), 1000 - index);
-    }
 }

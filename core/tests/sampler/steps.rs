@@ -1,9 +1,11 @@
 //! How a sampler drives a denoiser, step by step.
 
-use super::{Gaussian, METHODS, PREDICTIONS, cosine, generate, linear, plain};
+use super::{Gaussian, METHODS, Memory, PREDICTIONS, cosine, generate, linear, plain};
 use tiny_ddpm::noise::Noise;
-use tiny_ddpm::sampler::respaced;
-use tiny_ddpm::{Buffers, Denoiser, Method, Prediction, Sampler, Settings, Step, Variance};
+use tiny_ddpm::sampler::{respaced, timesteps};
+use tiny_ddpm::{
+    Denoiser, InPlace, InPlaceSampler, Method, Prediction, Sampler, Settings, Spacing, Step,
+};
 
 /// Predicts x_0: a constant for each class, and notes every call.
 struct Constant {
@@ -116,13 +118,8 @@ fn clipping_keeps_x0_hat_between_minus_1_and_1() {
                 clip: true,
                 ..plain(4)
             };
-            let (mut x, mut x0_hat) = ([0.0; 5], [0.0; 5]);
-            let buffers = Buffers {
-                x: &mut x,
-                x0_hat: &mut x0_hat,
-                unconditional: &mut [],
-            };
-            let mut sampler = Sampler::new(cosine(), settings, buffers).unwrap();
+            let mut memory = Memory::new(5);
+            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
             let mut denoiser = Constant::new(0.0, answer);
             while sampler.step(&mut denoiser).unwrap().is_some() {
                 assert_eq!(sampler.x0_hat(), [expected; 5]);
@@ -147,13 +144,8 @@ fn last_step_gives_x0_hat() {
     for method in METHODS {
         for prediction in PREDICTIONS {
             let settings = Settings { method, ..plain(5) };
-            let (mut x, mut x0_hat) = ([0.0; 20], [0.0; 20]);
-            let buffers = Buffers {
-                x: &mut x,
-                x0_hat: &mut x0_hat,
-                unconditional: &mut [],
-            };
-            let mut sampler = Sampler::new(cosine(), settings, buffers).unwrap();
+            let mut memory = Memory::new(20);
+            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
             let mut denoiser = Gaussian {
                 prediction,
                 ..gaussian()
@@ -166,54 +158,156 @@ fn last_step_gives_x0_hat() {
     }
 }
 
+/// Each of the calls may fail once, also the one between Heun's two halves.
 #[test]
 fn a_failure_leaves_x_and_the_step_can_be_made_again() {
-    let settings = Settings {
-        method: Method::Ddpm {
-            variance: Variance::Beta,
-        },
-        ..guided(0.5, 4)
-    };
-    let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
-    // Eight calls in all, each of which may fail once.
-    for fails_at in 0..8 {
-        let (mut x, mut x0_hat, mut spare) = ([0.0; 6], [0.0; 6], [0.0; 6]);
-        let buffers = Buffers {
-            x: &mut x,
-            x0_hat: &mut x0_hat,
-            unconditional: &mut spare,
+    for method in METHODS {
+        let settings = Settings {
+            method,
+            ..guided(0.5, 4)
         };
-        let mut sampler = Sampler::new(cosine(), settings, buffers).unwrap();
-        let mut denoiser = Constant {
-            fails_at: Some(fails_at),
-            ..Constant::new(0.5, 0.1)
-        };
-        let mut failures = 0;
-        loop {
-            let before = sampler.x().to_vec();
-            match sampler.step(&mut denoiser) {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(Failed) => {
-                    failures += 1;
-                    assert_eq!(sampler.x(), before);
+        let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
+        let calls = usize::from(2 * method.evaluations(4));
+        for fails_at in 0..calls {
+            let mut memory = Memory::new(6);
+            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
+            let mut denoiser = Constant {
+                fails_at: Some(fails_at),
+                ..Constant::new(0.5, 0.1)
+            };
+            let mut failures = 0;
+            loop {
+                let before = (sampler.x().to_vec(), sampler.timestep());
+                match sampler.step(&mut denoiser) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(Failed) => {
+                        failures += 1;
+                        assert_eq!((sampler.x().to_vec(), sampler.timestep()), before);
+                    }
                 }
             }
+            assert_eq!(failures, 1);
+            let what = format!("{method:?} after call {fails_at} failed");
+            assert_eq!(sampler.x(), expected, "{what}");
         }
-        assert_eq!(failures, 1);
-        assert_eq!(sampler.x(), expected, "after call {fails_at} failed");
     }
+}
+
+impl InPlace for Constant {
+    /// From the last pixel to the first: the order is free.
+    fn update(
+        &mut self,
+        x: &mut [f32],
+        timestep: u16,
+        class: Option<u8>,
+        guidance: f32,
+        each: &mut dyn FnMut(usize, &mut f32, f32),
+    ) -> Result<(), Failed> {
+        let mut out = vec![0.0; x.len()];
+        self.predict(x, timestep, class, &mut out)?;
+        if guidance != 0.0 {
+            let mut open = out.clone();
+            self.predict(x, timestep, None, &mut open)?;
+            for (out, open) in out.iter_mut().zip(open) {
+                *out += guidance * (*out - open);
+            }
+        }
+        for (at, (x, out)) in x.iter_mut().zip(out).enumerate().rev() {
+            each(at, x, out);
+        }
+        Ok(())
+    }
+}
+
+/// In place the same holds, and the bits are the same.
+#[test]
+fn a_failure_in_place_can_be_made_good() {
+    for method in METHODS {
+        let settings = Settings {
+            method,
+            ..guided(0.5, 3)
+        };
+        let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
+        for fails_at in 0..usize::from(2 * method.evaluations(3)) {
+            let (mut x, mut memory) = ([f32::NAN; 6], [f32::NAN; 6]);
+            let memory = match method.needs_memory() {
+                true => &mut memory[..],
+                false => &mut [],
+            };
+            let mut sampler = InPlaceSampler::new(cosine(), settings, &mut x, memory).unwrap();
+            let mut denoiser = Constant {
+                fails_at: Some(fails_at),
+                ..Constant::new(0.5, 0.1)
+            };
+            let mut failures = 0;
+            loop {
+                let before = sampler.x().to_vec();
+                match sampler.step(&mut denoiser) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(Failed) => {
+                        failures += 1;
+                        assert_eq!(sampler.x(), before);
+                    }
+                }
+            }
+            assert_eq!(failures, 1);
+            assert_eq!(
+                sampler.x(),
+                expected,
+                "{method:?} after call {fails_at} failed"
+            );
+        }
+    }
+}
+
+/// Which timesteps the denoiser is asked for, and that the sampler says so
+/// beforehand.
+#[test]
+fn every_method_asks_as_often_as_it_says() {
+    for method in METHODS {
+        for spacing in Spacing::ALL {
+            let settings = Settings {
+                method,
+                spacing,
+                ..plain(5)
+            };
+            let mut memory = Memory::new(2);
+            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
+            let mut denoiser = Constant::new(0.0, 0.1);
+            let mut asked = Vec::new();
+            loop {
+                asked.push(sampler.timestep());
+                match sampler.step(&mut denoiser).unwrap() {
+                    Some(step) => assert_eq!(step.of, method.evaluations(5)),
+                    None => break,
+                }
+            }
+            let timesteps: Vec<u16> = timesteps(cosine(), 5, spacing).collect();
+            let mut expected: Vec<u16> = match method {
+                // At both ends of every step but the last.
+                Method::Heun => {
+                    let inner = timesteps.windows(2).flat_map(|pair| [pair[0], pair[1]]);
+                    inner.chain(timesteps.last().copied()).collect()
+                }
+                _ => timesteps,
+            };
+            let calls: Vec<u16> = denoiser.calls.iter().map(|call| call.0).collect();
+            assert_eq!(calls, expected, "{method:?}, {spacing:?}");
+            assert_eq!(calls.len(), usize::from(method.evaluations(5)));
+            assert_eq!(settings.evaluations() as usize, calls.len());
+            expected.push(0);
+            assert_eq!(asked, expected, "{method:?}, {spacing:?}");
+        }
+    }
+    assert_eq!(guided(0.5, 5).evaluations(), 10);
 }
 
 #[test]
 fn steps_are_counted_and_end() {
-    let (mut x, mut x0_hat) = ([0.0; 2], [0.0; 2]);
-    let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut [],
-    };
-    let mut sampler = Sampler::new(linear(), plain(3), buffers).unwrap();
+    let mut memory = Memory::new(2);
+    let mut sampler = Sampler::new(linear(), plain(3), memory.buffers()).unwrap();
     let mut denoiser = Constant::new(0.0, 0.1);
     for index in 1..=3 {
         let step = sampler.step(&mut denoiser);
@@ -236,18 +330,13 @@ fn steps_are_counted_and_end() {
 fn the_first_x_is_the_noise_of_seed_and_picture() {
     let mut expected = [0.0; 9];
     Noise::new(77, 5).fill(&mut expected);
-    let (mut x, mut x0_hat) = ([f32::NAN; 9], [f32::NAN; 9]);
+    let mut memory = Memory::new(9);
     let settings = Settings {
         seed: 77,
         picture: 5,
         ..plain(3)
     };
-    let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut [],
-    };
-    let sampler = Sampler::new(linear(), settings, buffers).unwrap();
+    let sampler = Sampler::new(linear(), settings, memory.buffers()).unwrap();
     assert_eq!(sampler.x(), expected);
 }
 
@@ -261,15 +350,10 @@ fn a_picture_alone_is_the_picture_in_a_batch() {
             picture,
             ..plain(10)
         };
-        let (mut x, mut x0_hat, mut spare) = ([f32::NAN; 8], [f32::NAN; 8], [f32::NAN; 8]);
+        let mut memory = Memory::new(8);
         let mut batch = Vec::new();
         for picture in 0..4 {
-            let buffers = Buffers {
-                x: &mut x,
-                x0_hat: &mut x0_hat,
-                unconditional: &mut spare,
-            };
-            let mut sampler = Sampler::new(cosine(), settings(picture), buffers).unwrap();
+            let mut sampler = Sampler::new(cosine(), settings(picture), memory.buffers()).unwrap();
             while sampler.step(&mut gaussian()).unwrap().is_some() {}
             batch.push(sampler.x().to_vec());
         }

@@ -6,12 +6,19 @@ use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 use tiny_ddpm::unet::UnetError;
 use tiny_ddpm::{
-    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Sampler, Settings, Topology, Unet,
-    Variance,
+    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Sampler, Settings, Spacing,
+    Topology, Unet, Variance,
 };
 
 /// CRC-32 of one prediction of each of [`topologies`].
-const GOLDEN: [u32; 4] = [0x0047_c11e, 0xb12a_7c02, 0xb2a2_0fa4, 0xc2dc_8725];
+const GOLDEN: [u32; 6] = [
+    0x0047_c11e,
+    0xb12a_7c02,
+    0xb2a2_0fa4,
+    0xc2dc_8725,
+    0xa2d8_3ec8,
+    0x0aae_9df7,
+];
 
 fn noise(count: usize) -> Vec<f32> {
     let mut x = vec![0.0; count];
@@ -93,6 +100,31 @@ fn wrong_arguments_are_refused_by_name() {
     for class in [None, Some(0), Some(2)] {
         assert_eq!(unet.predict(&x[..64], 1000, class, &mut out[..64]), Ok(()));
     }
+}
+
+#[test]
+fn each_of_256_classes_has_numbers_of_its_own() {
+    let topology = Topology {
+        classes: 256,
+        ..small_topology()
+    };
+    let blob = random_blob(topology, 5);
+    let model = Model::load(&blob).unwrap();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let mut x = [0.0; 64];
+    Noise::new(5, 0).fill(&mut x);
+    let classes = (0..=255).map(Some).chain([None]);
+    let mut seen: Vec<u32> = classes
+        .map(|class| {
+            let mut out = [0.0; 64];
+            unet.predict(&x, 500, class, &mut out).unwrap();
+            state_hash(&out)
+        })
+        .collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() > 250, "only {} differ", seen.len());
 }
 
 #[test]
@@ -200,7 +232,7 @@ fn a_workspace_of_any_length_gives_the_same_bits() {
 
 /// In place and apart, guided and not, with noise and without.
 #[test]
-fn one_buffer_makes_the_pictures_of_three() {
+fn in_place_makes_the_pictures_of_many_buffers() {
     for topology in topologies() {
         let blob = random_blob(topology, 7);
         let model = Model::load(&blob).unwrap();
@@ -213,6 +245,9 @@ fn one_buffer_makes_the_pictures_of_three() {
             Method::Ddpm {
                 variance: Variance::Posterior,
             },
+            Method::EulerMaruyama,
+            Method::Heun,
+            Method::DpmSolver,
         ] {
             for guidance in [0.0, 0.5] {
                 if guidance != 0.0 && class.is_none() {
@@ -221,6 +256,7 @@ fn one_buffer_makes_the_pictures_of_three() {
                 let settings = Settings {
                     method,
                     steps: 3,
+                    spacing: Spacing::Quadratic,
                     guidance,
                     clip: true,
                     seed: 5,
@@ -229,12 +265,13 @@ fn one_buffer_makes_the_pictures_of_three() {
                 };
                 let mut workspace = vec![0; plan.workspace_words()];
                 let mut unet = Unet::new(&model, &mut workspace).unwrap();
-                let mut buffers = [(); 3].map(|()| vec![0.0; pixels]);
-                let [x, x0_hat, unconditional] = &mut buffers;
+                let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+                let [x, x0_hat, unconditional, memory] = &mut buffers;
                 let buffers = Buffers {
                     x,
                     x0_hat,
                     unconditional,
+                    memory,
                 };
                 let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
                 let mut steps = Vec::new();
@@ -252,8 +289,12 @@ fn one_buffer_makes_the_pictures_of_three() {
                     let mut workspace = vec![u32::MAX; words];
                     let mut unet = Unet::new(&model, &mut workspace).unwrap();
                     let mut x = vec![0.0; pixels];
+                    // A longer one would be refused, and a shorter one where it is needed.
+                    let room = if method.needs_memory() { pixels } else { 0 };
+                    let mut memory = vec![f32::NAN; room];
                     let mut sampler =
-                        InPlaceSampler::new(model.schedule(), settings, &mut x).unwrap();
+                        InPlaceSampler::new(model.schedule(), settings, &mut x, &mut memory)
+                            .unwrap();
                     for expected in &steps {
                         let step = sampler.step(&mut unet).unwrap().unwrap();
                         assert_eq!((step, bits(sampler.x())), *expected);
@@ -277,7 +318,7 @@ fn guidance_in_place_without_its_workspace_is_refused() {
     let mut x = noise(64);
     let before = bits(&x);
     let refused = UnetError::Workspace { needed, found };
-    let update = |x: &mut f32, _| *x = 7.0;
+    let update = |_, x: &mut f32, _| *x = 7.0;
     let result = unet.update(&mut x, 1, Some(0), 0.5, &mut { update });
     assert_eq!(result, Err(refused));
     assert_eq!(bits(&x), before, "a refusal wrote something");
@@ -343,15 +384,18 @@ fn a_sampler_makes_pictures_with_it() {
     let picture = |method| {
         let mut workspace = vec![0; model.workspace_words()];
         let mut unet = Unet::new(&model, &mut workspace).unwrap();
-        let (mut x, mut x0_hat, mut spare) = ([0.0; 64], [0.0; 64], [0.0; 64]);
+        let (mut x, mut x0_hat, mut spare, mut memory) =
+            ([0.0; 64], [0.0; 64], [0.0; 64], [0.0; 64]);
         let buffers = Buffers {
             x: &mut x,
             x0_hat: &mut x0_hat,
             unconditional: &mut spare,
+            memory: &mut memory,
         };
         let settings = Settings {
             method,
             steps: 6,
+            spacing: Spacing::LogSnr,
             guidance: 0.5,
             clip: true,
             seed: 1,
@@ -368,6 +412,9 @@ fn a_sampler_makes_pictures_with_it() {
         Method::Ddpm {
             variance: Variance::Beta,
         },
+        Method::EulerMaruyama,
+        Method::Heun,
+        Method::DpmSolver,
     ] {
         let first = picture(method);
         assert!(first.iter().all(|v| (-1.001..=1.001).contains(v)));

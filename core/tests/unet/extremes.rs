@@ -14,7 +14,9 @@ use tiny_ddpm::blob::records::{
 };
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
-use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Topology, Unet, Variance};
+use tiny_ddpm::{
+    Buffers, Denoiser, Method, Model, Sampler, Settings, Spacing, Topology, Unet, Variance,
+};
 
 struct Extreme<'w, 't> {
     generator: ChaCha8Rng,
@@ -256,12 +258,20 @@ proptest! {
         unet.predict(&x_t, timestep, None, &mut out).unwrap();
 
         // And what comes out goes in again.
-        let (mut x0_hat, mut spare) = (vec![0.0; pixels], vec![0.0; pixels]);
+        let mut buffers = [(); 3].map(|()| vec![0.0; pixels]);
+        let [x0_hat, spare, memory] = &mut buffers;
         let class = (topology.classes > 0).then_some(0);
-        for method in [Method::Ddim { eta: 0.5 }, Method::Ddpm { variance: Variance::Beta }] {
+        for (method, spacing) in [
+            (Method::Ddim { eta: 0.5 }, Spacing::Trailing),
+            (Method::Ddpm { variance: Variance::Beta }, Spacing::Uniform),
+            (Method::EulerMaruyama, Spacing::Trailing),
+            (Method::Heun, Spacing::Quadratic),
+            (Method::DpmSolver, Spacing::LogSnr),
+        ] {
             let settings = Settings {
                 method,
-                steps: 2,
+                steps: 3,
+                spacing,
                 guidance: if class.is_some() { 100.0 } else { 0.0 },
                 clip: seed % 4 < 2,
                 seed,
@@ -270,8 +280,9 @@ proptest! {
             };
             let buffers = Buffers {
                 x: &mut x_t,
-                x0_hat: &mut x0_hat,
-                unconditional: &mut spare,
+                x0_hat: &mut *x0_hat,
+                unconditional: &mut *spare,
+                memory: &mut *memory,
             };
             let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
             while sampler.step(&mut unet).unwrap().is_some() {}

@@ -250,6 +250,74 @@ mod tests {
         }
     }
 
+    /// The exact predictor of independent N(0, deviation²).
+    struct Exact {
+        schedule: Schedule,
+        deviation: f64,
+    }
+
+    impl Denoiser for Exact {
+        type Error = std::convert::Infallible;
+
+        fn prediction(&self) -> Prediction {
+            Prediction::X0
+        }
+
+        fn predict(
+            &mut self,
+            x_t: &[f32],
+            timestep: u16,
+            _: Option<u8>,
+            out: &mut [f32],
+        ) -> Result<(), Self::Error> {
+            let (alpha_bar, data) = (self.schedule.alpha_bar(timestep), self.deviation.powi(2));
+            let slope = alpha_bar.sqrt() * data / (alpha_bar * data + 1.0 - alpha_bar);
+            for (out, &x) in out.iter_mut().zip(x_t) {
+                *out = (slope * f64::from(x)) as f32;
+            }
+            Ok(())
+        }
+    }
+
+    /// Gaussian grey values cost what their own distribution says, but for L_0:
+    /// its variance is that of the step before, about half of β_1, where β_1
+    /// would be right. That costs at most (2 - 1 - ln 2) / 2 nats, and less with
+    /// bytes for values; `core/tests/sampler/bound.rs` has the exact account of
+    /// a density.
+    #[test]
+    fn who_knows_the_distribution_pays_its_log_likelihood() {
+        const VALUES: usize = 4000;
+        let (deviation, kind) = (0.15, ScheduleKind::Cosine);
+        let schedule = Schedule::new(kind, 1000).unwrap();
+        let mut noise = Noise::new(8, 0);
+        let x_0: Vec<f32> = (0..VALUES)
+            .map(|_| {
+                let grey = (f64::from(noise.normal()) * deviation + 1.0) * 127.5;
+                (grey.round() / 127.5 - 1.0) as f32
+            })
+            .collect();
+        let mut exact = Exact {
+            schedule,
+            deviation,
+        };
+        let Ok(found) = bounds(&schedule, &mut exact, &x_0, 1, None, (1, 0), |_| {});
+        let above: Vec<f64> = found
+            .iter()
+            .zip(&x_0)
+            .map(|([beta, _], &x)| beta.total() + probability(x.into(), 0.0, deviation).log2())
+            .collect();
+        let mean = above.iter().sum::<f64>() / VALUES as f64;
+        let squares: f64 = above.iter().map(|a| (a - mean).powi(2)).sum();
+        let error = squares.sqrt() / VALUES as f64;
+        println!("{mean:.4} +- {error:.4} bits above the log-likelihood");
+        let most = (1.0 - LN_2) / 2.0 / LN_2;
+        assert!(
+            mean > -4.0 * error && mean < most + 4.0 * error,
+            "{mean} +- {error}"
+        );
+        assert!(error < 0.05, "{error}");
+    }
+
     #[test]
     fn the_bytes_share_a_probability_of_one() {
         for (mean, sigma) in [(0.3, 0.02), (-1.0, 0.006), (1.2, 0.1), (0.0, 5.0)] {

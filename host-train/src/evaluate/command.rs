@@ -10,12 +10,13 @@ use tiny_ddpm::blob::records::Recommended;
 use super::classifier::Classifier;
 use super::measure::{Network, Plan, Subject, measure};
 use super::pictures::{IMAGES, read_pictures};
+use super::points;
 use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
 use crate::data::{Dataset, Source, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
-use crate::sample::Pictures;
+use crate::sample::{Pictures, SamplingArgs, eta_of};
 use crate::train::{Backend, load_ema};
 
 /// What a run without a blob beside it gets: `export` recommends the same.
@@ -31,6 +32,9 @@ const RECOMMENDED: Recommended = Recommended {
 /// pictures and kept in the cache. Beside every figure stands what real
 /// pictures get in place of generated ones.
 ///
+/// Points are held against held-out points of the Swiss roll instead, by the
+/// energy distance, and so is every sampler's set of them.
+///
 /// In the folder named by --out it writes report.html, one file with all
 /// pictures in it, and evaluation.json. Files of these names are replaced.
 #[derive(Args, Clone, Debug)]
@@ -44,8 +48,8 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// A folder with IDX files (raw or .gz), training and test pictures;
-    /// without it they are downloaded
+    /// A folder with IDX files (raw or .gz), training and test pictures, or with
+    /// a sub-folder of PNGs for each class; without it MNIST is downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What to download: mnist or fashion-mnist
@@ -76,15 +80,9 @@ pub struct EvaluateArgs {
         allow_negative_numbers = true
     )]
     pub steps: Vec<u16>,
-    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
-    #[arg(long, value_name = "W", allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
-    /// DDIM's noise, 0 (none) to 1 [default: the model's]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    pub eta: Option<f32>,
-    /// Seed of all noise
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
+    /// How to sample.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Test pictures for the variational bound of a run, each at all
     /// timesteps; 0 for no bound
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -111,6 +109,10 @@ Examples:
       f32 and int8 from the same noise, and the variational bound
   tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
       quality over the number of steps
+  tiny-ddpm evaluate models/digits.tddpm --sampler dpm-solver --steps 10,5
+      with another sampler
+  tiny-ddpm evaluate models/swiss-roll.run --against models/swiss-roll.tddpm
+      points: every sampler, f32 and int8, and maps of the whole process
   tiny-ddpm evaluate out/samples --data MNIST
       pictures that are there already, from wherever";
 
@@ -122,15 +124,17 @@ impl EvaluateArgs {
     /// Settings of pictures that are there already.
     fn settings_of(&self, pictures: &Pictures) -> Result<Settings> {
         ensure!(
-            self.steps.is_empty() && self.guidance.is_none() && self.eta.is_none(),
-            "--steps, --guidance and --eta are for models: {} holds pictures",
+            self.steps.is_empty() && self.sampling.is_default(),
+            "--steps, --sampler, --spacing, --guidance, --eta and --variance are for models: {} holds pictures",
             self.model.display()
         );
         Ok(Settings {
             count: self.count.min(pictures.len()),
-            seed: self.seed,
+            seed: self.sampling.seed,
+            sampler: "",
+            spacing: "",
             guidance: 0.0,
-            eta: 0.0,
+            eta: None,
             steps: vec![0],
             shown_steps: 0,
         })
@@ -150,11 +154,15 @@ impl EvaluateArgs {
         } else {
             recommended.guidance
         };
+        let sampling = &self.sampling;
+        let method = sampling.method(recommended)?;
         Ok(Settings {
             count: self.count,
-            seed: self.seed,
-            guidance: self.guidance.unwrap_or(guidance),
-            eta: self.eta.unwrap_or(recommended.eta),
+            seed: sampling.seed,
+            sampler: method.name(),
+            spacing: sampling.spacing().name(),
+            guidance: sampling.guidance.unwrap_or(guidance),
+            eta: eta_of(method),
             shown_steps: match steps.contains(&recommended_steps) {
                 true => recommended_steps,
                 false => steps[0],
@@ -204,11 +212,16 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Network::Int8(_) | Network::Fixed(_) => None,
     });
     let recommended = of_blob.or(of_run).unwrap_or(RECOMMENDED);
+    if subjects[0].network.draws_points() {
+        return run_points(args, &subjects, recommended, &device);
+    }
     let plan = Plan {
         settings: match &subjects[0].network {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
             _ => args.settings(recommended, classes)?,
         },
+        method: args.sampling.method(recommended)?,
+        spacing: args.sampling.spacing(),
         bound_pictures: args.bound_pictures,
         progress: !args.quiet,
     };
@@ -228,26 +241,63 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let (evaluation, gallery) = measure(&plan, &subjects, &train, &test, &judge, &device)?;
 
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";
-    let mut staged = Staged::default();
-    let files = [
-        ("report.html", html(&evaluation, &gallery)?),
-        ("evaluation.json", json.clone()),
-    ];
-    let paths = files.each_ref().map(|(name, _)| args.out.join(name));
-    for (path, (_, text)) in paths.iter().zip(&files) {
-        staged.add(path, text.as_bytes())?;
-    }
-    staged.publish()?;
+    let paths = publish(&args.out, html(&evaluation, &gallery)?, &json)?;
     if args.json {
         print(&json)?;
     } else if !args.quiet {
-        let mut text = heading(&evaluation) + &conclusion(&evaluation) + "\n";
-        for path in &paths {
-            text += &format!("  {}\n", path.display());
-        }
-        print(&text)?;
+        print(&(heading(&evaluation) + &conclusion(&evaluation) + "\n" + &paths))?;
     }
     Ok(())
+}
+
+/// The same of models for points, which need no judge.
+fn run_points(
+    args: &EvaluateArgs,
+    subjects: &[Subject<'_>],
+    recommended: Recommended,
+    device: &burn::tensor::Device,
+) -> Result<()> {
+    ensure!(
+        args.data.is_none() && args.sampling.guidance.is_none(),
+        "--data and --guidance are for pictures: points are held against the Swiss roll, which is drawn"
+    );
+    let plan = points::Plan {
+        count: args.count,
+        seed: args.sampling.seed,
+        steps: args.settings(recommended, 0)?.steps,
+        only: match args.sampling.names_a_sampler() {
+            true => Some(args.sampling.method(recommended)?),
+            false => None,
+        },
+        spacing: args.sampling.spacing(),
+        progress: !args.quiet,
+    };
+    let (evaluation, gallery) = points::measure(&plan, subjects, device)?;
+    let json = serde_json::to_string_pretty(&evaluation)? + "\n";
+    let paths = publish(&args.out, points::html(&evaluation, &gallery), &json)?;
+    if args.json {
+        print(&json)?;
+    } else if !args.quiet {
+        print(&(points::conclusion(&evaluation) + "\n" + &paths))?;
+    }
+    Ok(())
+}
+
+/// Writes the report and its figures into a folder, both together; gives lines
+/// with their names.
+fn publish(folder: &Path, html: String, json: &str) -> Result<String> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let mut staged = Staged::default();
+    let mut lines = String::new();
+    let files = [("report.html", html.as_str()), ("evaluation.json", json)];
+    for (name, text) in files {
+        let path = folder.join(name);
+        staged.add(&path, text.as_bytes())?;
+        lines += &format!("  {}\n", path.display());
+    }
+    staged.publish()?;
+    Ok(lines)
 }
 
 /// A run where there is no blob.
@@ -346,7 +396,8 @@ mod tests {
     fn what_is_not_given_is_recommended() {
         let found = settings(&[]).unwrap();
         assert_eq!((found.count, found.steps), (10_000, vec![20]));
-        assert_eq!((found.guidance, found.eta), (0.5, 0.0));
+        assert_eq!((found.guidance, found.eta), (0.5, Some(0.0)));
+        assert_eq!((found.sampler, found.spacing), ("ddim", "trailing"));
         assert_eq!(found.shown_steps, 20);
     }
 
@@ -358,5 +409,13 @@ mod tests {
         assert_eq!(settings(&["--steps", "8,4"]).unwrap().shown_steps, 8);
         assert!(settings(&["--steps", "8,4,8"]).is_err());
         assert!(settings(&["--steps", "few"]).is_err());
+    }
+
+    #[test]
+    fn another_sampler_is_named_and_has_no_eta() {
+        let found = settings(&["--sampler", "heun", "--spacing", "quadratic"]).unwrap();
+        assert_eq!((found.sampler, found.spacing), ("heun", "quadratic"));
+        assert_eq!(found.eta, None);
+        assert!(settings(&["--sampler", "heun", "--eta", "1"]).is_err());
     }
 }

@@ -1,19 +1,21 @@
 //! The float network's pictures: those of `tiny-ddpm sample` from the same
-//! noise, but for rounding.
+//! noise, but for rounding, by any sampler.
 
 use anyhow::Result;
 use burn::tensor::Device;
 use tiny_ddpm::picture::{state_hash, to_pixels};
-use tiny_ddpm::sampler::respaced;
-use tiny_ddpm::{Buffers, Denoiser, Prediction, Sampler};
+use tiny_ddpm::{Buffers, Data, Denoiser, Prediction, Sampler};
 
 use crate::config::Config;
-use crate::sample::{Pictures, Request};
+use crate::points::Points;
+use crate::sample::{Pictures, Progress, Request};
 use crate::train::denoiser::FloatDenoiser;
 use crate::train::{NoTaps, UNet};
 
 /// Pictures in the network at once.
 const BATCH: usize = 200;
+/// Points.
+const POINTS: usize = 4000;
 
 /// Generates what is asked for, a batch at a time. `progress` gets the number
 /// of steps made since it was last called, over all pictures.
@@ -27,9 +29,7 @@ pub fn generate_float(
     device: &Device,
     mut progress: impl FnMut(u64),
 ) -> Result<Pictures> {
-    let schedule = config.schedule()?;
     let (pixels, classes) = (config.network.pixels(), config.network.classes);
-    request.settings(0, classes).validate(&schedule)?;
     let mut pictures = Pictures {
         size: config.network.image_size.into(),
         pixels: vec![0; request.count * pixels],
@@ -38,61 +38,118 @@ pub fn generate_float(
             .collect(),
         states: vec![0; request.count],
     };
-    let outputs = pictures.pixels.chunks_mut(BATCH * pixels);
-    let states = pictures.states.chunks_mut(BATCH);
-    let batches = pictures.classes.chunks(BATCH).zip(outputs).zip(states);
-    for (number, ((wanted, outputs), states)) in batches.enumerate() {
+    watch_float(network, config, request, device, |made| {
+        progress(1);
+        if made.step == made.of {
+            let output = &mut pictures.pixels[made.picture * pixels..][..pixels];
+            to_pixels(made.x, output);
+            pictures.states[made.picture] = state_hash(made.x);
+        }
+    })?;
+    Ok(pictures)
+}
+
+/// The same of points. `watch` sees each after every step.
+///
+/// # Errors
+/// As [`generate_float`].
+pub fn generate_float_points(
+    network: &UNet,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    mut watch: impl FnMut(Progress<'_>),
+) -> Result<Points> {
+    let values = config.network.pixels();
+    let mut x = vec![0.0; request.count * values];
+    watch_float(network, config, request, device, |made| {
+        if made.step == made.of {
+            x[made.picture * values..][..values].copy_from_slice(made.x);
+        }
+        watch(made);
+    })?;
+    Ok(Points { values, x })
+}
+
+/// Shows every picture or point to `watch` after each step.
+fn watch_float(
+    network: &UNet,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    mut watch: impl FnMut(Progress<'_>),
+) -> Result<()> {
+    let schedule = config.schedule()?;
+    let (pixels, classes) = (config.network.pixels(), config.network.classes);
+    request.settings(0, classes).validate(&schedule)?;
+    let batch = match config.network.data() {
+        Data::Picture { .. } => BATCH,
+        Data::Point { .. } => POINTS,
+    };
+    for first in (0..request.count).step_by(batch) {
+        let numbers = first..request.count.min(first + batch);
+        let wanted: Vec<Option<u8>> = numbers
+            .clone()
+            .map(|index| request.class_of(index, classes))
+            .collect();
         let values = wanted.len() * pixels;
-        let (mut x, mut x0_hat, mut spare) =
-            (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
+        let mut memory = [(); 4].map(|()| vec![0.0; values]);
+        let [x, x0_hat, unconditional, memory] = &mut memory;
         let buffers = x
             .chunks_exact_mut(pixels)
             .zip(x0_hat.chunks_exact_mut(pixels))
-            .zip(spare.chunks_exact_mut(pixels));
+            .zip(unconditional.chunks_exact_mut(pixels))
+            .zip(memory.chunks_exact_mut(pixels));
         let mut samplers = Vec::new();
-        for (index, ((x, x0_hat), unconditional)) in buffers.enumerate() {
-            let settings = request.settings(number * BATCH + index, classes);
+        for (index, (((x, x0_hat), unconditional), memory)) in numbers.clone().zip(buffers) {
+            let settings = request.settings(index, classes);
             let buffers = Buffers {
                 x,
                 x0_hat,
                 unconditional,
+                memory,
             };
             samplers.push(Sampler::new(schedule, settings, buffers)?);
         }
 
         let prediction = config.diffusion.prediction;
-        let mut denoiser = FloatDenoiser::new(network, prediction, wanted.to_vec(), device, NoTaps);
         let class = wanted.first().copied().flatten();
+        let mut denoiser = FloatDenoiser::new(network, prediction, wanted, device, NoTaps);
         let mut x_t = vec![0.0; values];
         let (mut asked, mut open) = (vec![0.0; values], vec![0.0; values]);
-        for step in 0..request.steps {
+        let mut step = 0;
+        // They go the same way: the first speaks for all.
+        while let Some(timestep) = samplers.first().map(Sampler::timestep)
+            && timestep > 0
+        {
             for (x_t, sampler) in x_t.chunks_exact_mut(pixels).zip(&samplers) {
                 x_t.copy_from_slice(sampler.x());
             }
-            let timestep = respaced(schedule.timesteps(), request.steps, step);
             denoiser.predict(&x_t, timestep, class, &mut asked)?;
             let guided = request.guidance != 0.0;
             if guided {
                 denoiser.predict(&x_t, timestep, None, &mut open)?;
             }
+            step += 1;
             let made = asked.chunks_exact(pixels).zip(open.chunks_exact(pixels));
-            for (sampler, (asked, open)) in samplers.iter_mut().zip(made) {
+            for ((picture, sampler), (asked, open)) in numbers.clone().zip(&mut samplers).zip(made)
+            {
                 let open = if guided { open } else { asked };
                 sampler.step(&mut Made {
                     prediction,
                     asked,
                     open,
                 })?;
+                watch(Progress {
+                    picture,
+                    step,
+                    of: request.rounds(),
+                    x: sampler.x(),
+                });
             }
-            progress(wanted.len() as u64);
-        }
-        let outputs = outputs.chunks_exact_mut(pixels).zip(states);
-        for (sampler, (output, state)) in samplers.iter().zip(outputs) {
-            to_pixels(sampler.x(), output);
-            *state = state_hash(sampler.x());
         }
     }
-    Ok(pictures)
+    Ok(())
 }
 
 /// One picture's part of what was predicted for the whole batch: every sampler
@@ -128,14 +185,15 @@ impl Denoiser for Made<'_> {
 mod tests {
     use super::*;
     use crate::sample::Classes;
-    use tiny_ddpm::Method;
+    use tiny_ddpm::{Method, Spacing};
 
-    fn request() -> Request {
+    fn request(method: Method) -> Request {
         Request {
             count: 3,
             classes: Classes::All,
-            method: Method::Ddim { eta: 1.0 },
+            method,
             steps: 4,
+            spacing: Spacing::Quadratic,
             guidance: 0.5,
             clip: true,
             seed: 7,
@@ -147,37 +205,41 @@ mod tests {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex();
         let network = UNet::new(&config.network, 3, &device);
-        let mut steps = 0;
-        let together =
-            generate_float(&network, &config, &request(), &device, |n| steps += n).unwrap();
-        assert_eq!(steps, 12);
-        assert_eq!(together.classes, [Some(0), Some(1), Some(2)]);
+        for name in Method::NAMES {
+            let request = request(Method::from_name(name, 1.0).unwrap());
+            let mut steps = 0;
+            let together =
+                generate_float(&network, &config, &request, &device, |n| steps += n).unwrap();
+            assert_eq!(steps, 3 * u64::from(request.rounds()));
+            assert_eq!(together.classes, [Some(0), Some(1), Some(2)]);
 
-        // Picture by picture as `sample` does it, with noise streams 0 to 2.
-        let schedule = config.schedule().unwrap();
-        for (index, picture) in together.iter().enumerate() {
-            let pixels = config.network.pixels();
-            let (mut x, mut x0_hat, mut spare) =
-                (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
-            let buffers = Buffers {
-                x: &mut x,
-                x0_hat: &mut x0_hat,
-                unconditional: &mut spare,
-            };
-            let settings = request().settings(index, 10);
-            let mut sampler = Sampler::new(schedule, settings, buffers).unwrap();
-            let mut denoiser = FloatDenoiser::new(
-                &network,
-                config.diffusion.prediction,
-                vec![settings.class],
-                &device,
-                NoTaps,
-            );
-            while sampler.step(&mut denoiser).unwrap().is_some() {}
-            let mut alone = vec![0; pixels];
-            to_pixels(sampler.x(), &mut alone);
-            let apart = alone.iter().zip(picture).map(|(a, b)| a.abs_diff(*b));
-            assert!(apart.max().unwrap() <= 1);
+            // Picture by picture as `sample` does it, with noise streams 0 to 2.
+            let schedule = config.schedule().unwrap();
+            for (index, picture) in together.iter().enumerate() {
+                let pixels = config.network.pixels();
+                let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+                let [x, x0_hat, unconditional, memory] = &mut buffers;
+                let buffers = Buffers {
+                    x,
+                    x0_hat,
+                    unconditional,
+                    memory,
+                };
+                let settings = request.settings(index, 10);
+                let mut sampler = Sampler::new(schedule, settings, buffers).unwrap();
+                let mut denoiser = FloatDenoiser::new(
+                    &network,
+                    config.diffusion.prediction,
+                    vec![settings.class],
+                    &device,
+                    NoTaps,
+                );
+                while sampler.step(&mut denoiser).unwrap().is_some() {}
+                let mut alone = vec![0; pixels];
+                to_pixels(sampler.x(), &mut alone);
+                let apart = alone.iter().zip(picture).map(|(a, b)| a.abs_diff(*b));
+                assert!(apart.max().unwrap() <= 1, "{name}");
+            }
         }
     }
 
@@ -188,7 +250,7 @@ mod tests {
         let network = UNet::new(&config.network, 3, &device);
         let request = Request {
             steps: 1001,
-            ..request()
+            ..request(Method::Heun)
         };
         let error = generate_float(&network, &config, &request, &device, |_| {}).unwrap_err();
         assert!(error.to_string().contains("1 to the schedule's 1000"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Method, Model, Topology};
+use tiny_ddpm::{Method, Model, Spacing, Topology};
 
 use super::bound::bounds;
 use super::classifier::{Classifier, Readings};
@@ -37,8 +37,10 @@ const TWINS_SOUGHT: usize = 2000;
 const PAIRS: usize = 10;
 /// Most pictures shown of a model.
 const SHOWN: usize = 100;
-/// Columns of the grid of a model without classes.
+/// Columns of the grid of a model without classes, or with many.
 const COLUMNS: usize = 10;
+/// Most columns of a grid with a column for each class.
+const CLASS_COLUMNS: u16 = 20;
 /// Test pictures in the network at once for the bound.
 const BOUND_BATCH: usize = 100;
 
@@ -152,8 +154,12 @@ impl Network<'_> {
 /// How to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How pictures are generated.
+    /// How pictures are generated, as the report says it.
     pub settings: Settings,
+    /// The sampler.
+    pub method: Method,
+    /// The timesteps' rule.
+    pub spacing: Spacing,
     /// Test pictures for the bound; 0 for none.
     pub bound_pictures: usize,
     /// Whether progress is shown.
@@ -171,8 +177,9 @@ impl Plan {
                 0 => Classes::None,
                 _ => Classes::All,
             },
-            method: Method::Ddim { eta: settings.eta },
+            method: self.method,
             steps,
+            spacing: self.spacing,
             guidance: settings.guidance,
             clip: true,
             seed: settings.seed,
@@ -226,8 +233,8 @@ pub fn measure(
 ) -> Result<(Evaluation, Gallery)> {
     plan.validate(subjects, train)?;
     let columns = match subjects.first().context("no model")?.network.classes() {
-        0 => COLUMNS,
-        classes => classes.into(),
+        classes @ 1..=CLASS_COLUMNS => classes.into(),
+        _ => COLUMNS,
     };
     let mut gallery = Gallery {
         size: train.size,
@@ -424,7 +431,7 @@ fn set(
 ) -> Result<(SetResult, Pictures)> {
     let model = subject.facts.numbers;
     let request = plan.request(subject.network.classes(), steps);
-    let all_steps = request.count as u64 * u64::from(steps);
+    let all_steps = request.count as u64 * u64::from(request.rounds());
     let what = match steps {
         0 => model.to_owned(),
         steps => format!("{model}, {steps} steps"),
@@ -448,6 +455,7 @@ fn set(
     let set = SetResult {
         model,
         steps,
+        evaluations: request.settings(0, subject.network.classes()).evaluations(),
         seconds,
         accuracy: accuracy.transpose()?,
         frechet: frechet::distance(&reference.features, features),

@@ -17,8 +17,10 @@ pub mod measure;
 pub mod metrics;
 #[cfg(feature = "train")]
 mod pictures;
+pub mod points;
 pub mod report;
 pub mod results;
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "`measure` warns"))]
 mod warnings;
 
 #[cfg(feature = "train")]

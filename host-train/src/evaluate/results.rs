@@ -53,10 +53,14 @@ pub struct Settings {
     pub count: usize,
     /// Seed of all noise.
     pub seed: u64,
+    /// The sampler's name.
+    pub sampler: &'static str,
+    /// The timesteps' rule.
+    pub spacing: &'static str,
     /// Classifier-free guidance.
     pub guidance: f32,
-    /// DDIM's noise.
-    pub eta: f32,
+    /// DDIM's noise; of another sampler none.
+    pub eta: Option<f32>,
     /// The numbers of steps, as they were asked for.
     pub steps: Vec<u16>,
     /// Whose pictures are shown: the recommended steps, if they are among
@@ -111,8 +115,10 @@ pub struct TestPictures {
 pub struct SetResult {
     /// [`ModelFacts::numbers`].
     pub model: &'static str,
-    /// Steps that each picture took.
+    /// Timesteps that each picture visited.
     pub steps: u16,
+    /// Runs of the network for a picture, with guidance two at a time.
+    pub evaluations: u32,
     /// What generating took.
     pub seconds: f64,
     /// Of models with classes.
@@ -244,6 +250,7 @@ pub(crate) mod tests {
         let set = |model, steps, frechet| SetResult {
             model,
             steps,
+            evaluations: 2 * u32::from(steps),
             seconds: 1.5,
             accuracy: Some(Accuracy {
                 overall: 0.987,
@@ -266,8 +273,10 @@ pub(crate) mod tests {
             settings: Settings {
                 count: 20,
                 seed: 1,
+                sampler: "ddim",
+                spacing: "trailing",
                 guidance: 0.5,
-                eta: 0.0,
+                eta: Some(0.0),
                 steps: vec![50, 20],
                 shown_steps: 20,
             },

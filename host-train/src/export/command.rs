@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::blob::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
-use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
+use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
 
 use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
@@ -57,7 +57,8 @@ pub struct ExportArgs {
     /// embedding stay as they are: small in flash, and needed in full.
     #[arg(long, value_enum, value_name = "BITS")]
     pub weights: Option<WeightBits>,
-    /// Pictures generated to see the activations' ranges [default: 40]
+    /// Pictures generated to see the activations' ranges [default: 40, or of
+    /// points 1000]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pictures: Option<u16>,
     /// How the weights are stored.
@@ -173,7 +174,7 @@ fn find_ranges(
     float: &UNet,
     device: &Device,
 ) -> Result<Ranges> {
-    let default = CalibrationSettings::default();
+    let default = CalibrationSettings::of(&config.network);
     let settings = CalibrationSettings {
         pictures: args.pictures.map_or(default.pictures, usize::from),
         steps: default.steps.min(config.diffusion.timesteps),
@@ -205,10 +206,12 @@ fn trajectory(model: &Model<'_>) -> Result<Vec<(Vec<f32>, u16)>> {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut [],
+        memory: &mut [],
     };
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: model.info().recommended.steps,
+        spacing: Spacing::Trailing,
         guidance: 0.0,
         clip: true,
         seed: 0,

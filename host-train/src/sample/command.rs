@@ -8,13 +8,16 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Method, Model, Variance};
+use tiny_ddpm::{Data, Model};
 
+use super::points::{self, Drift};
 use super::report::{Report, write_files};
-use super::{Classes, Film, Pictures, Request, SampleError, generate};
+use super::{
+    Classes, Film, Progress, Request, SampleError, SamplingArgs, generate, generate_points,
+};
 use crate::model_file;
 use crate::output::print;
 
@@ -24,7 +27,11 @@ use crate::output::print;
 /// a seed is the same however many are generated, and its hash is the one that
 /// the chip prints. What is not given is as the model recommends.
 ///
-/// In the folder named by --out it writes images.npy (u8, pictures x rows x
+/// Of a model for points it makes points, 2000 unless told, and writes
+/// points.npy (f32, points x values), points.csv, labels.npy, scatter.png and,
+/// with --gif, denoising.gif.
+///
+/// Otherwise, in the folder named by --out it writes images.npy (u8, pictures x rows x
 /// columns), labels.npy (i64, -1 without a class), hashes.csv, grid.png and,
 /// with --gif, denoising.gif. What stood there under these names is replaced.
 #[derive(Args, Clone, Debug)]
@@ -33,7 +40,7 @@ pub struct SampleArgs {
     /// The weights, as `tiny-ddpm export` writes them
     #[arg(value_name = "BLOB")]
     pub blob: PathBuf,
-    /// How many pictures [default: one of each class, or 16 of one]
+    /// How many pictures [default: one of each class, or 16 of one; 2000 points]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub count: Option<usize>,
     /// What they show: a class's number, `all` in equal shares, or `none`
@@ -43,25 +50,12 @@ pub struct SampleArgs {
     /// Timesteps visited, 1 to the schedule's T [default: the model's]
     #[arg(long, value_name = "K", value_parser = whole::<u16>, allow_negative_numbers = true)]
     pub steps: Option<u16>,
-    /// How a step is made
-    #[arg(long, value_enum, default_value = "ddim")]
-    pub sampler: SamplerName,
-    /// DDIM's noise, 0 (none) to 1 (as much as DDPM) [default: the model's]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
-    pub eta: Option<f32>,
-    /// DDPM's noise: beta_t, or the smaller variance of the posterior
-    /// [default: posterior]
-    #[arg(long, value_enum)]
-    pub variance: Option<VarianceName>,
-    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
-    #[arg(long, value_name = "W", allow_negative_numbers = true)]
-    pub guidance: Option<f32>,
+    /// How to sample.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// Let the predicted picture leave [-1, 1] between steps
     #[arg(long)]
     pub no_clip: bool,
-    /// Seed of all noise
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
     /// The folder to write to
     #[arg(long, value_name = "DIR", default_value = "out/samples")]
     pub out: PathBuf,
@@ -84,26 +78,12 @@ Examples:
       a hundred sevens and how they came out of the noise
   tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
       a set for a classifier: picture i shows class i modulo 10
+  tiny-ddpm sample models/swiss-roll.tddpm
+      2000 points on a spiral, as a map and a table
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
-      every step of the chain, as in Ho et al. 2020";
-
-/// The samplers by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SamplerName {
-    /// Implicit sampling (Song et al. 2021): good in few steps
-    Ddim,
-    /// Ancestral sampling (Ho et al. 2020)
-    Ddpm,
-}
-
-/// DDPM's variances by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum VarianceName {
-    /// β_t
-    Beta,
-    /// β̃_t
-    Posterior,
-}
+      every step of the chain, as in Ho et al. 2020
+  tiny-ddpm sample models/digits.tddpm --sampler dpm-solver --steps 8
+      few steps, of second order";
 
 /// A whole number; how large it may be, the request knows.
 fn whole<T: FromStr>(text: &str) -> Result<T, String> {
@@ -125,32 +105,13 @@ impl SampleArgs {
             Some(classes) => Request::recommended_for(info, classes),
             None => Request::recommended(info),
         };
-        request.method = match self.sampler {
-            SamplerName::Ddim => {
-                ensure!(
-                    self.variance.is_none(),
-                    "--variance is DDPM's: add --sampler ddpm, or set DDIM's noise with --eta"
-                );
-                let eta = self.eta.unwrap_or(info.recommended.eta);
-                Method::Ddim { eta }
-            }
-            SamplerName::Ddpm => {
-                ensure!(
-                    self.eta.is_none(),
-                    "--eta is DDIM's: leave it out, or set DDPM's noise with --variance"
-                );
-                let variance = match self.variance {
-                    Some(VarianceName::Beta) => Variance::Beta,
-                    Some(VarianceName::Posterior) | None => Variance::Posterior,
-                };
-                Method::Ddpm { variance }
-            }
-        };
+        request.method = self.sampling.method(info.recommended)?;
+        request.spacing = self.sampling.spacing();
         request.count = self.count.unwrap_or(request.count);
         request.steps = self.steps.unwrap_or(request.steps);
-        request.guidance = self.guidance.unwrap_or(request.guidance);
+        request.guidance = self.sampling.guidance.unwrap_or(request.guidance);
         request.clip = !self.no_clip;
-        request.seed = self.seed;
+        request.seed = self.sampling.seed;
         request.validate(model)?;
         Ok(request)
     }
@@ -181,14 +142,54 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     if chatty {
         print(&report.heading())?;
     }
+    let stopped = || {
+        eprintln!("stopped; nothing was written");
+        Ok(ExitCode::from(INTERRUPTED))
+    };
+    let start = Instant::now();
+    if let Data::Point { values } = model.topology().data() {
+        let drift = args
+            .gif
+            .then(|| Drift::new(request.count, values.into(), request.rounds()));
+        let record = |progress: &Progress<'_>| {
+            if let Some(drift) = &drift {
+                drift.record(progress);
+            }
+        };
+        let Some(points) = watched(&request, args.quiet, record, |watch| {
+            generate_points(&model, &request, watch)
+        })?
+        else {
+            return stopped();
+        };
+        report.seconds = start.elapsed().as_secs_f64();
+        let gif = drift.map(Drift::encode).transpose()?;
+        let classes: Vec<Option<u8>> = (0..request.count)
+            .map(|index| request.class_of(index, model.topology().classes))
+            .collect();
+        let files = points::write_files(&args.out, &points, &classes, gif.as_deref())?;
+        report.finish_points(&points, files);
+        if args.json {
+            print(&report.to_json()?)?;
+        } else if chatty {
+            print(&report.conclusion_points(&points))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let grid = report.grid();
     let film = args
         .gif
         .then(|| Film::new(grid.places().min(request.count)));
-    let start = Instant::now();
-    let Some(pictures) = watched(&model, &request, film.as_ref(), args.quiet)? else {
-        eprintln!("stopped; nothing was written");
-        return Ok(ExitCode::from(INTERRUPTED));
+    let record = |progress: &Progress<'_>| {
+        if let Some(film) = &film {
+            film.record(progress);
+        }
+    };
+    let Some(pictures) = watched(&request, args.quiet, record, |watch| {
+        generate(&model, &request, watch)
+    })?
+    else {
+        return stopped();
     };
     report.seconds = start.elapsed().as_secs_f64();
 
@@ -204,28 +205,24 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
 }
 
 /// Generates with a progress bar; `None` after Ctrl-C.
-fn watched(
-    model: &Model<'_>,
+fn watched<T>(
     request: &Request,
-    film: Option<&Film>,
     quiet: bool,
-) -> Result<Option<Pictures>> {
-    let all_steps = request.count as u64 * u64::from(request.steps);
+    record: impl Fn(&Progress<'_>) + Sync,
+    generate: impl FnOnce(&(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync)) -> Result<T, SampleError>,
+) -> Result<Option<T>> {
+    let all_steps = request.count as u64 * u64::from(request.rounds());
     let bar = if quiet {
         ProgressBar::hidden()
     } else {
         ProgressBar::new(all_steps)
     };
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {msg} pictures, {eta} left",
-    )?);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {msg}, {eta} left")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let finished = AtomicUsize::new(0);
     bar.set_message(format!("0 of {}", request.count));
-    let result = generate(model, request, |progress| {
-        if let Some(film) = film {
-            film.record(&progress);
-        }
+    let result = generate(&|progress| {
+        record(&progress);
         if progress.step > 0 {
             bar.inc(1);
         }

@@ -151,25 +151,27 @@ pub fn generate(
 }
 
 /// The memory of one picture in the making.
-struct Worker {
+pub(super) struct Worker {
     workspace: Vec<u32>,
     x: Vec<f32>,
     x0_hat: Vec<f32>,
     unconditional: Vec<f32>,
+    memory: Vec<f32>,
 }
 
 impl Worker {
-    fn new(model: &Model<'_>) -> Self {
+    pub fn new(model: &Model<'_>) -> Self {
         let pixels = model.topology().pixels();
         Self {
             workspace: vec![0; model.workspace_words()],
             x: vec![0.0; pixels],
             x0_hat: vec![0.0; pixels],
             unconditional: vec![0.0; pixels],
+            memory: vec![0.0; pixels],
         }
     }
 
-    fn generate(
+    pub fn generate(
         &mut self,
         model: &Model<'_>,
         request: &Request,
@@ -181,6 +183,7 @@ impl Worker {
             x: &mut self.x,
             x0_hat: &mut self.x0_hat,
             unconditional: &mut self.unconditional,
+            memory: &mut self.memory,
         };
         let settings = request.settings(index, model.topology().classes);
         let mut sampler =
@@ -190,7 +193,7 @@ impl Worker {
             let progress = Progress {
                 picture: index,
                 step,
-                of: request.steps,
+                of: request.rounds(),
                 x: sampler.x(),
             };
             if watch(progress).is_break() {

@@ -1,6 +1,7 @@
 //! Sampling on the host, with the code that the chip runs.
 //!
-//! [`generate`] gives the pictures of a [`Request`]. Picture i is made from
+//! [`generate`] gives the pictures of a [`Request`], [`generate_points`] the
+//! points. Picture i is made from
 //! noise stream i alone, so neither the number of threads nor that of pictures
 //! changes it, and a chip that is asked for the same seed, picture, class and
 //! settings makes the same one.
@@ -8,10 +9,14 @@
 mod command;
 mod film;
 mod generate;
+mod points;
 mod report;
 mod request;
+mod sampling;
 
 pub use command::{SampleArgs, run};
 pub use film::Film;
 pub use generate::{Pictures, Progress, SampleError, generate};
+pub use points::generate_points;
 pub use request::{Classes, Request, RequestError};
+pub use sampling::{SamplerName, SamplingArgs, SpacingName, VarianceName, describe, eta_of};

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use tiny_ddpm::{Method, Model, Variance};
+use tiny_ddpm::{Data, Method, Model, Variance};
 
-use super::{Classes, Pictures, Request};
+use super::{Classes, Pictures, Request, describe, eta_of, points};
 use crate::model_file::sha256;
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
+use crate::points::Points;
 
 /// Most pictures in the grid.
 const IN_GRID: usize = 100;
@@ -27,13 +28,19 @@ pub struct Report {
     model: String,
     /// Of the blob.
     sha256: String,
+    /// `picture` or `point`.
+    data: &'static str,
     count: usize,
+    /// Pixels a side of a picture, or values of a point.
     size: u8,
     /// Of the model.
     classes: u16,
     class: String,
     sampler: &'static str,
     steps: u16,
+    spacing: &'static str,
+    /// Runs of the network for a picture.
+    evaluations: u32,
     /// DDIM's.
     eta: Option<f32>,
     /// DDPM's.
@@ -47,6 +54,7 @@ pub struct Report {
     /// CRC-32 of all pixels.
     hash: String,
     files: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pictures: Vec<Picture>,
 }
 
@@ -65,22 +73,29 @@ impl Report {
     /// What is known before the first picture.
     #[must_use]
     pub fn new(path: &Path, blob: &[u8], model: &Model<'_>, request: &Request) -> Self {
-        let (sampler, eta, variance) = match request.method {
-            Method::Ddpm { variance } => ("ddpm", None, Some(variance_name(variance))),
-            Method::Ddim { eta } => ("ddim", Some(eta), None),
-            _ => ("", None, None),
+        let variance = match request.method {
+            Method::Ddpm { variance } => Some(variance_name(variance)),
+            _ => None,
         };
+        let (data, size) = match model.topology().data() {
+            Data::Picture { side } => ("picture", side),
+            Data::Point { values } => ("point", values),
+        };
+        let settings = request.settings(0, model.topology().classes);
         Self {
             blob: path.to_owned(),
             model: model.info().name.to_owned(),
             sha256: sha256(blob),
             count: request.count,
-            size: model.topology().image_size,
+            data,
+            size,
             classes: model.topology().classes,
             class: request.classes.to_string(),
-            sampler,
+            sampler: request.method.name(),
             steps: request.steps,
-            eta,
+            spacing: request.spacing.name(),
+            evaluations: settings.evaluations(),
+            eta: eta_of(request.method),
             variance,
             guidance: request.guidance,
             clip: request.clip,
@@ -109,6 +124,12 @@ impl Report {
         self.pictures = rows(pictures).collect();
     }
 
+    /// The same of points.
+    pub fn finish_points(&mut self, points: &Points, files: Vec<PathBuf>) {
+        self.hash = hex(points.hash());
+        self.files = files;
+    }
+
     /// What is going to be done.
     #[must_use]
     pub fn heading(&self) -> String {
@@ -117,18 +138,17 @@ impl Report {
             "none" => "no class".to_owned(),
             class => format!("class {class}"),
         };
-        let noise = match (self.eta, self.variance) {
-            (Some(eta), _) => format!("eta {eta}"),
-            (_, Some(variance)) => format!("variance {variance}"),
-            _ => String::new(),
-        };
         format!(
-            "{} ({}): {} of {what}\n{}, {}, {noise}, guidance {}{}, seed {}\n\n",
+            "{} ({}): {} of {what}\n{} ({}), {}, guidance {}{}, seed {}\n\n",
             self.model,
             self.blob.display(),
-            counted(self.count, "picture"),
-            self.sampler.to_uppercase(),
+            counted(self.count, self.data),
             counted(self.steps.into(), "step"),
+            match self.evaluations {
+                1 => "1 run of the network".to_owned(),
+                runs => format!("{runs} runs of the network"),
+            },
+            describe(self.sampler, self.spacing, self.eta),
             self.guidance,
             if self.clip { "" } else { ", no clipping" },
             self.seed
@@ -150,16 +170,27 @@ impl Report {
                 },
             })
             .collect();
-        let mut text = Drawing::draw_all(&drawings, pictures.size, Style::of_stdout());
+        let text = Drawing::draw_all(&drawings, pictures.size, Style::of_stdout());
+        self.account(text, "hash of all pixels")
+    }
+
+    /// The same of points: their map.
+    #[must_use]
+    pub fn conclusion_points(&self, points: &Points) -> String {
+        self.account(points::drawing(points), "hash of all values")
+    }
+
+    /// What it took, the hash and the files, after a drawing.
+    fn account(&self, mut text: String, hash: &str) -> String {
         let _ = writeln!(
             text,
             "{} in {:.1} s on {} ({:.2} s each)",
-            counted(self.count, "picture"),
+            counted(self.count, self.data),
             self.seconds,
             counted(self.threads, "thread"),
             self.seconds / self.count as f64
         );
-        let _ = writeln!(text, "hash of all pixels: {}", self.hash);
+        let _ = writeln!(text, "{hash}: {}", self.hash);
         for file in &self.files {
             let _ = writeln!(text, "  {}", file.display());
         }

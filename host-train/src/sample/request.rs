@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tiny_ddpm::blob::records::Info;
-use tiny_ddpm::{Method, Model, Settings, SettingsError};
+use tiny_ddpm::{Data, Method, Model, Settings, SettingsError, Spacing};
 
 /// Most pictures of one request.
 const MAX_COUNT: usize = 1_000_000;
@@ -58,6 +58,8 @@ pub struct Request {
     pub method: Method,
     /// Timesteps visited, 1 to T.
     pub steps: u16,
+    /// Which timesteps these are.
+    pub spacing: Spacing,
     /// Classifier-free guidance, 0 to 100.
     pub guidance: f32,
     /// Whether x̂_0 is cut to [-1, 1] at every step.
@@ -122,12 +124,15 @@ impl Request {
         Self::recommended_for(info, classes)
     }
 
-    /// The same for classes of one's choice: one picture of each, or 16 of one.
+    /// The same for classes of one's choice: one picture of each, or 16 of one; of points 2000.
     #[must_use]
     pub fn recommended_for(info: &Info<'_>, classes: Classes) -> Self {
         let recommended = info.recommended;
         Self {
             count: match (classes, info.topology.classes) {
+                _ if matches!(info.topology.data(), Data::Point { .. }) => {
+                    super::points::DEFAULT_COUNT
+                }
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },
@@ -136,6 +141,7 @@ impl Request {
                 eta: recommended.eta,
             },
             steps: recommended.steps,
+            spacing: Spacing::default(),
             guidance: match classes {
                 Classes::None => 0.0,
                 _ => recommended.guidance,
@@ -168,6 +174,12 @@ impl Request {
         Ok(())
     }
 
+    /// Steps that a sampler counts for a picture.
+    #[must_use]
+    pub fn rounds(&self) -> u16 {
+        self.method.evaluations(self.steps)
+    }
+
     /// What picture `index` should show, of a model with `classes` classes.
     #[must_use]
     pub fn class_of(&self, index: usize, classes: u16) -> Option<u8> {
@@ -185,6 +197,7 @@ impl Request {
         Settings {
             method: self.method,
             steps: self.steps,
+            spacing: self.spacing,
             guidance: self.guidance,
             clip: self.clip,
             seed: self.seed,

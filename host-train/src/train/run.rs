@@ -19,7 +19,7 @@ use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
 use super::{Ema, UNet};
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::Examples;
 use crate::export::CalibrationSettings;
 use crate::quant::Ranges;
 
@@ -39,7 +39,7 @@ pub enum Outcome {
 pub struct Run<'a> {
     folder: PathBuf,
     config: Config,
-    data: &'a Dataset,
+    data: &'a dyn Examples,
     data_sha256: String,
     device: Device,
     model: UNet,
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
     pub fn create(
         folder: &Path,
         config: Config,
-        data: &'a Dataset,
+        data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
         ensure!(
@@ -105,7 +105,12 @@ impl<'a> Run<'a> {
         Self::start(folder, config, data, device)
     }
 
-    fn start(folder: &Path, config: Config, data: &'a Dataset, device: Device) -> Result<Self> {
+    fn start(
+        folder: &Path,
+        config: Config,
+        data: &'a dyn Examples,
+        device: Device,
+    ) -> Result<Self> {
         Self::refuse_existing(folder)?;
         let write = || -> Result<()> {
             fs::create_dir_all(folder)?;
@@ -128,7 +133,7 @@ impl<'a> Run<'a> {
         other: &Path,
         folder: &Path,
         config: Config,
-        data: &'a Dataset,
+        data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
         let network = Config::load(&other.join("config.toml"))?.network;
@@ -171,7 +176,7 @@ impl<'a> Run<'a> {
     pub fn resume(
         folder: &Path,
         config: Config,
-        data: &'a Dataset,
+        data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
         let mut run = Self::fresh(folder, config, data, device);
@@ -201,7 +206,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn fresh(folder: &Path, config: Config, data: &'a Dataset, device: Device) -> Self {
+    fn fresh(folder: &Path, config: Config, data: &'a dyn Examples, device: Device) -> Self {
         let training = &config.training;
         let device = device.autodiff();
         let model = UNet::new(&config.network, training.seed, &device);
@@ -437,6 +442,7 @@ impl Progress {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Tensor;
 

@@ -11,8 +11,10 @@ use super::super::results::{Neighbours, SetResult};
 use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
+use crate::sample::describe;
 
-const STYLE: &str = "
+/// The look of a page, in the light and in the dark.
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; }
@@ -96,8 +98,11 @@ fn facts(page: &mut String, evaluation: &Evaluation) {
         0 => writeln!(page, "<li>{} pictures</li>", settings.count),
         _ => writeln!(
             page,
-            "<li>{} pictures a set, classes in turn; DDIM, eta {}, guidance {}, seed {}</li>",
-            settings.count, settings.eta, settings.guidance, settings.seed
+            "<li>{} pictures a set, classes in turn; {}, guidance {}, seed {}</li>",
+            settings.count,
+            describe(settings.sampler, settings.spacing, settings.eta),
+            settings.guidance,
+            settings.seed
         ),
     };
     let _ = write!(
@@ -335,7 +340,7 @@ fn differences(page: &mut String, evaluation: &Evaluation) {
 }
 
 /// A row of a table; its cells are HTML.
-fn row_of(page: &mut String, tag: &str, kind: &str, cells: &[String]) {
+pub(crate) fn row_of(page: &mut String, tag: &str, kind: &str, cells: &[String]) {
     let _ = write!(page, "<tr{kind}>");
     for cell in cells {
         let _ = write!(page, "<{tag}>{cell}</{tag}>");
@@ -355,7 +360,8 @@ fn figure(grid: Grid, size: usize, pixels: &[u8], caption: &str) -> Result<Strin
     ))
 }
 
-fn escaped(text: &str) -> String {
+/// Text that stands for itself in HTML.
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -2,10 +2,11 @@
 //! needs nothing beside itself.
 
 mod html;
-mod plot;
+pub(crate) mod plot;
 mod text;
 
 pub use html::html;
+pub(crate) use html::{STYLE, escaped, row_of};
 pub use text::{conclusion, heading};
 
 /// The pictures that the report shows.

@@ -10,7 +10,7 @@ use plotters::prelude::*;
 const SIZE: (u32, u32) = (640, 300);
 /// A model's line: seen on black and on white, and told apart by those who
 /// see few colours (Okabe & Ito 2008).
-const COLOURS: [RGBColor; 2] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0)];
+pub(crate) const COLOURS: [RGBColor; 2] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0)];
 
 /// A line of the plot.
 #[derive(Clone, Debug)]
@@ -95,7 +95,8 @@ pub fn plot(title: &str, lines: &[Line<'_>], level: f64) -> Result<String> {
     Ok(svg.replacen(&fixed, "class=\"plot\" viewBox", 1))
 }
 
-fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+/// What plotters found wrong.
+pub(crate) fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw the plot: {error}")
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::super::Evaluation;
 use super::super::results::Warning;
 use super::{FLOOR, TEST, percent, table};
+use crate::sample::describe;
 
 /// What is going to be measured.
 #[must_use]
@@ -23,10 +24,10 @@ pub fn heading(evaluation: &Evaluation) -> String {
     }
     let _ = writeln!(
         text,
-        "{} pictures in {} DDIM steps, eta {}, guidance {}, seed {}\n",
+        "{} pictures in {} steps, {}, guidance {}, seed {}\n",
         settings.count,
         steps.join(", "),
-        settings.eta,
+        describe(settings.sampler, settings.spacing, settings.eta),
         settings.guidance,
         settings.seed
     );

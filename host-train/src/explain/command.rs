@@ -1,0 +1,214 @@
+//! `tiny-ddpm explain`: from the command line to the page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tiny_ddpm::{Data, Model};
+
+use super::page::{Facts, page};
+use super::story::{Asked, Story, own_picture};
+use crate::data::{Dataset, Split, Square, to_unit};
+use crate::model_file;
+use crate::output::{Staged, print};
+use crate::sample::Classes;
+
+/// The page's name.
+const PAGE: &str = "explain.html";
+
+/// Show how a model draws: one picture on its way into the noise and back
+///
+/// Writes explain.html, one file that needs nothing beside it: a picture with
+/// more and more noise, the schedule's curves, what the network is asked and
+/// says, x_t and its guess of x_0 at every step from one seed, and all samplers
+/// side by side, with the equations and the functions that compute them.
+///
+/// The picture is a test picture (--data), a PNG (--picture) or, without
+/// either, one that the model draws itself.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct ExplainArgs {
+    /// The weights, as `tiny-ddpm export` writes them
+    #[arg(value_name = "BLOB")]
+    pub blob: PathBuf,
+    /// A folder with IDX files (raw or .gz), or with a sub-folder of PNGs for
+    /// each class: its first test picture is taken, of the class if one is given
+    #[arg(long, value_name = "DIR", conflicts_with = "picture")]
+    pub data: Option<PathBuf>,
+    /// A PNG; it is turned grey and resized
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
+    /// What the network is told: a class's number or `none` [default: the test
+    /// picture's class, or 0; `none` for a PNG]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    pub class: Option<Classes>,
+    /// Timesteps visited by all samplers, 1 to the schedule's T [default: the
+    /// model's]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub steps: Option<u16>,
+    /// Seed of all noise
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", default_value = "out/explain")]
+    pub out: PathBuf,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tiny-ddpm explain models/digits.tddpm
+      with a picture that the model draws; the page is in out/explain
+  tiny-ddpm explain models/digits.tddpm --data MNIST --class 7 --seed 42
+      with the first seven of the test pictures
+  tiny-ddpm explain models/digits.tddpm --picture mine.png --class 3
+      with a PNG of your own";
+
+impl ExplainArgs {
+    /// What the network is told, where that is said, and checked against the
+    /// model.
+    fn class(&self, model: &Model<'_>) -> Result<Option<Option<u8>>> {
+        let classes = model.topology().classes;
+        Ok(match self.class {
+            None => None,
+            Some(Classes::None) => Some(None),
+            Some(Classes::All) => {
+                anyhow::bail!("--class all: a page is about one picture; name one class, or `none`")
+            }
+            Some(Classes::One(class)) => {
+                let known = u8::try_from(class).ok().filter(|&c| u16::from(c) < classes);
+                ensure!(
+                    known.is_some(),
+                    "--class {class}: {}",
+                    match classes {
+                        0 => "the model has no classes".to_owned(),
+                        _ => format!("must be 0 to {}, or `none`", classes - 1),
+                    }
+                );
+                Some(known)
+            }
+        })
+    }
+
+    /// What to draw from noise, as far as the picture does not say more.
+    fn asked(&self, model: &Model<'_>, class: Option<u8>) -> Result<Asked> {
+        let asked = Asked {
+            class,
+            steps: self.steps.unwrap_or(model.info().recommended.steps),
+            seed: self.seed,
+        };
+        asked.request(model).validate(model)?;
+        Ok(asked)
+    }
+}
+
+/// Writes the page and says where it is.
+///
+/// # Errors
+/// Where the blob, the picture or a setting is not as it should be, or the
+/// page cannot be written.
+pub fn run(args: &ExplainArgs) -> Result<()> {
+    let bytes = model_file::read(&args.blob)?;
+    let model = model_file::load(&args.blob, &bytes)?;
+    ensure!(
+        matches!(model.topology().data(), Data::Picture { .. }),
+        "{} draws points: `explain` is for pictures, and `evaluate` shows how points come about",
+        args.blob.display()
+    );
+    let wanted = args.class(&model)?;
+    // What cannot be drawn shall be said before data are read.
+    args.asked(&model, wanted.flatten())?;
+    let (x_0, picture, asked) = match (&args.data, &args.picture) {
+        (Some(folder), _) => {
+            let (pixels, label, described) = test_picture(folder, &model, wanted.flatten())?;
+            let known = u16::from(label) < model.topology().classes;
+            let class = wanted.unwrap_or(known.then_some(label));
+            (values(&pixels), described, args.asked(&model, class)?)
+        }
+        (None, Some(file)) => {
+            let (pixels, described) = own_png(file, &model)?;
+            let asked = args.asked(&model, wanted.flatten())?;
+            (values(&pixels), described, asked)
+        }
+        (None, None) => {
+            let some = model.topology().classes > 0;
+            let asked = args.asked(&model, wanted.unwrap_or(some.then_some(0)))?;
+            let described = "a picture that the model drew itself, with other noise".to_owned();
+            (own_picture(&model, asked)?, described, asked)
+        }
+    };
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let story = Story::new(&model, &x_0, asked)?;
+    let facts = Facts {
+        path: args.blob.display().to_string(),
+        sha256: model_file::sha256(&bytes),
+        info: model.info().clone(),
+        picture,
+        class: asked.class,
+        seed: asked.seed,
+        guidance: asked.request(&model).guidance,
+    };
+    let html = page(&facts, &model.schedule(), &story)?;
+    let path = args.out.join(PAGE);
+    let mut staged = Staged::default();
+    staged.add(&path, html.as_bytes())?;
+    staged.publish()?;
+    if !args.quiet {
+        print(&format!(
+            "{}: x_0 is {}\n  {}\n",
+            facts.info.name,
+            facts.picture,
+            path.display()
+        ))?;
+    }
+    Ok(())
+}
+
+/// The first test picture, of a class if one is given; with its class and what
+/// the page says of it.
+fn test_picture(
+    folder: &Path,
+    model: &Model<'_>,
+    class: Option<u8>,
+) -> Result<(Vec<u8>, u8, String)> {
+    let data = Dataset::load(folder, Split::Test, model.topology())?;
+    let mut labels = data.labels.iter();
+    let found = labels.position(|&label| class.is_none_or(|class| class == label));
+    let index = found.with_context(|| {
+        let what = class.map_or(String::new(), |class| format!(" of class {class}"));
+        format!("{} has no test picture{what}", folder.display())
+    })?;
+    let label = data.labels[index];
+    let described = format!(
+        "test picture {index} in {}, of class {label}",
+        folder.display()
+    );
+    Ok((data.picture(index).to_owned(), label, described))
+}
+
+/// A PNG of the user's own.
+fn own_png(file: &Path, model: &Model<'_>) -> Result<(Vec<u8>, String)> {
+    let size = u32::from(model.topology().image_size);
+    let square = Square::read(file, size)?;
+    let mut described = file.display().to_string();
+    let (width, height) = square.sides;
+    if square.sides != (size, size) {
+        described += &format!(", {width} x {height} pixels resized to {size} x {size}");
+    }
+    if square.coloured {
+        described += ", turned grey";
+    }
+    if square.transparent {
+        described += ", laid on white";
+    }
+    Ok((square.pixels, described))
+}
+
+/// Grey values as the network sees them.
+fn values(pixels: &[u8]) -> Vec<f32> {
+    pixels.iter().copied().map(to_unit).collect()
+}
