@@ -37,7 +37,10 @@ impl Curves<'_> {
                 let thinner = points.len().div_ceil(POINTS).max(1);
                 let last = points.len().saturating_sub(1);
                 let kept = points.iter().enumerate();
-                let kept = kept.filter(|(index, _)| index % thinner == 0 || *index == last);
+                // The first of them are far apart on a logarithmic axis.
+                let kept = kept.filter(|&(index, _)| {
+                    index < POINTS / 4 || index % thinner == 0 || index == last
+                });
                 let points = kept
                     .map(|(_, &(t, value))| (along(t.into(), self.log_x), along(value, self.log_y)))
                     .filter(|(t, value)| t.is_finite() && value.is_finite());

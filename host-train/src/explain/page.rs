@@ -469,7 +469,7 @@ fn many_ways(page: &mut String, story: &Story) -> Result<()> {
     head(page, "samplers", "5. Many ways back: samplers", "采样");
     paragraph(
         page,
-        "The network only tells x̂<sub>0</sub>. How to use that is the sampler's choice, and each of these starts from the same x<sub>T</sub>. Those that add noise on their way wander off to other pictures; those that add none solve one and the same differential equation (the probability flow, <span lang=\"zh\">概率流</span>), each as well as it can, and so come out alike.",
+        "The network only tells x̂<sub>0</sub>. How to use that is the sampler's choice, and each of these starts from the same x<sub>T</sub>. Those that add noise on their way wander off to other pictures; those that add none solve one and the same differential equation (the probability flow, <span lang=\"zh\">概率流</span>), each as well as it can, and so come out alike. DDIM stands between: with η = 1 it is DDPM with the variance β̃.",
     );
     for way in &story.samplers {
         let _ = writeln!(page, "<h3>{}</h3>", heading(way));

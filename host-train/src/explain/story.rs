@@ -149,14 +149,10 @@ pub fn adds_noise(method: Method) -> bool {
 /// last the whole chain, of which the others are shortcuts.
 #[must_use]
 pub fn methods(steps: u16, timesteps: u16) -> Vec<(Method, u16)> {
-    let named = |name, eta| Method::from_name(name, eta).map(|method| (method, steps));
-    // Those that solve the ODE, then those that add noise.
     let mut methods: Vec<(Method, u16)> = Method::NAMES
         .into_iter()
-        .flat_map(|name| [named(name, 0.0), named(name, 1.0)])
-        .flatten()
+        .filter_map(|name| Some((Method::from_name(name, 0.0)?, steps)))
         .collect();
-    methods.dedup();
     methods.sort_by_key(|(method, _)| adds_noise(*method));
     if steps != timesteps {
         let variance = Variance::Posterior;
