@@ -15,4 +15,6 @@ pub mod quant;
 pub mod repack;
 pub mod sample;
 #[cfg(feature = "train")]
+pub mod shape;
+#[cfg(feature = "train")]
 pub mod train;

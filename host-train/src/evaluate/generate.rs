@@ -10,9 +10,9 @@ use tiny_ddpm::{Buffers, Denoiser, Prediction, Sampler};
 use crate::config::Config;
 use crate::sample::{Pictures, Request};
 use crate::train::denoiser::FloatDenoiser;
-use crate::train::{NoTaps, UNet};
+use crate::train::{Network, NoTaps};
 
-/// Pictures in the network at once.
+/// Pictures in the network at once, of a small one.
 const BATCH: usize = 200;
 
 /// Generates what is asked for, a batch at a time. `progress` gets the number
@@ -21,26 +21,27 @@ const BATCH: usize = 200;
 /// # Errors
 /// Where the request does not fit the network.
 pub fn generate_float(
-    network: &UNet,
+    network: &Network,
     config: &Config,
     request: &Request,
     device: &Device,
     mut progress: impl FnMut(u64),
 ) -> Result<Pictures> {
     let schedule = config.schedule()?;
-    let (pixels, classes) = (config.network.pixels(), config.network.classes);
+    let (pixels, classes) = (config.network.pixels(), config.network.classes());
+    let batch = config.network.at_once(BATCH);
     request.settings(0, classes).validate(&schedule)?;
     let mut pictures = Pictures {
-        size: config.network.image_size.into(),
+        size: config.network.image_size(),
         pixels: vec![0; request.count * pixels],
         classes: (0..request.count)
             .map(|index| request.class_of(index, classes))
             .collect(),
         states: vec![0; request.count],
     };
-    let outputs = pictures.pixels.chunks_mut(BATCH * pixels);
-    let states = pictures.states.chunks_mut(BATCH);
-    let batches = pictures.classes.chunks(BATCH).zip(outputs).zip(states);
+    let outputs = pictures.pixels.chunks_mut(batch * pixels);
+    let states = pictures.states.chunks_mut(batch);
+    let batches = pictures.classes.chunks(batch).zip(outputs).zip(states);
     for (number, ((wanted, outputs), states)) in batches.enumerate() {
         let values = wanted.len() * pixels;
         let (mut x, mut x0_hat, mut spare) =
@@ -51,7 +52,7 @@ pub fn generate_float(
             .zip(spare.chunks_exact_mut(pixels));
         let mut samplers = Vec::new();
         for (index, ((x, x0_hat), unconditional)) in buffers.enumerate() {
-            let settings = request.settings(number * BATCH + index, classes);
+            let settings = request.settings(number * batch + index, classes);
             let buffers = Buffers {
                 x,
                 x0_hat,
@@ -146,7 +147,7 @@ mod tests {
     fn a_picture_does_not_depend_on_the_others() {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex();
-        let network = UNet::new(&config.network, 3, &device);
+        let network = Network::new(&config.network, 3, &device);
         let mut steps = 0;
         let together =
             generate_float(&network, &config, &request(), &device, |n| steps += n).unwrap();
@@ -185,7 +186,7 @@ mod tests {
     fn too_many_steps_are_refused() {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex();
-        let network = UNet::new(&config.network, 3, &device);
+        let network = Network::new(&config.network, 3, &device);
         let request = Request {
             steps: 1001,
             ..request()

@@ -64,7 +64,7 @@ pub fn calibrate(
     mut progress: impl FnMut(u16),
 ) -> Result<Calibration> {
     let schedule = config.schedule()?;
-    let classes = u64::from(config.network.classes);
+    let classes = u64::from(config.network.classes());
     let wanted: Vec<Option<u8>> = (0..settings.pictures as u64)
         .map(|i| i.checked_rem(classes).map(|class| class as u8))
         .collect();

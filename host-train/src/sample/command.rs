@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Method, Model, Variance};
+use tiny_ddpm::blob::records::Recommended;
+use tiny_ddpm::{Method, Model, Schedule, Variance};
 
-use super::report::{Report, write_files};
+use super::report::{Report, Source, write_files};
 use super::{Classes, Film, Pictures, Request, SampleError, generate};
 use crate::model_file;
 use crate::output::print;
@@ -22,7 +23,8 @@ use crate::output::print;
 ///
 /// The pictures come from the same code as on the chip. Picture number i under
 /// a seed is the same however many are generated, and its hash is the one that
-/// the chip prints. What is not given is as the model recommends.
+/// the chip prints. What is not given is as the model recommends. Of a training
+/// run they are those of its averaged weights, in floats.
 ///
 /// In the folder named by --out it writes images.npy (u8, pictures x rows x
 /// columns), labels.npy (i64, -1 without a class), hashes.csv, grid.png and,
@@ -30,8 +32,9 @@ use crate::output::print;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct SampleArgs {
-    /// The weights, as `tiny-ddpm export` writes them
-    #[arg(value_name = "BLOB")]
+    /// The weights, as `tiny-ddpm export` writes them, or the folder of a
+    /// training run
+    #[arg(value_name = "BLOB|RUN")]
     pub blob: PathBuf,
     /// How many pictures [default: one of each class, or 16 of one]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
@@ -68,6 +71,10 @@ pub struct SampleArgs {
     /// Write the denoising of the first pictures as an animation, too
     #[arg(long)]
     pub gif: bool,
+    /// Where a run's network is computed; a blob's always is on the CPU
+    #[cfg(feature = "train")]
+    #[arg(long, value_enum, default_value = "flex")]
+    pub backend: crate::train::Backend,
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
@@ -85,7 +92,9 @@ Examples:
   tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
       a set for a classifier: picture i shows class i modulo 10
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
-      every step of the chain, as in Ho et al. 2020";
+      every step of the chain, as in Ho et al. 2020
+  tiny-ddpm sample runs/reference --count 8
+      what a run has learned so far, in floats";
 
 /// The samplers by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,19 +128,22 @@ fn whole<T: FromStr>(text: &str) -> Result<T, String> {
 }
 
 impl SampleArgs {
-    fn request(&self, model: &Model<'_>) -> Result<Request> {
-        let info = model.info();
-        let mut request = match self.class {
-            Some(classes) => Request::recommended_for(info, classes),
-            None => Request::recommended(info),
-        };
+    /// What is asked of a model with these settings, so many classes and this
+    /// schedule.
+    pub(super) fn request(
+        &self,
+        recommended: Recommended,
+        known: u16,
+        schedule: &Schedule,
+    ) -> Result<Request> {
+        let mut request = Request::recommended(recommended, known, self.class);
         request.method = match self.sampler {
             SamplerName::Ddim => {
                 ensure!(
                     self.variance.is_none(),
                     "--variance is DDPM's: add --sampler ddpm, or set DDIM's noise with --eta"
                 );
-                let eta = self.eta.unwrap_or(info.recommended.eta);
+                let eta = self.eta.unwrap_or(recommended.eta);
                 Method::Ddim { eta }
             }
             SamplerName::Ddpm => {
@@ -151,7 +163,7 @@ impl SampleArgs {
         request.guidance = self.guidance.unwrap_or(request.guidance);
         request.clip = !self.no_clip;
         request.seed = self.seed;
-        request.validate(model)?;
+        request.validate_for(known, schedule)?;
         Ok(request)
     }
 }
@@ -169,15 +181,26 @@ static INTERRUPT: AtomicBool = AtomicBool::new(false);
 /// Where the blob or a setting is not as it should be, or a file cannot be
 /// written.
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
+    if args.blob.join("config.toml").is_file() {
+        return of_run(args);
+    }
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
-    let request = args.request(&model)?;
+    let info = model.info();
+    let request = args.request(info.recommended, info.topology.classes, &model.schedule())?;
     ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::Relaxed))?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 
     let chatty = !args.quiet && !args.json;
-    let mut report = Report::new(&args.blob, &bytes, &model, &request);
+    let source = Source {
+        path: &args.blob,
+        name: info.name.to_owned(),
+        sha256: Some(model_file::sha256(&bytes)),
+        size: info.topology.image_size,
+        classes: info.topology.classes,
+    };
+    let mut report = Report::new(source, &request);
     if chatty {
         print(&report.heading())?;
     }
@@ -201,6 +224,21 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         print(&report.conclusion(&pictures))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pictures of a training run, where Burn is there to run its network.
+#[cfg(feature = "train")]
+fn of_run(args: &SampleArgs) -> Result<ExitCode> {
+    super::of_run::run(args)
+}
+
+#[cfg(not(feature = "train"))]
+fn of_run(args: &SampleArgs) -> Result<ExitCode> {
+    anyhow::bail!(
+        "{} is the folder of a training run, whose floats this tiny-ddpm cannot run: name a blob, or build one that can by
+  cargo build --release -p tiny-ddpm-train",
+        args.blob.display()
+    )
 }
 
 /// Generates with a progress bar; `None` after Ctrl-C.

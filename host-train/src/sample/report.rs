@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use tiny_ddpm::{Method, Model, Variance};
+use tiny_ddpm::{Method, Variance};
 
 use super::{Classes, Pictures, Request};
-use crate::model_file::sha256;
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
 
 /// Most pictures in the grid.
@@ -20,13 +19,28 @@ const DRAWN: usize = 10;
 /// The animation's name.
 const GIF: &str = "denoising.gif";
 
+/// Where pictures come from.
+#[derive(Clone, Debug)]
+pub struct Source<'p> {
+    /// The blob, or the folder of a run.
+    pub path: &'p Path,
+    /// What its makers call it.
+    pub name: String,
+    /// Of a blob.
+    pub sha256: Option<String>,
+    /// Pixels a side.
+    pub size: u8,
+    /// Classes that can be asked for.
+    pub classes: u16,
+}
+
 /// Everything a script may want to know.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     blob: PathBuf,
     model: String,
-    /// Of the blob.
-    sha256: String,
+    /// Of a blob.
+    sha256: Option<String>,
     count: usize,
     size: u8,
     /// Of the model.
@@ -64,19 +78,19 @@ struct Picture {
 impl Report {
     /// What is known before the first picture.
     #[must_use]
-    pub fn new(path: &Path, blob: &[u8], model: &Model<'_>, request: &Request) -> Self {
+    pub fn new(source: Source<'_>, request: &Request) -> Self {
         let (sampler, eta, variance) = match request.method {
             Method::Ddpm { variance } => ("ddpm", None, Some(variance_name(variance))),
             Method::Ddim { eta } => ("ddim", Some(eta), None),
             _ => ("", None, None),
         };
         Self {
-            blob: path.to_owned(),
-            model: model.info().name.to_owned(),
-            sha256: sha256(blob),
+            blob: source.path.to_owned(),
+            model: source.name,
+            sha256: source.sha256,
             count: request.count,
-            size: model.topology().image_size,
-            classes: model.topology().classes,
+            size: source.size,
+            classes: source.classes,
             class: request.classes.to_string(),
             sampler,
             steps: request.steps,

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use burn::module::Module;
 use clap::Args;
 
 use super::backend::Backend;
 use super::run::{Outcome, Run};
 use crate::config::Config;
 use crate::data::{Dataset, Source, Split, default_cache};
+use crate::inspect::grouped;
 use crate::quant::WeightBits;
 
 const DEFAULT_PRESET: &str = "digits";
@@ -22,13 +24,14 @@ Examples:
   tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
-    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, smoke
+    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, smoke, and reference, which is for a GPU and for no chip
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A configuration of your own (TOML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The folder for the run: configuration, metrics, sample grids, checkpoints
+    /// The folder for the run: configuration, metrics and their curve, sample
+    /// grids, checkpoints
     /// [default: runs/ and the name of the preset, configuration or fine-tuned
     /// run]
     #[arg(long, value_name = "DIR")]
@@ -37,7 +40,7 @@ pub struct TrainArgs {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "qat", "distill"]
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "shards", "qat", "distill"]
     )]
     pub resume: Option<PathBuf>,
     /// Start from the averaged weights of another run of the same network
@@ -92,6 +95,10 @@ pub struct TrainArgs {
     /// Instead of the configuration's learning_rate
     #[arg(long)]
     pub learning_rate: Option<f64>,
+    /// Instead of the configuration's shards: pieces of a batch that are worked
+    /// on in parallel, on a CPU about as many as it has cores, on a GPU 1
+    #[arg(long)]
+    pub shards: Option<usize>,
 }
 
 impl TrainArgs {
@@ -122,6 +129,9 @@ impl TrainArgs {
         }
         if let Some(learning_rate) = self.learning_rate {
             training.learning_rate = learning_rate;
+        }
+        if let Some(shards) = self.shards {
+            training.shards = shards;
         }
         config
             .validate()
@@ -213,6 +223,13 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         (None, Some(from)) => Run::create_from(from, &folder, config, &data, device)?,
         (None, None) => Run::create(&folder, config, &data, device)?,
     };
+    eprintln!(
+        "{} parameters, {} steps of {} pictures; the run is in {}",
+        grouped(run.model().num_params() as u64),
+        run.config().training.steps,
+        run.config().training.batch,
+        folder.display()
+    );
     match run.train()? {
         Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),
         Outcome::Interrupted { step } => {

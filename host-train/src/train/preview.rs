@@ -9,7 +9,7 @@ use tiny_ddpm::{Buffers, Method, Sampler, Settings};
 
 use super::denoiser::FloatDenoiser;
 use super::qat::Rounded;
-use super::{NoTaps, Taps, UNet};
+use super::{Network, NoTaps, Taps};
 use crate::config::Config;
 
 const STEPS: u16 = 20;
@@ -25,13 +25,13 @@ const ROWS: usize = 4;
 /// # Errors
 /// Where the schedule is not valid or the file cannot be written.
 pub fn write_grid(
-    model: &UNet,
+    model: &Network,
     rounded: Option<&Rounded<'_>>,
     config: &Config,
     device: &Device,
     path: &Path,
 ) -> Result<()> {
-    let classes = usize::from(config.network.classes);
+    let classes = usize::from(config.network.classes());
     let columns = if classes == 0 { COLUMNS } else { classes };
     let wanted: Vec<Option<u8>> = (0..ROWS * columns)
         .map(|i| (classes > 0).then_some((i % columns) as u8))
@@ -41,7 +41,7 @@ pub fn write_grid(
         None => sample(model, config, &wanted, device, NoTaps)?,
     };
 
-    let size = usize::from(config.network.image_size);
+    let size = config.network.image_size();
     let pixels = size * size;
     let grid = GrayImage::from_fn((columns * size) as u32, (ROWS * size) as u32, |x, y| {
         let (x, y) = (x as usize, y as usize);
@@ -55,7 +55,7 @@ pub fn write_grid(
 
 /// A picture for each of `classes`, values about -1 to 1.
 fn sample(
-    model: &UNet,
+    model: &Network,
     config: &Config,
     classes: &[Option<u8>],
     device: &Device,
@@ -69,7 +69,7 @@ fn sample(
         x0_hat: &mut x0_hat,
         unconditional: &mut spare,
     };
-    let conditional = config.network.classes > 0;
+    let conditional = config.network.classes() > 0;
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: STEPS.min(schedule.timesteps()),
