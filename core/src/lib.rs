@@ -5,7 +5,7 @@
 //! - [`sampler`]: DDPM and DDIM, a step at a time, over anything that is a
 //!   [`Denoiser`].
 //! - [`unet`]: the int8 U-Net, a [`Denoiser`] that reads its weights from
-//!   flash.
+//!   flash; of points ([`Data`]) it is a multilayer perceptron.
 //! - [`blob`]: those weights as bytes, checked from first to last.
 //! - [`kernels`]: the arithmetic.
 //!
@@ -73,5 +73,5 @@ pub use sampler::{
     Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, Step, Variance,
 };
 pub use schedule::{Schedule, ScheduleError, ScheduleKind};
-pub use topology::{Level, Topology, TopologyError};
+pub use topology::{Data, Level, Topology, TopologyError};
 pub use unet::{Unet, UnetError};

@@ -1,5 +1,10 @@
 //! The shape of a U-Net: everything about it but its numbers.
 //!
+//! The data is square grey pictures, or points of a few values each
+//! ([`Data`]). A network for points is the same network on one position: its
+//! convolutions see nothing but that, so each residual block is a multilayer
+//! perceptron's.
+//!
 //! A [`Topology`] comes from a blob (or, on the host, from a training
 //! configuration) and is checked before anything else believes it. After
 //! [`Topology::validate`] every size below is small enough that no index or
@@ -14,6 +19,8 @@ pub const MAX_LEVELS: usize = 4;
 pub const MAX_BLOCKS: u8 = 4;
 /// Largest picture side in pixels.
 pub const MAX_IMAGE_SIZE: u8 = 64;
+/// Most values of a point.
+pub const MAX_POINT_VALUES: u8 = 8;
 /// Most channels of one activation; a skip concatenation has at most twice
 /// as many.
 pub const MAX_CHANNELS: u16 = 256;
@@ -35,19 +42,39 @@ pub struct Level {
     pub attention: bool,
 }
 
-/// The shape of a U-Net on square grey pictures.
+/// What a network draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Data {
+    /// A square grey picture.
+    Picture {
+        /// Its side in pixels.
+        side: u8,
+    },
+    /// A point: numbers without neighbours.
+    Point {
+        /// How many, 1 to [`MAX_POINT_VALUES`].
+        values: u8,
+    },
+}
+
+/// The shape of a U-Net on square grey pictures, or on [points](Data::Point).
 ///
 /// The picture is cut into `patch` x `patch` squares whose pixels become
 /// channels; the first level works on `image_size / patch` positions a side,
-/// and each further level on half as many.
+/// and each further level on half as many. A point is one position whose
+/// values are channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
-    /// Side of the picture in pixels, 1 to [`MAX_IMAGE_SIZE`].
+    /// Side of the picture in pixels, 1 to [`MAX_IMAGE_SIZE`]; 0 where the
+    /// data is points.
     pub image_size: u8,
-    /// Side of a patch in pixels; divides `image_size`.
+    /// Side of a patch in pixels; divides `image_size`. Of points the number
+    /// of values, 1 to [`MAX_POINT_VALUES`].
     pub patch: u8,
-    /// From the finest resolution to the coarsest.
+    /// From the finest resolution to the coarsest; of points exactly one, and
+    /// without attention.
     pub levels: Vec<Level, MAX_LEVELS>,
     /// Residual blocks at each level, on the way down and again on the way up.
     pub blocks: u8,
@@ -70,8 +97,14 @@ pub struct Topology {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum TopologyError {
-    /// `image_size` is 0 or above [`MAX_IMAGE_SIZE`].
+    /// `image_size` is above [`MAX_IMAGE_SIZE`].
     ImageSize(u8),
+    /// Points of no values, or of more than [`MAX_POINT_VALUES`].
+    PointValues(u8),
+    /// Points with another number of levels than one.
+    PointLevels(usize),
+    /// Points with attention: a single position has nothing to attend to.
+    PointAttention,
     /// `patch` is 0, above 8, or does not divide the picture.
     Patch(u8),
     /// There is no level.
@@ -101,6 +134,13 @@ impl core::fmt::Display for TopologyError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::ImageSize(n) => write!(f, "image_size {n}: must be 1 to {MAX_IMAGE_SIZE}"),
+            Self::PointValues(n) => {
+                write!(f, "points of {n} values: must be 1 to {MAX_POINT_VALUES}")
+            }
+            Self::PointLevels(n) => write!(f, "{n} levels for points: must be exactly one"),
+            Self::PointAttention => {
+                f.write_str("attention for points: a single position has nothing to attend to")
+            }
             Self::Patch(n) => write!(f, "patch {n}: must be 1 to 8 and divide image_size"),
             Self::NoLevels => f.write_str("no levels: at least one is needed"),
             Self::Channels(n) => write!(f, "{n} channels: must be 1 to {MAX_CHANNELS}"),
@@ -139,11 +179,26 @@ impl Topology {
     /// The first [`TopologyError`] found.
     pub fn validate(&self) -> Result<(), TopologyError> {
         use TopologyError as E;
-        if self.image_size == 0 || self.image_size > MAX_IMAGE_SIZE {
-            return Err(E::ImageSize(self.image_size));
-        }
-        if self.patch == 0 || self.patch > 8 || !self.image_size.is_multiple_of(self.patch) {
-            return Err(E::Patch(self.patch));
+        match self.data() {
+            Data::Picture { side } => {
+                if side > MAX_IMAGE_SIZE {
+                    return Err(E::ImageSize(side));
+                }
+                if self.patch == 0 || self.patch > 8 || !side.is_multiple_of(self.patch) {
+                    return Err(E::Patch(self.patch));
+                }
+            }
+            Data::Point { values } => {
+                if values == 0 || values > MAX_POINT_VALUES {
+                    return Err(E::PointValues(values));
+                }
+                if self.levels.len() > 1 {
+                    return Err(E::PointLevels(self.levels.len()));
+                }
+                if self.mid_attention || self.levels.iter().any(|level| level.attention) {
+                    return Err(E::PointAttention);
+                }
+            }
         }
         if self.blocks == 0 || self.blocks > MAX_BLOCKS {
             return Err(E::Blocks(self.blocks));
@@ -169,7 +224,8 @@ impl Topology {
         let Some((last, finer)) = self.levels.split_last() else {
             return Err(E::NoLevels);
         };
-        let mut side = self.image_size / self.patch;
+        // Within limits: both are at most 64.
+        let mut side = self.side() as u8;
         for level in finer {
             self.validate_level(level, side, level.attention)?;
             if !side.is_multiple_of(2) {
@@ -207,21 +263,40 @@ impl Topology {
         Ok(())
     }
 
-    /// Pixels of a picture, and length of x_t.
+    /// What the network draws.
+    #[must_use]
+    pub fn data(&self) -> Data {
+        match self.image_size {
+            0 => Data::Point { values: self.patch },
+            side => Data::Picture { side },
+        }
+    }
+
+    /// Pixels of a picture or values of a point: the length of x_t.
     #[must_use]
     pub fn pixels(&self) -> usize {
-        usize::from(self.image_size) * usize::from(self.image_size)
+        match self.data() {
+            Data::Picture { side } => usize::from(side) * usize::from(side),
+            Data::Point { values } => values.into(),
+        }
     }
 
-    /// Positions a side at the finest level; 0 where `patch` is 0.
+    /// Positions a side at the finest level, 1 of points; 0 where `patch` is 0.
     #[must_use]
     pub fn side(&self) -> usize {
-        usize::from(self.image_size.checked_div(self.patch).unwrap_or(0))
+        match self.data() {
+            Data::Picture { side } => usize::from(side.checked_div(self.patch).unwrap_or(0)),
+            Data::Point { .. } => 1,
+        }
     }
 
-    /// Pixels of a patch: the channels that enter and leave the network.
+    /// Pixels of a patch, or values of a point: the channels that enter and
+    /// leave the network.
     #[must_use]
     pub fn patch_pixels(&self) -> usize {
-        usize::from(self.patch) * usize::from(self.patch)
+        match self.data() {
+            Data::Picture { .. } => usize::from(self.patch) * usize::from(self.patch),
+            Data::Point { values } => values.into(),
+        }
     }
 }

@@ -3,13 +3,14 @@
 mod common;
 
 use common::{
-    Numbers, changed_blob, info, nibble_blob, random_blob, small_topology, smallest_topology,
-    transformed_blob,
+    Numbers, changed_blob, info, nibble_blob, point_topology, random_blob, small_topology,
+    smallest_topology, transformed_blob,
 };
 use proptest::prelude::*;
 use tiny_ddpm::blob::records::{Form, Info, Packing, Record};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, Writer, header};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
+use tiny_ddpm::picture::picture_hash;
 use tiny_ddpm::{Denoiser, Model, Unet};
 
 /// Runs one step, so that whatever was accepted must also run.
@@ -68,6 +69,36 @@ fn a_random_model_loads_and_runs() {
     let out = one_step(&blob).unwrap();
     assert!(out.iter().all(|v| v.is_finite()));
     assert!(out.iter().any(|&v| v != out[0]), "the output is constant");
+}
+
+/// Pictures lie in a blob as ever; points have no side, which builds that do
+/// not know of them refuse.
+#[test]
+fn the_encodings_of_both_kinds_of_data_stay() {
+    for (topology, start, hash, crc) in [
+        (small_topology(), [8, 2, 2, 8], 0x984a_4907, 0xa752_1b57),
+        (point_topology(), [0, 3, 1, 16], 0xf5d1_d659, 0xef83_81f2),
+    ] {
+        let blob = random_blob(topology, 1);
+        let model = Model::load(&blob).unwrap();
+        // After the name and its length.
+        let name = HEADER_LEN + 1 + model.info().name.len();
+        assert_eq!(blob[name..name + 4], start);
+        let found = (model.arch_hash(), picture_hash(&blob));
+        assert_eq!(found, (hash, crc), "{found:#010x?}");
+    }
+}
+
+#[test]
+fn a_random_point_model_loads_and_runs() {
+    for blob in [
+        random_blob(point_topology(), 1),
+        nibble_blob(point_topology(), 1),
+    ] {
+        let out = one_step(&blob).unwrap();
+        assert_eq!(out.len(), 3);
+        assert!(out.iter().all(|v| v.is_finite() && *v != 0.0), "{out:?}");
+    }
 }
 
 #[test]
@@ -407,6 +438,7 @@ fn a_flipped_bit_behind_valid_checksums_is_an_error_or_a_model() {
     for clean in [
         random_blob(small_topology(), 5),
         nibble_blob(small_topology(), 5),
+        random_blob(point_topology(), 5),
     ] {
         let mut accepted = 0;
         for byte in HEADER_LEN..clean.len() {
@@ -442,10 +474,12 @@ proptest! {
     fn a_mangled_model_is_an_error_or_a_model(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
         nibbles: bool,
+        points: bool,
     ) {
+        let topology = if points { point_topology() } else { small_topology() };
         let mut blob = match nibbles {
-            true => nibble_blob(small_topology(), 6),
-            false => random_blob(small_topology(), 6),
+            true => nibble_blob(topology, 6),
+            false => random_blob(topology, 6),
         };
         for (index, value) in changes {
             let at = HEADER_LEN + index.index(blob.len() - HEADER_LEN);

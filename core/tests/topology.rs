@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::{random_blob, small_topology};
+use common::{point_topology, random_blob, small_topology};
 use proptest::prelude::*;
-use tiny_ddpm::topology::{MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_IMAGE_SIZE};
+use tiny_ddpm::topology::{
+    MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_IMAGE_SIZE, MAX_POINT_VALUES,
+};
 use tiny_ddpm::unet::Plan;
-use tiny_ddpm::{Denoiser, Level, Model, Topology, TopologyError as E, Unet};
+use tiny_ddpm::{Data, Denoiser, Level, Model, Topology, TopologyError as E, Unet};
 
 fn level(channels: u16, attention: bool) -> Level {
     Level {
@@ -22,10 +24,27 @@ fn changed(change: impl FnOnce(&mut Topology)) -> Topology {
     topology
 }
 
+/// The same of points.
+fn changed_point(change: impl FnOnce(&mut Topology)) -> Topology {
+    let mut topology = point_topology();
+    change(&mut topology);
+    topology
+}
+
 #[test]
 fn each_limit_has_its_error() {
     let cases = [
-        (changed(|t| t.image_size = 0), E::ImageSize(0)),
+        // Without a picture's side the data is points.
+        (changed(|t| t.image_size = 0), E::PointLevels(2)),
+        (changed_point(|t| t.levels.clear()), E::NoLevels),
+        (changed_point(|t| t.patch = 0), E::PointValues(0)),
+        (changed_point(|t| t.patch = 9), E::PointValues(9)),
+        (changed_point(|t| t.mid_attention = true), E::PointAttention),
+        (
+            changed_point(|t| t.levels[0].attention = true),
+            E::PointAttention,
+        ),
+        (changed_point(|t| t.group_channels = 5), E::GroupChannels(5)),
         (changed(|t| t.image_size = 65), E::ImageSize(65)),
         (changed(|t| t.patch = 0), E::Patch(0)),
         (changed(|t| t.patch = 3), E::Patch(3)),
@@ -67,14 +86,32 @@ fn each_limit_itself_is_allowed() {
         changed(|t| (t.time_features, t.embedding) = (MAX_EMBEDDING, MAX_EMBEDDING)),
         changed(|t| t.classes = 256),
         changed(|t| t.classes = 0),
+        changed_point(|t| t.patch = 1),
+        changed_point(|t| t.patch = MAX_POINT_VALUES),
+        changed_point(|t| t.levels[0].channels = MAX_CHANNELS),
     ] {
         assert_eq!(topology.validate(), Ok(()), "{topology:?}");
     }
 }
 
 #[test]
+fn data_is_pictures_or_points() {
+    let sizes = |t: &Topology| (t.data(), t.pixels(), t.side(), t.patch_pixels());
+    let picture = Data::Picture { side: 8 };
+    assert_eq!(sizes(&small_topology()), (picture, 64, 4, 4));
+    let point = Data::Point { values: 3 };
+    assert_eq!(sizes(&point_topology()), (point, 3, 1, 3));
+    // What is not valid does not divide by zero, either.
+    let nothing = changed(|t| (t.image_size, t.patch) = (0, 0));
+    assert_eq!(sizes(&nothing), (Data::Point { values: 0 }, 0, 1, 0));
+    assert_eq!(changed(|t| t.patch = 0).side(), 0);
+}
+
+#[test]
 fn each_error_names_its_value() {
     for error in [
+        E::PointValues(171),
+        E::PointLevels(171),
         E::ImageSize(171),
         E::Patch(171),
         E::Channels(171),
@@ -128,7 +165,8 @@ fn the_largest_network_can_be_planned() {
 prop_compose! {
     /// Small enough to run, valid or not.
     fn any_topology()(
-        side in 1_u8..=8,
+        // 0: points, of `patch` values.
+        side in 0_u8..=8,
         patch in 1_u8..=3,
         levels in proptest::collection::vec((1_u16..=3, any::<bool>()), 1..=4),
         blocks in 1_u8..=2,

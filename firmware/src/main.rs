@@ -1,4 +1,4 @@
-//! Turns noise into pictures, one of each class.
+//! Turns noise into pictures, one of each class, or into points.
 //!
 //! All memory is static, and sized for the model when the firmware is built.
 #![no_std]
@@ -80,7 +80,7 @@ fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
             room: PIXELS,
         });
     }
-    for index in 0..request.classes.len() {
+    for index in 0..usize::from(request.count) {
         let ticks = sample(counter, model, &request, index, memory)?;
         show(counter, model, &request, index, memory, ticks);
     }
@@ -106,9 +106,9 @@ fn read_request(model: &Model<'_>, workspace: &mut [u32]) -> Result<Request, Fai
         Failure::Request
     })?;
     defmt::info!(
-        "{=str}: {=usize} pictures, seed {=u64}, {=u16} steps, guidance {=f32}",
+        "{=str}: {=u16} pictures, seed {=u64}, {=u16} steps, guidance {=f32}",
         info.name,
-        request.classes.len(),
+        request.count,
         request.seed,
         request.sampling.steps,
         request.sampling.guidance
@@ -116,10 +116,9 @@ fn read_request(model: &Model<'_>, workspace: &mut [u32]) -> Result<Request, Fai
     Ok(request)
 }
 
-/// The class of a picture.
-fn class_of(model: &Model<'_>, request: &Request, index: usize) -> Option<u8> {
-    let class = request.classes.get(index).copied();
-    class.filter(|_| model.topology().classes > 0)
+/// The class of a picture; of a model without classes there is none to find.
+fn class_of(request: &Request, index: usize) -> Option<u8> {
+    request.classes.get(index).copied()
 }
 
 /// Makes a picture, into `memory.x`; returns what it took.
@@ -141,7 +140,7 @@ fn sample(
         clip: true,
         seed: request.seed,
         picture: number,
-        class: class_of(model, request, index),
+        class: class_of(request, index),
     };
     counter.lap();
     let Memory { workspace, x } = memory;
@@ -159,7 +158,7 @@ fn sample(
     Ok(ticks)
 }
 
-/// Reports the picture in `memory.x`, its grey values made in the workspace.
+/// Reports the picture or point in `memory.x`, its grey values made in the workspace.
 #[inline(never)]
 fn show(
     counter: &mut Counter,
@@ -179,7 +178,7 @@ fn show(
     let ticks = ticks + u64::from(counter.lap());
     let picture = report::Picture {
         number: request.first + index as u64,
-        class: class_of(model, request, index),
+        class: class_of(request, index),
         x,
         pixels: grey,
         ticks,

@@ -6,7 +6,7 @@
 use crate::board::FLASH;
 use crate::{draw, stack};
 use tiny_ddpm::picture::{picture_hash, state_hash};
-use tiny_ddpm::{Step, Topology};
+use tiny_ddpm::{Data, Step, Topology};
 
 unsafe extern "C" {
     static __sidata: u32;
@@ -14,7 +14,7 @@ unsafe extern "C" {
     static __edata: u32;
 }
 
-/// A finished picture.
+/// A finished picture or point.
 pub struct Picture<'a> {
     /// Its number under the seed.
     pub number: u64,
@@ -40,7 +40,8 @@ pub fn step(picture: u64, step: Step, ticks: u64) {
     );
 }
 
-/// The hash first, then the pixels for programs, then the drawing for people.
+/// The hash first, then the pixels for programs and the drawing for people, or
+/// the values of a point: their bits.
 pub fn picture(picture: &Picture, topology: &Topology) {
     let class = picture.class.map_or(-1, i16::from);
     defmt::println!(
@@ -51,7 +52,19 @@ pub fn picture(picture: &Picture, topology: &Topology) {
         state_hash(picture.x),
         picture.ticks
     );
-    let side = usize::from(topology.image_size).max(1);
+    let side = match topology.data() {
+        Data::Picture { side } => usize::from(side).max(1),
+        Data::Point { .. } => {
+            for value in picture.x {
+                defmt::println!(
+                    "@value picture={=u64} bits={=u32:08x}",
+                    picture.number,
+                    value.to_bits()
+                );
+            }
+            return;
+        }
+    };
     for row in picture.pixels.chunks(side) {
         defmt::println!(
             "@row picture={=u64} pixels={=[u8]:02x}",

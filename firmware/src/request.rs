@@ -7,6 +7,9 @@ use tiny_ddpm::blob::records::Recommended;
 /// Most pictures of one request.
 pub const MAX_PICTURES: usize = 64;
 
+/// Pictures or points of a model without classes, where nothing is said.
+const DEFAULT_COUNT: u16 = 10;
+
 /// What to generate.
 pub struct Request {
     /// Seed of all noise.
@@ -15,8 +18,10 @@ pub struct Request {
     pub first: u64,
     /// DDIM's settings.
     pub sampling: Recommended,
-    /// The class of each picture; of a model without classes, anything.
+    /// The class of each picture; of a model without classes nothing.
     pub classes: Vec<u8, MAX_PICTURES>,
+    /// How many pictures or points.
+    pub count: u16,
 }
 
 /// What was wrong with a request.
@@ -34,8 +39,8 @@ pub enum RequestError<'a> {
 
 impl Request {
     /// Reads a request to a model with `classes` classes. Default are one
-    /// picture of each class, or ten of a model without classes, with the
-    /// settings that the model's makers recommend.
+    /// picture of each class (of the first [`MAX_PICTURES`]), or of a model
+    /// without classes ten, or the `count` asked for, with the settings that the model's makers recommend.
     pub fn parse(
         text: &str,
         recommended: Recommended,
@@ -46,6 +51,7 @@ impl Request {
             first: 0,
             sampling: recommended,
             classes: Vec::new(),
+            count: DEFAULT_COUNT,
         };
         for word in text.split_ascii_whitespace() {
             let (name, value) = word.split_once('=').ok_or(RequestError::Unknown(word))?;
@@ -56,6 +62,7 @@ impl Request {
                 "steps" => sampling.steps = number(word, value)?,
                 "guidance" => sampling.guidance = decimal(word, value)?,
                 "eta" => sampling.eta = decimal(word, value)?,
+                "count" if classes == 0 => request.count = number(word, value)?,
                 "classes" => {
                     for class in value.split(',') {
                         let class = number(word, class)?;
@@ -69,10 +76,12 @@ impl Request {
             }
         }
         if request.classes.is_empty() {
-            match classes {
-                0 => (0..10).try_for_each(|_| request.add(0))?,
-                _ => (0..classes.min(256)).try_for_each(|class| request.add(class as u8))?,
+            for class in 0..classes.min(MAX_PICTURES as u16) {
+                request.add(class as u8)?;
             }
+        }
+        if classes > 0 {
+            request.count = request.classes.len() as u16;
         }
         Ok(request)
     }

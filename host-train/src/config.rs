@@ -11,15 +11,17 @@ use serde::{Deserialize, Serialize};
 use tiny_ddpm::blob::records::Recommended;
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 
+use crate::loss::{DEFAULT_GAMMA, Loss};
 use crate::quant::WeightBits;
 use crate::shape::{ReferenceShape, Shape};
 
 /// The presets that are part of the tool, by name.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 7] = [
     ("digits", include_str!("../presets/digits.toml")),
     ("fashion", include_str!("../presets/fashion.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
     ("nano", include_str!("../presets/nano.toml")),
+    ("swiss-roll", include_str!("../presets/swiss-roll.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
     ("reference", include_str!("../presets/reference.toml")),
 ];
@@ -36,7 +38,7 @@ pub const TUNING_LEARNING_RATE: f64 = 5e-4;
 /// A whole training run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
-    /// The shape of the U-Net.
+    /// The shape of the network.
     pub network: Shape,
     /// The forward process and what the network predicts.
     pub diffusion: DiffusionConfig,
@@ -52,6 +54,16 @@ struct File<N> {
     network: N,
     diffusion: DiffusionConfig,
     training: TrainingConfig,
+}
+
+/// The network without `architecture`.
+#[derive(Deserialize)]
+struct Small(#[serde(deserialize_with = "crate::topology::deserialize")] Topology);
+
+impl From<Small> for Shape {
+    fn from(small: Small) -> Self {
+        Self::Small(small.0)
+    }
 }
 
 impl<N: Into<Shape>> From<File<N>> for Config {
@@ -102,6 +114,12 @@ pub struct TrainingConfig {
     /// part of the configuration because it changes the order of additions,
     /// and with it the last bits of the weights.
     pub shards: usize,
+    /// What errors count: `"simple"`, `"weighted"` or `"min-snr"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loss: Loss,
+    /// γ of `"min-snr"`; 5 where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_snr_gamma: Option<f64>,
     /// Steps between two rows of `metrics.csv`.
     pub log_every: u32,
     /// Steps between two checkpoints.
@@ -132,6 +150,10 @@ pub struct DistillConfig {
 pub struct QatConfig {
     /// Bits of a convolution's weights: 8 or 4.
     pub weight_bits: WeightBits,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Config {
@@ -168,7 +190,7 @@ impl Config {
         let table: toml::Table = toml::from_str(text)?;
         let architecture = table.get("network").and_then(|n| n.get("architecture"));
         let config: Self = match architecture {
-            None => toml::from_str::<File<Topology>>(text)?.into(),
+            None => toml::from_str::<File<Small>>(text)?.into(),
             Some(name) => {
                 ensure!(
                     name.as_str() == Some("reference"),
@@ -273,6 +295,13 @@ impl TrainingConfig {
             self.shards,
             self.batch
         );
+        if let Some(gamma) = self.min_snr_gamma {
+            ensure!(
+                self.loss == Loss::MinSnr,
+                "[training] min_snr_gamma = {gamma}: only for loss = \"min-snr\""
+            );
+            check("min_snr_gamma", gamma, 1e-3..=1e6)?;
+        }
         if let Some(DistillConfig { guidance }) = self.distill {
             ensure!(
                 guidance > 0.0 && guidance <= 100.0,
@@ -281,6 +310,12 @@ impl TrainingConfig {
         }
         check("log_every", self.log_every, 1..=u32::MAX)?;
         check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
+    }
+
+    /// γ of the min-SNR loss.
+    #[must_use]
+    pub fn gamma(&self) -> f64 {
+        self.min_snr_gamma.unwrap_or(DEFAULT_GAMMA)
     }
 
     /// Makes this a fine-tuning: with the rounding of weights of so many bits,
@@ -490,6 +525,42 @@ mod tests {
         ] {
             let error = format!("{:#}", with(line).unwrap_err());
             assert!(error.contains(words), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn losses_are_chosen_by_name() {
+        let plain = Config::preset("smoke").unwrap();
+        assert_eq!(plain.training.loss, Loss::Simple);
+        assert!(!plain.to_toml().unwrap().contains("loss"));
+        let with = |lines: &str| Config::parse(&smoke().replace("seed = 1", lines));
+        for (lines, loss, gamma) in [
+            ("seed = 1\nloss = \"simple\"", Loss::Simple, 5.0),
+            ("seed = 1\nloss = \"weighted\"", Loss::Weighted, 5.0),
+            ("seed = 1\nloss = \"min-snr\"", Loss::MinSnr, 5.0),
+            (
+                "seed = 1\nloss = \"min-snr\"\nmin_snr_gamma = 3.0",
+                Loss::MinSnr,
+                3.0,
+            ),
+        ] {
+            let config = with(lines).unwrap();
+            assert_eq!(
+                (config.training.loss, config.training.gamma()),
+                (loss, gamma)
+            );
+            assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+        }
+        for (lines, words) in [
+            ("seed = 1\nloss = \"max\"", "unknown variant `max`"),
+            ("seed = 1\nmin_snr_gamma = 3.0", "only for loss"),
+            (
+                "seed = 1\nloss = \"min-snr\"\nmin_snr_gamma = 0.0",
+                "min_snr_gamma = 0: must be",
+            ),
+        ] {
+            let error = format!("{:#}", with(lines).unwrap_err());
+            assert!(error.contains(words), "{lines}: {error}");
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
 use tiny_ddpm::blob::records::{Channels, Form, LayerInfo, Packing, Recommended, Record};
 use tiny_ddpm::unet::{Part, Shape};
-use tiny_ddpm::{Model, Prediction, ScheduleKind, Topology};
+use tiny_ddpm::{Data, Model, Prediction, ScheduleKind, Topology};
 
 use crate::model_file;
 use crate::output::print;
@@ -94,6 +94,7 @@ pub struct Report {
     /// Sampling settings that its makers recommend.
     pub recommended: Recommended,
     /// The network's shape.
+    #[serde(with = "crate::topology")]
     pub topology: Topology,
     /// Bytes that belong to no layer: the header, the description, lengths,
     /// padding and single numbers.
@@ -146,7 +147,7 @@ impl Report {
     pub fn new(path: &Path, blob: &[u8], model: &Model<'_>) -> Self {
         let (info, plan) = (model.info(), model.plan());
         let mut layers = Vec::new();
-        model.for_each_layer(|layer| layers.push(Layer::new(layer)));
+        model.for_each_layer(|layer| layers.push(Layer::new(layer, model.topology())));
         let picture = 4 * model.topology().pixels();
         let buffers = Buffers {
             workspace: 4 * model.workspace_words(),
@@ -333,7 +334,7 @@ impl Report {
 }
 
 impl Layer {
-    fn new(layer: &LayerInfo<'_>) -> Self {
+    fn new(layer: &LayerInfo<'_>, topology: &Topology) -> Self {
         let Shape { side, channels } = layer.output;
         // The trained arrays with the bytes of a number in each, the bytes of
         // what goes with them, and what the output's integers stand for.
@@ -354,7 +355,7 @@ impl Layer {
         Self {
             name: layer.site.to_string(),
             output: [side, side, channels],
-            weights: weights(layer),
+            weights: weights(layer, topology),
             bytes: arrays.iter().map(|(array, _)| array.len()).sum::<usize>() + rest,
             parameters: parameters(layer, &arrays),
             form: match layer.record {
@@ -395,7 +396,7 @@ fn form(form: Form) -> &'static str {
     }
 }
 
-fn weights(layer: &LayerInfo<'_>) -> Vec<usize> {
+fn weights(layer: &LayerInfo<'_>, topology: &Topology) -> Vec<usize> {
     let outputs = layer.output.channels;
     match &layer.record {
         Record::Linear(_) => vec![outputs, layer.fan_in],
@@ -403,6 +404,7 @@ fn weights(layer: &LayerInfo<'_>) -> Vec<usize> {
         Record::Conv(_) | Record::Output(_) => {
             let side = match layer.site.part {
                 Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project => 1,
+                _ if matches!(topology.data(), Data::Point { .. }) => 1,
                 _ => 3,
             };
             vec![outputs, side, side, layer.fan_in / (side * side)]
@@ -412,7 +414,6 @@ fn weights(layer: &LayerInfo<'_>) -> Vec<usize> {
 }
 
 fn describe(topology: &Topology) -> Vec<String> {
-    let size = topology.image_size;
     let mut side = topology.side();
     let mut levels = Vec::new();
     for level in &topology.levels {
@@ -434,10 +435,13 @@ fn describe(topology: &Topology) -> Vec<String> {
         classes => format!("{classes} classes"),
     };
     vec![
-        format!(
-            "{size}x{size} pixels, {classes}, patches of {0}x{0}",
-            topology.patch
-        ),
+        match topology.data() {
+            Data::Picture { side } => format!(
+                "{side}x{side} pixels, {classes}, patches of {0}x{0}",
+                topology.patch
+            ),
+            Data::Point { values } => format!("points of {values} values, {classes}"),
+        },
         format!(
             "levels {}; {} residual block{} each{middle}",
             levels.join(", "),

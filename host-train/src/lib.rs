@@ -2,19 +2,21 @@
 
 #[cfg(feature = "train")]
 pub mod config;
-#[cfg(feature = "train")]
+#[cfg(feature = "evaluate")]
 pub mod data;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod inspect;
+pub mod loss;
 pub mod model_file;
 pub mod output;
+pub mod points;
 pub mod quant;
 pub mod repack;
 pub mod sample;
-#[cfg(feature = "train")]
 pub mod shape;
+pub mod topology;
 #[cfg(feature = "train")]
 pub mod train;

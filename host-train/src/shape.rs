@@ -6,8 +6,8 @@
 
 use anyhow::{Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
-use tiny_ddpm::Topology;
 use tiny_ddpm::topology::MAX_IMAGE_SIZE;
+use tiny_ddpm::{Data, Topology};
 
 /// Most channels of an activation of the reference network.
 const MAX_CHANNELS: u16 = 1024;
@@ -26,7 +26,7 @@ const ATTENTION_BYTES: usize = 1 << 30;
 #[serde(untagged)]
 pub enum Shape {
     /// The network that is exported and that chips run.
-    Small(Topology),
+    Small(#[serde(serialize_with = "crate::topology::serialize")] Topology),
     /// The network of the course notes, for the host alone.
     Reference(ReferenceShape),
 }
@@ -44,19 +44,33 @@ impl From<ReferenceShape> for Shape {
 }
 
 impl Shape {
-    /// Side of a picture, in pixels.
+    /// What the network draws.
     #[must_use]
-    pub fn image_size(&self) -> usize {
+    pub fn data(&self) -> Data {
         match self {
-            Self::Small(topology) => topology.image_size.into(),
-            Self::Reference(shape) => shape.image_size.into(),
+            Self::Small(topology) => topology.data(),
+            Self::Reference(shape) => Data::Picture {
+                side: shape.image_size,
+            },
         }
     }
 
-    /// Pixels of a picture.
+    /// Side of a picture, in pixels; 0 of points.
+    #[must_use]
+    pub fn image_size(&self) -> usize {
+        match self.data() {
+            Data::Picture { side } => side.into(),
+            Data::Point { .. } => 0,
+        }
+    }
+
+    /// Pixels of a picture or values of a point.
     #[must_use]
     pub fn pixels(&self) -> usize {
-        self.image_size() * self.image_size()
+        match self {
+            Self::Small(topology) => topology.pixels(),
+            Self::Reference(_) => self.image_size() * self.image_size(),
+        }
     }
 
     /// Classes that can be asked for; 0 for none.
@@ -65,6 +79,14 @@ impl Shape {
         match self {
             Self::Small(topology) => topology.classes,
             Self::Reference(shape) => shape.classes,
+        }
+    }
+
+    /// Makes it a network of so many classes.
+    pub fn set_classes(&mut self, classes: u16) {
+        match self {
+            Self::Small(topology) => topology.classes = classes,
+            Self::Reference(shape) => shape.classes = classes,
         }
     }
 
@@ -243,7 +265,7 @@ impl ReferenceShape {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use super::*;
     use crate::config::Config;

@@ -64,7 +64,7 @@ fn the_loss_falls() {
     assert!(run.join("loss.svg").is_file());
     let message = stderr(&output);
     assert!(
-        message.contains(" parameters, 60 steps of 32 pictures"),
+        message.contains(" parameters, 60 steps of 32 examples"),
         "{message}"
     );
     // The average moves away from the start, too.
@@ -406,6 +406,7 @@ fn a_teacher_guides_where_there_is_a_class() {
         target: vec![0.0; 2 * pixels],
         timesteps: vec![700, 300],
         classes: vec![Some(3), None],
+        weights: Vec::new(),
     };
     let target = |guidance| Teacher::new(&model, guidance).target(&batch, 0..2);
     let (plain, half, guided) = (target(0.0), target(1.0), target(2.0));

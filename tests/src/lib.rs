@@ -21,7 +21,8 @@ pub fn digits() -> Result<Vec<u8>> {
     std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Settings that a model recommends, without guidance.
+/// Settings that a model recommends for picture `class` of that class, or of no
+/// class where the model has none, without guidance.
 #[must_use]
 pub fn settings(model: &Model<'_>, class: u8) -> Settings {
     let recommended = model.info().recommended;
@@ -34,7 +35,7 @@ pub fn settings(model: &Model<'_>, class: u8) -> Settings {
         clip: true,
         seed: 1,
         picture: class.into(),
-        class: Some(class),
+        class: (model.topology().classes > 0).then_some(class),
     }
 }
 

@@ -79,7 +79,7 @@ fn pictures_have_the_same_bits_as_ever() -> Result<()> {
             let hash = format!("{:08x}", state_hash(&x_0));
             assert!(
                 card.contains(&hash),
-                "{}: class {class} without guidance has the state hash {hash}, which the model card does not list",
+                "{}: picture {class} (of that class, if there are any) without guidance has the state hash {hash}, which the model card does not list",
                 path.display()
             );
         }

@@ -1,17 +1,18 @@
-//! `cargo xtask demo`: a microcontroller turns noise into digits, and this
-//! computer checks every one.
+//! `cargo xtask demo`: a microcontroller turns noise into digits, or into
+//! points, and this computer checks every one.
 
 use crate::emulator::{self, Event, Memory, Run};
 use crate::firmware::Board;
 use crate::request::{Request, load, read_blob};
 use crate::setup::{self, Purpose};
 use crate::shell::{duration, heading};
-use crate::{DIGITS, NANO, firmware, host, root, sheet};
+use crate::{DIGITS, NANO, firmware, host, root, scatter, sheet};
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Instant;
+use tiny_ddpm::Data;
 
 /// What to generate, and where to put it.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +23,9 @@ pub struct Options {
     /// Classes to generate, such as 3,1,4; by default one of each
     #[arg(long, value_delimiter = ',')]
     classes: Vec<u8>,
+    /// How many, of a model without classes; by default 10 pictures or 200 points
+    #[arg(long, value_name = "N")]
+    count: Option<u16>,
     /// Sampling steps; by default what the model recommends
     #[arg(long)]
     steps: Option<u16>,
@@ -55,6 +59,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut request = Request::recommended(&model);
     request.seed = options.seed;
     request.steps = options.steps.unwrap_or(request.steps);
+    request.count = options.count.unwrap_or(request.count);
     request.guidance = options.guidance.unwrap_or(request.guidance);
     if !options.classes.is_empty() {
         request.classes.clone_from(&options.classes);
@@ -66,7 +71,8 @@ pub fn run(options: &Options) -> Result<()> {
     heading("building the firmware");
     let firmware = firmware::build(toolchain, options.board, &path, None)?;
     heading(&format!("running it on an emulated {}", options.board));
-    let run = watch(&firmware, &request)?;
+    let points = matches!(model.topology().data(), Data::Point { .. });
+    let run = watch(&firmware, &request, points)?;
     if !run.success {
         bail!("the firmware failed: {}", run.log.join("\n"));
     }
@@ -76,13 +82,29 @@ pub fn run(options: &Options) -> Result<()> {
     } else {
         options.png.clone()
     };
-    let pictures: Vec<&[u8]> = run.pictures.iter().map(|p| &p.pixels[..]).collect();
-    sheet::write(&png, usize::from(model.topology().image_size), &pictures)?;
+    match model.topology().data() {
+        Data::Picture { side } => {
+            let pictures: Vec<&[u8]> = run.pictures.iter().map(|p| &p.pixels[..]).collect();
+            sheet::write(&png, side.into(), &pictures)?;
+        }
+        Data::Point { .. } => {
+            let points: Vec<&[u32]> = run.pictures.iter().map(|p| &p.values[..]).collect();
+            print!("{}", scatter::text(&points));
+            sheet::write(
+                &png,
+                scatter::SIDE,
+                &[&scatter::map(&points, scatter::SIDE)],
+            )?;
+        }
+    }
     println!("\nwritten: {}", options.png.display());
 
     heading("generating the same pictures on this computer");
     let expected = host::generate(&model, &request)?;
-    let equal = compare(&run, &expected);
+    let equal = match model.topology().data() {
+        Data::Picture { .. } => compare(&run, &expected),
+        Data::Point { .. } => compare_points(&run, &expected),
+    };
     if let Some(memory) = run.memory {
         describe(memory);
     }
@@ -94,8 +116,8 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Runs the firmware, with a bar for the steps and the drawings as they come.
-fn watch(firmware: &firmware::Firmware, request: &Request) -> Result<Run> {
-    let steps = request.classes.len() as u64 * u64::from(request.steps);
+fn watch(firmware: &firmware::Firmware, request: &Request, points: bool) -> Result<Run> {
+    let steps = request.len() as u64 * u64::from(request.steps);
     let bar = ProgressBar::new(steps);
     let template = "{bar:30} step {pos} of {len}, {msg}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template)?);
@@ -109,18 +131,20 @@ fn watch(firmware: &firmware::Firmware, request: &Request) -> Result<Run> {
             ticks,
         } => {
             let message = format!("picture {picture}: {index}/{of}");
-            if hidden && (*index == *of || index % 5 == 0) {
+            if hidden && request.len() <= 64 && (*index == *of || index % 5 == 0) {
                 println!("{message}, {} million instructions", ticks / 1_000_000);
             }
             bar.set_message(message);
             bar.inc(1);
         }
+        // Of points there are many, and a map in the end.
+        Event::Picture(_) if points => {}
         Event::Picture(picture) => show(&format!(
             "picture {}, class {}: hash {:08x}",
             picture.number, picture.class, picture.hash
         )),
         Event::Text(text) => show(text),
-        Event::Row(_) | Event::Unit(_) | Event::Memory(_) => {}
+        Event::Row(_) | Event::Value(_) | Event::Unit(_) | Event::Memory(_) => {}
     })?;
     bar.finish_and_clear();
     Ok(run)
@@ -146,6 +170,20 @@ fn compare(run: &Run, expected: &[host::Picture]) -> bool {
         );
     }
     equal
+}
+
+/// The same of points, in one line; whether all is equal.
+fn compare_points(run: &Run, expected: &[host::Picture]) -> bool {
+    let pairs = run.pictures.iter().zip(expected);
+    let same = pairs.filter(|(chip, host)| chip.values == host.values && chip.state == host.state);
+    let (same, count) = (same.count(), expected.len());
+    let ticks: u64 = run.pictures.iter().map(|point| point.ticks).sum();
+    println!(
+        "{same} of {count} points are the host's, bit for bit; {} {} a point",
+        thousands(ticks / (run.pictures.len() as u64).max(1)),
+        run.unit
+    );
+    same == count && run.pictures.len() == count
 }
 
 fn describe(memory: Memory) {

@@ -31,10 +31,12 @@ pub enum Event {
         /// Instructions so far.
         ticks: u64,
     },
-    /// A picture is finished; its rows of pixels follow.
+    /// A picture or point is finished; its rows of pixels or its values follow.
     Picture(Picture),
     /// A row of pixels.
     Row(Vec<u8>),
+    /// The bits of a value of a point.
+    Value(u32),
     /// What the counter counts.
     Unit(String),
     /// What the memory was used for.
@@ -56,8 +58,10 @@ pub struct Picture {
     pub state: u32,
     /// Instructions it took.
     pub ticks: u64,
-    /// Grey values, row by row.
+    /// Grey values, row by row; of points none.
     pub pixels: Vec<u8>,
+    /// The bits of x_0 where it is a point.
+    pub values: Vec<u32>,
 }
 
 /// Bytes of memory.
@@ -130,6 +134,11 @@ impl Run {
             Event::Row(row) => {
                 if let Some(picture) = self.pictures.last_mut() {
                     picture.pixels.extend(row);
+                }
+            }
+            Event::Value(bits) => {
+                if let Some(picture) = self.pictures.last_mut() {
+                    picture.values.push(bits);
                 }
             }
             Event::Unit(unit) => self.unit = unit,
@@ -235,7 +244,9 @@ impl Event {
                 state: values.hex("state")?,
                 ticks: values.number("ticks")?,
                 pixels: Vec::new(),
+                values: Vec::new(),
             }),
+            "value" => Self::Value(values.hex("bits")?),
             "row" => Self::Row(values.bytes("pixels")?),
             "counter" => Self::Unit(values.text("unit")?.to_owned()),
             "memory" => Self::Memory(Memory {
@@ -296,10 +307,14 @@ mod tests {
             state: 1,
             ticks: 99,
             pixels: Vec::new(),
+            values: Vec::new(),
         };
         assert_eq!(Event::parse(line).unwrap(), Event::Picture(expected));
         let line = "@row picture=3 pixels=[00, ff, 80]".to_owned();
         assert_eq!(Event::parse(line).unwrap(), Event::Row(vec![0, 255, 128]));
+        let line = "@value picture=3 bits=bf800000".to_owned();
+        let bits = (-1.0_f32).to_bits();
+        assert_eq!(Event::parse(line).unwrap(), Event::Value(bits));
     }
 
     #[test]

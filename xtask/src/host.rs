@@ -6,13 +6,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tiny_ddpm::picture::{picture_hash, state_hash, to_pixels};
-use tiny_ddpm::{Buffers, Model, Sampler, Unet};
+use tiny_ddpm::{Buffers, Data, Model, Sampler, Unet};
 
 /// A picture and what it is recognised by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Grey values, row by row.
+    /// Grey values, row by row; of points none.
     pub pixels: Vec<u8>,
+    /// The bits of x_0 where it is a point.
+    pub values: Vec<u32>,
     /// The hash of the pixels.
     pub hash: u32,
     /// The hash of x_0.
@@ -25,11 +27,11 @@ pub struct Picture {
 /// If the sampler refuses the request.
 pub fn generate(model: &Model<'_>, request: &Request) -> Result<Vec<Picture>> {
     let next = AtomicUsize::new(0);
-    let pictures = Mutex::new(vec![None; request.classes.len()]);
+    let pictures = Mutex::new(vec![None; request.len()]);
     let work = || -> Result<()> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= request.classes.len() {
+            if number >= request.len() {
                 return Ok(());
             }
             let picture = picture(model, request, number)?;
@@ -63,9 +65,18 @@ fn picture(model: &Model<'_>, request: &Request, number: usize) -> Result<Pictur
     while sampler.step(&mut unet)?.is_some() {}
     let mut pixels = vec![0; count];
     to_pixels(sampler.x(), &mut pixels);
+    let hash = picture_hash(&pixels);
+    let (pixels, values) = match model.topology().data() {
+        Data::Picture { .. } => (pixels, Vec::new()),
+        Data::Point { .. } => {
+            let bits = sampler.x().iter().map(|x| x.to_bits());
+            (Vec::new(), bits.collect())
+        }
+    };
     Ok(Picture {
-        hash: picture_hash(&pixels),
+        hash,
         state: state_hash(sampler.x()),
         pixels,
+        values,
     })
 }

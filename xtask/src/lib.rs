@@ -15,6 +15,7 @@ pub mod emulator;
 pub mod firmware;
 pub mod host;
 pub mod request;
+pub mod scatter;
 pub mod setup;
 pub mod sheet;
 pub mod shell;
@@ -35,3 +36,5 @@ pub fn root() -> &'static Path {
 pub const DIGITS: &str = "models/digits.tddpm";
 /// The model that ships for chips with 16 KiB of RAM.
 pub const NANO: &str = "models/nano.tddpm";
+/// The one for points.
+pub const SWISS_ROLL: &str = "models/swiss-roll.tddpm";

@@ -2,7 +2,13 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
-use tiny_ddpm::{Method, Model, Settings};
+use tiny_ddpm::{Data, Method, Model, Settings};
+
+/// Most pictures that the firmware makes at once, of a model with classes.
+const MAX_PICTURES: u16 = 64;
+/// Pictures of a model without classes, and points, where nothing is said.
+const PICTURES: u16 = 10;
+const POINTS: u16 = 200;
 
 /// Everything that, with the model, fixes a series of pictures.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,13 +21,16 @@ pub struct Request {
     pub guidance: f32,
     /// DDIM's η.
     pub eta: f32,
-    /// The class of picture 0, 1, ...
+    /// The class of picture 0, 1, ...; empty of a model without classes.
     pub classes: Vec<u8>,
+    /// How many, of a model without classes.
+    pub count: u16,
 }
 
 impl Request {
-    /// One picture of each class, with the settings that the model's makers
-    /// recommend.
+    /// One picture of each class, or of the first 64, ten of a model without classes, or
+    /// 200 points, with the settings that the
+    /// model's makers recommend.
     #[must_use]
     pub fn recommended(model: &Model<'_>) -> Self {
         let recommended = model.info().recommended;
@@ -30,10 +39,29 @@ impl Request {
             steps: recommended.steps,
             guidance: recommended.guidance,
             eta: recommended.eta,
-            classes: (0..model.topology().classes)
+            classes: (0..model.topology().classes.min(MAX_PICTURES))
                 .map(|class| class as u8)
                 .collect(),
+            count: match model.topology().data() {
+                Data::Picture { .. } => PICTURES,
+                Data::Point { .. } => POINTS,
+            },
         }
+    }
+
+    /// Pictures or points in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self.classes.len() {
+            0 => self.count.into(),
+            classes => classes,
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The words that the firmware reads.
@@ -45,7 +73,10 @@ impl Request {
             format!("steps={}", self.steps),
             format!("guidance={}", self.guidance),
             format!("eta={}", self.eta),
-            format!("classes={}", classes.join(",")),
+            match classes.is_empty() {
+                true => format!("count={}", self.count),
+                false => format!("classes={}", classes.join(",")),
+            },
         ]
     }
 
@@ -72,8 +103,14 @@ impl Request {
         if let Some(class) = self.classes.iter().find(|&&c| u16::from(c) >= classes) {
             bail!("class {class}: the model has {classes}, counted from 0");
         }
-        if self.classes.is_empty() || self.classes.len() > 64 {
-            bail!("{} classes: must be 1 to 64", self.classes.len());
+        if classes == 0 {
+            // Classes were refused above: there are none below 0.
+            if self.count == 0 {
+                bail!("0 pictures: must be at least 1");
+            }
+        } else if self.classes.is_empty() || self.classes.len() > MAX_PICTURES.into() {
+            let count = self.classes.len();
+            bail!("{count} classes: must be 1 to {MAX_PICTURES}");
         }
         self.settings(0).validate(&model.schedule())?;
         Ok(())

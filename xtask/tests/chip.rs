@@ -17,7 +17,7 @@ use xtask::emulator::{self, Run};
 use xtask::firmware::{self, Board, Firmware};
 use xtask::request::Request;
 use xtask::setup::{Toolchain, has_qemu};
-use xtask::{DIGITS, NANO, host, root};
+use xtask::{DIGITS, NANO, SWISS_ROLL, host, root};
 
 static BLOB: LazyLock<Vec<u8>> = LazyLock::new(|| fs::read(digits()).unwrap());
 static FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| build(Board::Stm32f405, &digits(), None));
@@ -218,4 +218,56 @@ fn nano_fits_a_micro_bit_and_is_the_hosts_bit_for_bit() {
         assert!(memory.flash <= NANO_FLASH, "{memory:?}");
         assert!(memory.stack_peak > 256, "{memory:?}");
     }
+}
+
+/// Flash of code and points' blob, and RAM of buffers and stack.
+const ROLL_FLASH: u64 = 192 << 10;
+const ROLL_RAM: u64 = 8192;
+
+#[test]
+fn points_are_the_hosts_bit_for_bit() {
+    let path = root().join(SWISS_ROLL);
+    let blob = fs::read(&path).unwrap();
+    let model = Model::load(&blob).unwrap();
+    let request = Request {
+        steps: 7,
+        count: 12,
+        ..Request::recommended(&model)
+    };
+    request.check(&model).unwrap();
+    let expected = host::generate(&model, &request).unwrap();
+    for board in [Board::Stm32f405, Board::Microbit] {
+        let run = run(&build(board, &path, None), &request);
+        assert!(run.success, "{:?}", run.log);
+        assert_eq!(run.pictures.len(), 12);
+        for (chip, host) in run.pictures.iter().zip(&expected) {
+            assert_eq!(chip.values.len(), 2);
+            assert_eq!(chip.values, host.values, "point {}", chip.number);
+            assert_eq!(chip.state, host.state, "point {}", chip.number);
+            assert_eq!(chip.class, -1);
+        }
+        let memory = run.memory.expect("no account of the memory");
+        assert!(memory.flash <= ROLL_FLASH, "{memory:?}");
+        assert!(memory.buffers + memory.stack_peak <= ROLL_RAM, "{memory:?}");
+    }
+}
+
+#[test]
+fn impossible_numbers_of_points_are_reported() {
+    let path = root().join(SWISS_ROLL);
+    let blob = fs::read(&path).unwrap();
+    let model = Model::load(&blob).unwrap();
+    let nothing = Request {
+        count: 0,
+        ..Request::recommended(&model)
+    };
+    assert!(nothing.check(&model).is_err());
+    // The chip is asked for no more than it can be told.
+    let firmware = build(Board::Stm32f405, &path, None);
+    let classes = Request {
+        classes: vec![3],
+        ..Request::recommended(&model)
+    };
+    assert!(classes.check(&model).is_err());
+    assert_fails(&run(&firmware, &classes), "Class");
 }

@@ -6,7 +6,6 @@ use super::plan::{Plan, Words, attention_words, conv_words, norm_words, part_val
 use super::run::{Ends, Observation};
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape};
-use crate::Topology;
 use crate::blob::records::{
     Channels, ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
@@ -17,6 +16,7 @@ use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
+use crate::{Data, Topology};
 use core::ops::Range;
 
 /// What a normalisation adds to the variance.
@@ -673,12 +673,16 @@ fn norm_epsilon(scale: f32) -> f32 {
     NORM_EPSILON / (fine * fine)
 }
 
-/// The pixel that lies at index `i` of the picture cut into patches.
+/// The pixel that lies at index `i` of the picture cut into patches; a point
+/// is not cut.
 fn pixel(topology: &Topology, shape: Shape, i: usize) -> usize {
+    let Data::Picture { side } = topology.data() else {
+        return i;
+    };
     let patch = usize::from(topology.patch).max(1);
     let (position, within) = (i / shape.channels.max(1), i % shape.channels.max(1));
     let (row, column) = (position / shape.side.max(1), position % shape.side.max(1));
     let y = row * patch + within / patch;
     let x = column * patch + within % patch;
-    y * usize::from(topology.image_size) + x
+    y * usize::from(side) + x
 }

@@ -9,6 +9,10 @@
 //! embedding of timestep and class is added between them. Convolutions of
 //! stride 2 lead down, nearest-neighbour doubling and a convolution lead up,
 //! and every block on the way up sees its counterpart on the way down.
+//!
+//! A network for points ([`Data::Point`](crate::Data::Point)) is the same text
+//! on a single position, where every convolution is pointwise: a multilayer
+//! perceptron of residual blocks.
 
 mod arena;
 mod error;

@@ -6,7 +6,7 @@
 //! cannot disagree about what the network is.
 
 use super::site::{Part, Site, Stage};
-use crate::topology::{Level, MAX_BLOCKS, Topology};
+use crate::topology::{Data, Level, MAX_BLOCKS, Topology};
 
 /// Size of an activation: `side` x `side` positions with `channels` each,
 /// channels innermost in memory.
@@ -179,7 +179,7 @@ pub trait Interpreter {
     /// The interpreter's own.
     fn time(&mut self) -> Result<(), Self::Error>;
 
-    /// The picture cut into patches and quantised.
+    /// The picture cut into patches, or the point, quantised.
     ///
     /// # Errors
     /// The interpreter's own.
@@ -221,7 +221,7 @@ pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::E
     let finest = topology.levels.first().map_or(0, channels);
     net.time()?;
     let mut flow = Flow::start(net, topology)?;
-    flow.conv(Stage::ConvIn, Part::Whole, Geometry::Same, finest)?;
+    flow.conv(Stage::ConvIn, Part::Whole, flow.around, finest)?;
     flow.blocks(topology, 0, 0)?;
     flow.output(topology.patch_pixels())
 }
@@ -235,6 +235,9 @@ fn channels(level: &Level) -> usize {
 struct Flow<'n, I: Interpreter> {
     net: &'n mut I,
     h: Activation<I::Data>,
+    /// What a convolution sees that keeps the resolution: a 3x3 neighbourhood,
+    /// or of a point, which has none, itself.
+    around: Geometry,
     /// Whether `h` is also a skip connection, and so outlives its replacement.
     lent: bool,
 }
@@ -250,6 +253,10 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         Ok(Self {
             net,
             h: Activation { shape, data },
+            around: match topology.data() {
+                Data::Picture { .. } => Geometry::Same,
+                Data::Point { .. } => Geometry::Pointwise,
+            },
             lent: false,
         })
     }
@@ -372,11 +379,12 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         channels: usize,
         lent: bool,
     ) -> Result<(), I::Error> {
-        let conv3x3 = |part, x, extra| Conv {
+        let around = self.around;
+        let conv = |part, x, extra| Conv {
             site: Site::new(stage, part),
             x,
             skip: None,
-            geometry: Geometry::Same,
+            geometry: around,
             channels,
             extra,
             lent: false,
@@ -392,14 +400,14 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             let shortcut = self.run_conv(&Conv {
                 skip,
                 geometry: Geometry::Pointwise,
-                ..conv3x3(Part::Shortcut, self.h, Extra::None)
+                ..conv(Part::Shortcut, self.h, Extra::None)
             })?;
             self.replace(shortcut);
             if let Some(skip) = skip {
                 self.net.release(skip.data);
             }
         }
-        let conv1 = self.run_conv(&conv3x3(Part::Conv1, norm1, Extra::Embedding))?;
+        let conv1 = self.run_conv(&conv(Part::Conv1, norm1, Extra::Embedding))?;
         self.net.release(norm1.data);
         let norm2 = self.run_norm(&Norm {
             site: Site::new(stage, Part::Norm2),
@@ -411,7 +419,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         let residual = Extra::Residual(self.h);
         let conv2 = self.run_conv(&Conv {
             lent,
-            ..conv3x3(Part::Conv2, norm2, residual)
+            ..conv(Part::Conv2, norm2, residual)
         })?;
         self.net.release(norm2.data);
         self.replace(conv2);
@@ -464,7 +472,8 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         Ok(())
     }
 
-    /// The prediction from `h`, one channel for each pixel of a patch.
+    /// The prediction from `h`, one channel for each pixel of a patch or value
+    /// of a point.
     #[inline(never)]
     fn output(mut self, channels: usize) -> Result<(), I::Error> {
         let norm = self.run_norm(&Norm {
@@ -478,7 +487,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             site: Site::new(Stage::Output, Part::Conv),
             x: self.h,
             skip: None,
-            geometry: Geometry::Same,
+            geometry: self.around,
             channels,
             extra: Extra::None,
             lent: false,

@@ -50,6 +50,25 @@ pub fn smallest_topology() -> Topology {
     }
 }
 
+/// A perceptron for points of three values.
+pub fn point_topology() -> Topology {
+    Topology {
+        image_size: 0,
+        patch: 3,
+        levels: [Level {
+            channels: 16,
+            attention: false,
+        }]
+        .into_iter()
+        .collect(),
+        blocks: 2,
+        mid_attention: false,
+        heads: 1,
+        group_channels: 8,
+        ..small_topology()
+    }
+}
+
 pub fn info(topology: Topology) -> Info<'static> {
     Info {
         name: "random",

@@ -11,7 +11,14 @@ use tiny_ddpm::{
 };
 
 /// CRC-32 of one prediction of each of [`topologies`].
-const GOLDEN: [u32; 4] = [0x0047_c11e, 0xb12a_7c02, 0xb2a2_0fa4, 0xc2dc_8725];
+const GOLDEN: [u32; 6] = [
+    0x0047_c11e,
+    0xb12a_7c02,
+    0xb2a2_0fa4,
+    0xc2dc_8725,
+    0xa2d8_3ec8,
+    0x0aae_9df7,
+];
 
 fn noise(count: usize) -> Vec<f32> {
     let mut x = vec![0.0; count];
@@ -93,6 +100,31 @@ fn wrong_arguments_are_refused_by_name() {
     for class in [None, Some(0), Some(2)] {
         assert_eq!(unet.predict(&x[..64], 1000, class, &mut out[..64]), Ok(()));
     }
+}
+
+#[test]
+fn each_of_256_classes_has_numbers_of_its_own() {
+    let topology = Topology {
+        classes: 256,
+        ..small_topology()
+    };
+    let blob = random_blob(topology, 5);
+    let model = Model::load(&blob).unwrap();
+    let mut workspace = vec![0; model.workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let mut x = [0.0; 64];
+    Noise::new(5, 0).fill(&mut x);
+    let classes = (0..=255).map(Some).chain([None]);
+    let mut seen: Vec<u32> = classes
+        .map(|class| {
+            let mut out = [0.0; 64];
+            unet.predict(&x, 500, class, &mut out).unwrap();
+            state_hash(&out)
+        })
+        .collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() > 250, "only {} differ", seen.len());
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod extremes;
 mod plan;
 mod reference;
 
-use common::{small_topology, smallest_topology};
+use common::{point_topology, small_topology, smallest_topology};
 use tiny_ddpm::{Level, Topology};
 
 /// Networks that between them have every kind of layer in every place.
@@ -50,6 +50,16 @@ fn topologies() -> Vec<Topology> {
             time_features: 34,
             embedding: 5,
             classes: 0,
+        },
+        point_topology(),
+        // A number alone, and one group of an odd number of channels.
+        Topology {
+            patch: 1,
+            levels: [level(5, false)].into_iter().collect(),
+            blocks: 1,
+            group_channels: 5,
+            classes: 0,
+            ..point_topology()
         },
     ]
 }

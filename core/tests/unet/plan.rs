@@ -1,11 +1,11 @@
 //! What a network needs is known before it runs.
 
-use super::common::{random_blob, smallest_topology};
+use super::common::{point_topology, random_blob, smallest_topology};
 use super::topologies;
 use std::collections::BTreeSet;
 use tiny_ddpm::Model;
 use tiny_ddpm::unet::Plan;
-use tiny_ddpm::{Level, Topology};
+use tiny_ddpm::{Data, Level, Topology};
 
 #[test]
 fn the_layers_macs_are_the_plan_s() {
@@ -17,6 +17,17 @@ fn the_layers_macs_are_the_plan_s() {
         assert_eq!(macs, model.plan().macs());
         assert_eq!(&Plan::new(&topology), model.plan());
     }
+}
+
+/// The same of a perceptron: three values, 16 channels, two blocks each way.
+#[test]
+fn a_point_network_s_macs_are_counted_right() {
+    let time = 8 * 12 + 12 * 12;
+    let embedding = 12 * 16;
+    let block = 16 * 16 + embedding + 16 * 16;
+    let up = 32 * 16 + 32 * 16 + embedding + 16 * 16;
+    let expected = time + 3 * 16 + 4 * block + 2 * up + 16 * 3;
+    assert_eq!(Plan::new(&point_topology()).macs(), expected);
 }
 
 /// Counted by hand from the network's description.
@@ -87,7 +98,10 @@ fn the_smallest_network_s_layers_are_named_in_order() {
 #[test]
 fn activations_share_memory() {
     for topology in topologies() {
-        // So large that it is the activations that count.
+        // So large that it is the activations that count; points cannot be.
+        if let Data::Point { .. } = topology.data() {
+            continue;
+        }
         let topology = Topology {
             image_size: 8 * topology.patch,
             ..topology

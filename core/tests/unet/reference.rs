@@ -16,7 +16,7 @@ use tiny_ddpm::noise::Noise;
 use tiny_ddpm::unet::{
     Activation, Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk,
 };
-use tiny_ddpm::{Model, Topology, Unet};
+use tiny_ddpm::{Data, Model, Topology, Unet};
 
 /// A run of the network, and the records read again.
 struct Reference<'b> {
@@ -100,6 +100,9 @@ impl Reference<'_> {
 
     /// The pixel under channel `within` of a patch.
     fn pixel(&self, row: usize, column: usize, within: usize) -> usize {
+        if let Data::Point { .. } = self.topology.data() {
+            return within;
+        }
         let patch = usize::from(self.topology.patch);
         let (y, x) = (
             row * patch + within / patch,

@@ -1,15 +1,25 @@
-//! Training pictures: grey squares with a class each.
+//! Training pictures: grey squares with a class each, from IDX files or from a
+//! folder of PNGs.
 
+#[cfg(feature = "train")]
 mod download;
+mod examples;
+mod folder;
 mod idx;
+mod picture;
+pub mod swiss_roll;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "train")]
 pub use download::{Source, default_cache};
+pub use examples::Examples;
+pub use folder::Folder;
 pub use idx::{read_images, read_labels};
+pub use picture::Square;
 
 use crate::shape::Shape;
 
@@ -51,8 +61,9 @@ impl std::fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Reads IDX files with the usual names, raw or gzipped, and checks them
-    /// against the network that shall learn them.
+    /// Reads IDX files with the usual names, raw or gzipped, or a folder of
+    /// PNGs ([`Folder`]), and checks them against the network that shall learn
+    /// them. What is done to PNGs is told on standard error.
     ///
     /// # Errors
     /// Where a file is missing or is not what it should be.
@@ -66,11 +77,11 @@ impl Dataset {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_sized(folder: &Path, split: Split, size: usize, classes: u16) -> Result<Self> {
-        ensure!(
-            folder.is_dir(),
-            "there is no data folder {}; name one that holds MNIST's IDX files, or leave --data out to download them",
-            folder.display()
-        );
+        if let Some(found) = Self::folder(folder)? {
+            let (data, notice) = found.read(split, size, classes)?;
+            eprint!("{notice}");
+            return Ok(data);
+        }
         let [images, labels] = split.file_names();
         let (images, labels) = (find(folder, images)?, find(folder, labels)?);
         let pixels = read_images(&images, size)?;
@@ -88,6 +99,25 @@ impl Dataset {
             pixels,
             labels: classes,
         })
+    }
+
+    /// The folder of PNGs at a path; `None` where it holds IDX files.
+    ///
+    /// # Errors
+    /// Where it holds neither, or as [`Folder::open`].
+    pub fn folder(path: &Path) -> Result<Option<Folder>> {
+        ensure!(
+            path.is_dir(),
+            "there is no data folder {}; name one with IDX files like MNIST's, or with a sub-folder of PNGs for each class",
+            path.display()
+        );
+        let mut names = [Split::Train, Split::Test]
+            .into_iter()
+            .flat_map(Split::file_names);
+        if names.any(|name| find(path, name).is_ok()) {
+            return Ok(None);
+        }
+        Folder::open(path).map(Some)
     }
 
     /// Number of pictures.

@@ -10,6 +10,7 @@ use tiny_ddpm::blob::records::Recommended;
 use super::classifier::Classifier;
 use super::measure::{Network, Plan, Subject, measure};
 use super::pictures::{IMAGES, read_pictures};
+use super::points;
 use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
 use crate::data::{Dataset, Source, Split, default_cache};
@@ -31,6 +32,9 @@ const RECOMMENDED: Recommended = Recommended {
 /// pictures and kept in the cache. Beside every figure stands what real
 /// pictures get in place of generated ones.
 ///
+/// Points are held against held-out points of the Swiss roll instead, by the
+/// energy distance, and so is every sampler's set of them.
+///
 /// In the folder named by --out it writes report.html, one file with all
 /// pictures in it, and evaluation.json. Files of these names are replaced.
 #[derive(Args, Clone, Debug)]
@@ -44,8 +48,8 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// A folder with IDX files (raw or .gz), training and test pictures;
-    /// without it they are downloaded
+    /// A folder with IDX files (raw or .gz), training and test pictures, or with
+    /// a sub-folder of PNGs for each class; without it MNIST is downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What to download: mnist or fashion-mnist
@@ -111,6 +115,8 @@ Examples:
       f32 and int8 from the same noise, and the variational bound
   tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
       quality over the number of steps
+  tiny-ddpm evaluate models/swiss-roll.run --against models/swiss-roll.tddpm
+      points: every sampler, f32 and int8, and maps of the whole process
   tiny-ddpm evaluate out/samples --data MNIST
       pictures that are there already, from wherever";
 
@@ -201,6 +207,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Network::Int8(_) | Network::Fixed(_) => None,
     });
     let recommended = of_blob.or(of_run).unwrap_or(RECOMMENDED);
+    if subjects[0].network.draws_points() {
+        return run_points(args, &subjects, recommended, &device);
+    }
     let plan = Plan {
         settings: match &subjects[0].network {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
@@ -225,26 +234,59 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let (evaluation, gallery) = measure(&plan, &subjects, &train, &test, &judge, &device)?;
 
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";
-    let mut staged = Staged::default();
-    let files = [
-        ("report.html", html(&evaluation, &gallery)?),
-        ("evaluation.json", json.clone()),
-    ];
-    let paths = files.each_ref().map(|(name, _)| args.out.join(name));
-    for (path, (_, text)) in paths.iter().zip(&files) {
-        staged.add(path, text.as_bytes())?;
-    }
-    staged.publish()?;
+    let paths = publish(&args.out, html(&evaluation, &gallery)?, &json)?;
     if args.json {
         print(&json)?;
     } else if !args.quiet {
-        let mut text = heading(&evaluation) + &conclusion(&evaluation) + "\n";
-        for path in &paths {
-            text += &format!("  {}\n", path.display());
-        }
-        print(&text)?;
+        print(&(heading(&evaluation) + &conclusion(&evaluation) + "\n" + &paths))?;
     }
     Ok(())
+}
+
+/// The same of models for points, which need no judge.
+fn run_points(
+    args: &EvaluateArgs,
+    subjects: &[Subject<'_>],
+    recommended: Recommended,
+    device: &burn::tensor::Device,
+) -> Result<()> {
+    ensure!(
+        args.data.is_none() && args.guidance.is_none(),
+        "--data and --guidance are for pictures: points are held against the Swiss roll, which is drawn"
+    );
+    let plan = points::Plan {
+        count: args.count,
+        seed: args.seed,
+        steps: args.settings(recommended, 0)?.steps,
+        eta: args.eta,
+        progress: !args.quiet,
+    };
+    let (evaluation, gallery) = points::measure(&plan, subjects, device)?;
+    let json = serde_json::to_string_pretty(&evaluation)? + "\n";
+    let paths = publish(&args.out, points::html(&evaluation, &gallery), &json)?;
+    if args.json {
+        print(&json)?;
+    } else if !args.quiet {
+        print(&(points::conclusion(&evaluation) + "\n" + &paths))?;
+    }
+    Ok(())
+}
+
+/// Writes the report and its figures into a folder, both together; gives lines
+/// with their names.
+fn publish(folder: &Path, html: String, json: &str) -> Result<String> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let mut staged = Staged::default();
+    let mut lines = String::new();
+    let files = [("report.html", html.as_str()), ("evaluation.json", json)];
+    for (name, text) in files {
+        let path = folder.join(name);
+        staged.add(&path, text.as_bytes())?;
+        lines += &format!("  {}\n", path.display());
+    }
+    staged.publish()?;
+    Ok(lines)
 }
 
 /// A run where there is no blob.

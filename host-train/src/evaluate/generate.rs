@@ -5,15 +5,18 @@ use anyhow::Result;
 use burn::tensor::Device;
 use tiny_ddpm::picture::{state_hash, to_pixels};
 use tiny_ddpm::sampler::respaced;
-use tiny_ddpm::{Buffers, Denoiser, Prediction, Sampler};
+use tiny_ddpm::{Buffers, Data, Denoiser, Prediction, Sampler};
 
 use crate::config::Config;
-use crate::sample::{Pictures, Request};
+use crate::points::Points;
+use crate::sample::{Pictures, Progress, Request};
 use crate::train::denoiser::FloatDenoiser;
 use crate::train::{Network, NoTaps};
 
 /// Pictures in the network at once, of a small one.
 const BATCH: usize = 200;
+/// Points.
+const POINTS: usize = 4000;
 
 /// Generates what is asked for, a batch at a time. `progress` gets the number
 /// of steps made since it was last called, over all pictures.
@@ -27,10 +30,7 @@ pub fn generate_float(
     device: &Device,
     mut progress: impl FnMut(u64),
 ) -> Result<Pictures> {
-    let schedule = config.schedule()?;
     let (pixels, classes) = (config.network.pixels(), config.network.classes());
-    let batch = config.network.at_once(BATCH);
-    request.settings(0, classes).validate(&schedule)?;
     let mut pictures = Pictures {
         size: config.network.image_size(),
         pixels: vec![0; request.count * pixels],
@@ -39,10 +39,60 @@ pub fn generate_float(
             .collect(),
         states: vec![0; request.count],
     };
-    let outputs = pictures.pixels.chunks_mut(batch * pixels);
-    let states = pictures.states.chunks_mut(batch);
-    let batches = pictures.classes.chunks(batch).zip(outputs).zip(states);
-    for (number, ((wanted, outputs), states)) in batches.enumerate() {
+    watch_float(network, config, request, device, |made| {
+        progress(1);
+        if made.step == made.of {
+            let output = &mut pictures.pixels[made.picture * pixels..][..pixels];
+            to_pixels(made.x, output);
+            pictures.states[made.picture] = state_hash(made.x);
+        }
+    })?;
+    Ok(pictures)
+}
+
+/// The same of points. `watch` sees each after every step.
+///
+/// # Errors
+/// As [`generate_float`].
+pub fn generate_float_points(
+    network: &Network,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    mut watch: impl FnMut(Progress<'_>),
+) -> Result<Points> {
+    let values = config.network.pixels();
+    let mut x = vec![0.0; request.count * values];
+    watch_float(network, config, request, device, |made| {
+        if made.step == made.of {
+            x[made.picture * values..][..values].copy_from_slice(made.x);
+        }
+        watch(made);
+    })?;
+    Ok(Points { values, x })
+}
+
+/// Shows every picture or point to `watch` after each step.
+fn watch_float(
+    network: &Network,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    mut watch: impl FnMut(Progress<'_>),
+) -> Result<()> {
+    let schedule = config.schedule()?;
+    let (pixels, classes) = (config.network.pixels(), config.network.classes());
+    request.settings(0, classes).validate(&schedule)?;
+    let batch = match config.network.data() {
+        Data::Picture { .. } => config.network.at_once(BATCH),
+        Data::Point { .. } => POINTS,
+    };
+    for first in (0..request.count).step_by(batch) {
+        let numbers = first..request.count.min(first + batch);
+        let wanted: Vec<Option<u8>> = numbers
+            .clone()
+            .map(|index| request.class_of(index, classes))
+            .collect();
         let values = wanted.len() * pixels;
         let (mut x, mut x0_hat, mut spare) =
             (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
@@ -51,8 +101,8 @@ pub fn generate_float(
             .zip(x0_hat.chunks_exact_mut(pixels))
             .zip(spare.chunks_exact_mut(pixels));
         let mut samplers = Vec::new();
-        for (index, ((x, x0_hat), unconditional)) in buffers.enumerate() {
-            let settings = request.settings(number * batch + index, classes);
+        for (index, ((x, x0_hat), unconditional)) in numbers.clone().zip(buffers) {
+            let settings = request.settings(index, classes);
             let buffers = Buffers {
                 x,
                 x0_hat,
@@ -62,8 +112,8 @@ pub fn generate_float(
         }
 
         let prediction = config.diffusion.prediction;
-        let mut denoiser = FloatDenoiser::new(network, prediction, wanted.to_vec(), device, NoTaps);
         let class = wanted.first().copied().flatten();
+        let mut denoiser = FloatDenoiser::new(network, prediction, wanted, device, NoTaps);
         let mut x_t = vec![0.0; values];
         let (mut asked, mut open) = (vec![0.0; values], vec![0.0; values]);
         for step in 0..request.steps {
@@ -77,23 +127,24 @@ pub fn generate_float(
                 denoiser.predict(&x_t, timestep, None, &mut open)?;
             }
             let made = asked.chunks_exact(pixels).zip(open.chunks_exact(pixels));
-            for (sampler, (asked, open)) in samplers.iter_mut().zip(made) {
+            for ((picture, sampler), (asked, open)) in numbers.clone().zip(&mut samplers).zip(made)
+            {
                 let open = if guided { open } else { asked };
                 sampler.step(&mut Made {
                     prediction,
                     asked,
                     open,
                 })?;
+                watch(Progress {
+                    picture,
+                    step: step + 1,
+                    of: request.steps,
+                    x: sampler.x(),
+                });
             }
-            progress(wanted.len() as u64);
-        }
-        let outputs = outputs.chunks_exact_mut(pixels).zip(states);
-        for (sampler, (output, state)) in samplers.iter().zip(outputs) {
-            to_pixels(sampler.x(), output);
-            *state = state_hash(sampler.x());
         }
     }
-    Ok(pictures)
+    Ok(())
 }
 
 /// One picture's part of what was predicted for the whole batch: every sampler

@@ -37,8 +37,10 @@ const TWINS_SOUGHT: usize = 2000;
 const PAIRS: usize = 10;
 /// Most pictures shown of a model.
 const SHOWN: usize = 100;
-/// Columns of the grid of a model without classes.
+/// Columns of the grid of a model without classes, or with many.
 const COLUMNS: usize = 10;
+/// Most columns of a grid with a column for each class.
+const CLASS_COLUMNS: u16 = 20;
 /// Test pictures in the network at once for the bound, of a small one.
 const BOUND_BATCH: usize = 100;
 
@@ -220,8 +222,8 @@ pub fn measure(
 ) -> Result<(Evaluation, Gallery)> {
     plan.validate(subjects, train)?;
     let columns = match subjects.first().context("no model")?.network.classes() {
-        0 => COLUMNS,
-        classes => classes.into(),
+        classes @ 1..=CLASS_COLUMNS => classes.into(),
+        _ => COLUMNS,
     };
     let mut gallery = Gallery {
         size: train.size,

@@ -17,6 +17,7 @@ pub mod measure;
 pub mod metrics;
 #[cfg(feature = "train")]
 mod pictures;
+pub mod points;
 pub mod report;
 pub mod results;
 mod warnings;

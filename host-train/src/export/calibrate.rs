@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use tiny_ddpm::{Buffers, Method, Sampler, Settings};
+use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Topology};
 
 use crate::config::Config;
 use crate::quant::{Calibration, Form};
@@ -12,7 +12,7 @@ use crate::train::{Observe, UNet};
 /// How the network is run while it is watched.
 #[derive(Clone, Copy, Debug)]
 pub struct CalibrationSettings {
-    /// Pictures generated, classes in turn.
+    /// Pictures generated, classes in turn, or spread over more than these.
     pub pictures: usize,
     /// Timesteps visited, spread over all T.
     pub steps: u16,
@@ -20,6 +20,22 @@ pub struct CalibrationSettings {
     pub guidance: f32,
     /// Seed of the noise.
     pub seed: u64,
+}
+
+impl CalibrationSettings {
+    /// What a network of this shape is watched with, where nothing else is
+    /// said. A point shows a single value of each channel, so it takes many.
+    #[must_use]
+    pub fn of(topology: &Topology) -> Self {
+        let default = Self::default();
+        match topology.data() {
+            Data::Picture { .. } => default,
+            Data::Point { .. } => Self {
+                pictures: 1000,
+                ..default
+            },
+        }
+    }
 }
 
 impl Default for CalibrationSettings {
@@ -64,9 +80,13 @@ pub fn calibrate(
     mut progress: impl FnMut(u16),
 ) -> Result<Calibration> {
     let schedule = config.schedule()?;
-    let classes = u64::from(config.network.classes());
-    let wanted: Vec<Option<u8>> = (0..settings.pictures as u64)
-        .map(|i| i.checked_rem(classes).map(|class| class as u8))
+    let classes = usize::from(config.network.classes());
+    let wanted: Vec<Option<u8>> = (0..settings.pictures)
+        .map(|i| match settings.pictures < classes {
+            true => Some(i * classes / settings.pictures),
+            false => i.checked_rem(classes),
+        })
+        .map(|class| class.map(|class| class as u8))
         .collect();
     let conditional = classes > 0;
 

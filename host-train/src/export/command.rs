@@ -64,7 +64,8 @@ pub struct ExportArgs {
     /// embedding stay as they are: small in flash, and needed in full.
     #[arg(long, value_enum, value_name = "BITS")]
     pub weights: Option<WeightBits>,
-    /// Pictures generated to see the activations' ranges [default: 40]
+    /// Pictures generated to see the activations' ranges [default: 40, or of
+    /// points 1000]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pictures: Option<u16>,
     /// How the weights are stored.
@@ -207,7 +208,7 @@ fn find_ranges(
     float: &UNet,
     device: &Device,
 ) -> Result<Ranges> {
-    let default = CalibrationSettings::default();
+    let default = CalibrationSettings::of(config.network.small()?);
     let settings = CalibrationSettings {
         pictures: args.pictures.map_or(default.pictures, usize::from),
         steps: default.steps.min(config.diffusion.timesteps),

@@ -7,12 +7,14 @@
 mod gif;
 mod grid;
 mod npy;
+mod scatter;
 mod staged;
 mod terminal;
 
 pub use self::gif::encode_gif;
 pub use grid::Grid;
 pub use npy::encode_npy;
+pub use scatter::scatter;
 pub use staged::Staged;
 pub use terminal::{Drawing, Style, print};
 

@@ -12,10 +12,11 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Method, Model, Schedule, Variance};
+use tiny_ddpm::{Data, Method, Schedule, Variance};
 
+use super::points::{self, Drift};
 use super::report::{Report, Source, write_files};
-use super::{Classes, Film, Pictures, Request, SampleError, generate};
+use super::{Classes, Film, Progress, Request, SampleError, generate, generate_points};
 use crate::model_file;
 use crate::output::print;
 
@@ -26,7 +27,11 @@ use crate::output::print;
 /// the chip prints. What is not given is as the model recommends. Of a training
 /// run they are those of its averaged weights, in floats.
 ///
-/// In the folder named by --out it writes images.npy (u8, pictures x rows x
+/// Of a model for points it makes points, 2000 unless told, and writes
+/// points.npy (f32, points x values), points.csv, labels.npy, scatter.png and,
+/// with --gif, denoising.gif.
+///
+/// Otherwise, in the folder named by --out it writes images.npy (u8, pictures x rows x
 /// columns), labels.npy (i64, -1 without a class), hashes.csv, grid.png and,
 /// with --gif, denoising.gif. What stood there under these names is replaced.
 #[derive(Args, Clone, Debug)]
@@ -36,7 +41,7 @@ pub struct SampleArgs {
     /// training run
     #[arg(value_name = "BLOB|RUN")]
     pub blob: PathBuf,
-    /// How many pictures [default: one of each class, or 16 of one]
+    /// How many pictures [default: one of each class, or 16 of one; 2000 points]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub count: Option<usize>,
     /// What they show: a class's number, `all` in equal shares, or `none`
@@ -91,6 +96,8 @@ Examples:
       a hundred sevens and how they came out of the noise
   tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
       a set for a classifier: picture i shows class i modulo 10
+  tiny-ddpm sample models/swiss-roll.tddpm
+      2000 points on a spiral, as a map and a table
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
       every step of the chain, as in Ho et al. 2020
   tiny-ddpm sample runs/reference --count 8
@@ -128,15 +135,16 @@ fn whole<T: FromStr>(text: &str) -> Result<T, String> {
 }
 
 impl SampleArgs {
-    /// What is asked of a model with these settings, so many classes and this
-    /// schedule.
+    /// What is asked of a model that draws this, with these settings, so many
+    /// classes and this schedule.
     pub(super) fn request(
         &self,
+        data: Data,
         recommended: Recommended,
         known: u16,
         schedule: &Schedule,
     ) -> Result<Request> {
-        let mut request = Request::recommended(recommended, known, self.class);
+        let mut request = Request::recommended(data, recommended, known, self.class);
         request.method = match self.sampler {
             SamplerName::Ddim => {
                 ensure!(
@@ -187,7 +195,8 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
     let info = model.info();
-    let request = args.request(info.recommended, info.topology.classes, &model.schedule())?;
+    let (data, classes) = (info.topology.data(), info.topology.classes);
+    let request = args.request(data, info.recommended, classes, &model.schedule())?;
     ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::Relaxed))?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
@@ -197,21 +206,61 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         path: &args.blob,
         name: info.name.to_owned(),
         sha256: Some(model_file::sha256(&bytes)),
-        size: info.topology.image_size,
-        classes: info.topology.classes,
+        data,
+        classes,
     };
     let mut report = Report::new(source, &request);
     if chatty {
         print(&report.heading())?;
     }
+    let stopped = || {
+        eprintln!("stopped; nothing was written");
+        Ok(ExitCode::from(INTERRUPTED))
+    };
+    let start = Instant::now();
+    if let Data::Point { values } = data {
+        let drift = args
+            .gif
+            .then(|| Drift::new(request.count, values.into(), request.steps));
+        let record = |progress: &Progress<'_>| {
+            if let Some(drift) = &drift {
+                drift.record(progress);
+            }
+        };
+        let Some(points) = watched(&request, args.quiet, record, |watch| {
+            generate_points(&model, &request, watch)
+        })?
+        else {
+            return stopped();
+        };
+        report.seconds = start.elapsed().as_secs_f64();
+        let gif = drift.map(Drift::encode).transpose()?;
+        let classes: Vec<Option<u8>> = (0..request.count)
+            .map(|index| request.class_of(index, classes))
+            .collect();
+        let files = points::write_files(&args.out, &points, &classes, gif.as_deref())?;
+        report.finish_points(&points, files);
+        if args.json {
+            print(&report.to_json()?)?;
+        } else if chatty {
+            print(&report.conclusion_points(&points))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let grid = report.grid();
     let film = args
         .gif
         .then(|| Film::new(grid.places().min(request.count)));
-    let start = Instant::now();
-    let Some(pictures) = watched(&model, &request, film.as_ref(), args.quiet)? else {
-        eprintln!("stopped; nothing was written");
-        return Ok(ExitCode::from(INTERRUPTED));
+    let record = |progress: &Progress<'_>| {
+        if let Some(film) = &film {
+            film.record(progress);
+        }
+    };
+    let Some(pictures) = watched(&request, args.quiet, record, |watch| {
+        generate(&model, &request, watch)
+    })?
+    else {
+        return stopped();
     };
     report.seconds = start.elapsed().as_secs_f64();
 
@@ -242,28 +291,24 @@ fn of_run(args: &SampleArgs) -> Result<ExitCode> {
 }
 
 /// Generates with a progress bar; `None` after Ctrl-C.
-fn watched(
-    model: &Model<'_>,
+fn watched<T>(
     request: &Request,
-    film: Option<&Film>,
     quiet: bool,
-) -> Result<Option<Pictures>> {
+    record: impl Fn(&Progress<'_>) + Sync,
+    generate: impl FnOnce(&(dyn Fn(Progress<'_>) -> ControlFlow<()> + Sync)) -> Result<T, SampleError>,
+) -> Result<Option<T>> {
     let all_steps = request.count as u64 * u64::from(request.steps);
     let bar = if quiet {
         ProgressBar::hidden()
     } else {
         ProgressBar::new(all_steps)
     };
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {msg} pictures, {eta} left",
-    )?);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {msg}, {eta} left")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let finished = AtomicUsize::new(0);
     bar.set_message(format!("0 of {}", request.count));
-    let result = generate(model, request, |progress| {
-        if let Some(film) = film {
-            film.record(&progress);
-        }
+    let result = generate(&|progress| {
+        record(&progress);
         if progress.step > 0 {
             bar.inc(1);
         }

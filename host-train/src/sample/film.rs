@@ -63,7 +63,7 @@ impl Film {
 
 /// Whether the picture after `step` of `of` steps is a frame: the noise and the
 /// last always are, and between them the rest is spread evenly.
-fn is_shown(step: u16, of: u16) -> bool {
+pub(super) fn is_shown(step: u16, of: u16) -> bool {
     let gaps = u32::from(of.min(MAX_FRAMES - 1)).max(1);
     let frames_until = |steps: u32| steps * gaps / u32::from(of).max(1);
     let step = u32::from(step);

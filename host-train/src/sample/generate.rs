@@ -151,7 +151,7 @@ pub fn generate(
 }
 
 /// The memory of one picture in the making.
-struct Worker {
+pub(super) struct Worker {
     workspace: Vec<u32>,
     x: Vec<f32>,
     x0_hat: Vec<f32>,
@@ -159,7 +159,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(model: &Model<'_>) -> Self {
+    pub fn new(model: &Model<'_>) -> Self {
         let pixels = model.topology().pixels();
         Self {
             workspace: vec![0; model.workspace_words()],
@@ -169,7 +169,7 @@ impl Worker {
         }
     }
 
-    fn generate(
+    pub fn generate(
         &mut self,
         model: &Model<'_>,
         request: &Request,

@@ -1,4 +1,5 @@
-//! `tiny-ddpm sample RUN`: pictures of a run's averaged weights, in floats.
+//! `tiny-ddpm sample RUN`: pictures or points of a run's averaged weights, in
+//! floats.
 
 use std::fs;
 use std::process::ExitCode;
@@ -6,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use tiny_ddpm::Data;
 
-use super::SampleArgs;
 use super::report::{Report, Source, write_files};
-use crate::evaluate::generate::generate_float;
+use super::{Progress, SampleArgs, points};
+use crate::evaluate::generate::{generate_float, generate_float_points};
 use crate::output::print;
 use crate::train::load_any_ema;
 
-/// Generates, writes and shows the pictures.
+/// Generates, writes and shows what a run draws.
 ///
 /// # Errors
 /// Where the run cannot be read, a setting is not as it should be, or a file
@@ -27,7 +29,8 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
     let device = args.backend.device()?;
     let (config, network) = load_any_ema(&args.blob, &device)?;
     let (schedule, classes) = (config.schedule()?, config.network.classes());
-    let request = args.request(config.recommended(), classes, &schedule)?;
+    let data = config.network.data();
+    let request = args.request(data, config.recommended(), classes, &schedule)?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 
@@ -36,7 +39,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
         path: &args.blob,
         name: name.to_string_lossy().into_owned(),
         sha256: None,
-        size: u8::try_from(config.network.image_size())?,
+        data,
         classes,
     };
     let mut report = Report::new(source, &request);
@@ -53,16 +56,33 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
     )?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let start = Instant::now();
-    let pictures = generate_float(&network, &config, &request, &device, |steps| bar.inc(steps))?;
-    bar.finish_and_clear();
-    report.seconds = start.elapsed().as_secs_f64();
-
-    let files = write_files(&args.out, &pictures, report.grid(), None)?;
-    report.finish(&pictures, files);
+    let conclusion = match data {
+        Data::Picture { .. } => {
+            let step = |steps| bar.inc(steps);
+            let pictures = generate_float(&network, &config, &request, &device, step)?;
+            bar.finish_and_clear();
+            report.seconds = start.elapsed().as_secs_f64();
+            let files = write_files(&args.out, &pictures, report.grid(), None)?;
+            report.finish(&pictures, files);
+            report.conclusion(&pictures)
+        }
+        Data::Point { .. } => {
+            let step = |_: Progress<'_>| bar.inc(1);
+            let made = generate_float_points(&network, &config, &request, &device, step)?;
+            bar.finish_and_clear();
+            report.seconds = start.elapsed().as_secs_f64();
+            let wanted: Vec<Option<u8>> = (0..request.count)
+                .map(|index| request.class_of(index, classes))
+                .collect();
+            let files = points::write_files(&args.out, &made, &wanted, None)?;
+            report.finish_points(&made, files);
+            report.conclusion_points(&made)
+        }
+    };
     if args.json {
         print(&report.to_json()?)?;
     } else if chatty {
-        print(&report.conclusion(&pictures))?;
+        print(&conclusion)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use tiny_ddpm::{Method, Variance};
+use tiny_ddpm::{Data, Method, Variance};
 
-use super::{Classes, Pictures, Request};
+use super::{Classes, Pictures, Request, points};
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
+use crate::points::Points;
 
 /// Most pictures in the grid.
 const IN_GRID: usize = 100;
@@ -28,8 +29,8 @@ pub struct Source<'p> {
     pub name: String,
     /// Of a blob.
     pub sha256: Option<String>,
-    /// Pixels a side.
-    pub size: u8,
+    /// What it draws.
+    pub data: Data,
     /// Classes that can be asked for.
     pub classes: u16,
 }
@@ -41,7 +42,10 @@ pub struct Report {
     model: String,
     /// Of a blob.
     sha256: Option<String>,
+    /// `picture` or `point`.
+    data: &'static str,
     count: usize,
+    /// Pixels a side of a picture, or values of a point.
     size: u8,
     /// Of the model.
     classes: u16,
@@ -61,6 +65,7 @@ pub struct Report {
     /// CRC-32 of all pixels.
     hash: String,
     files: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pictures: Vec<Picture>,
 }
 
@@ -84,12 +89,17 @@ impl Report {
             Method::Ddim { eta } => ("ddim", Some(eta), None),
             _ => ("", None, None),
         };
+        let (data, size) = match source.data {
+            Data::Picture { side } => ("picture", side),
+            Data::Point { values } => ("point", values),
+        };
         Self {
             blob: source.path.to_owned(),
             model: source.name,
             sha256: source.sha256,
             count: request.count,
-            size: source.size,
+            data,
+            size,
             classes: source.classes,
             class: request.classes.to_string(),
             sampler,
@@ -123,6 +133,12 @@ impl Report {
         self.pictures = rows(pictures).collect();
     }
 
+    /// The same of points.
+    pub fn finish_points(&mut self, points: &Points, files: Vec<PathBuf>) {
+        self.hash = hex(points.hash());
+        self.files = files;
+    }
+
     /// What is going to be done.
     #[must_use]
     pub fn heading(&self) -> String {
@@ -140,7 +156,7 @@ impl Report {
             "{} ({}): {} of {what}\n{}, {}, {noise}, guidance {}{}, seed {}\n\n",
             self.model,
             self.blob.display(),
-            counted(self.count, "picture"),
+            counted(self.count, self.data),
             self.sampler.to_uppercase(),
             counted(self.steps.into(), "step"),
             self.guidance,
@@ -164,16 +180,27 @@ impl Report {
                 },
             })
             .collect();
-        let mut text = Drawing::draw_all(&drawings, pictures.size, Style::of_stdout());
+        let text = Drawing::draw_all(&drawings, pictures.size, Style::of_stdout());
+        self.account(text, "hash of all pixels")
+    }
+
+    /// The same of points: their map.
+    #[must_use]
+    pub fn conclusion_points(&self, points: &Points) -> String {
+        self.account(points::drawing(points), "hash of all values")
+    }
+
+    /// What it took, the hash and the files, after a drawing.
+    fn account(&self, mut text: String, hash: &str) -> String {
         let _ = writeln!(
             text,
             "{} in {:.1} s on {} ({:.2} s each)",
-            counted(self.count, "picture"),
+            counted(self.count, self.data),
             self.seconds,
             counted(self.threads, "thread"),
             self.seconds / self.count as f64
         );
-        let _ = writeln!(text, "hash of all pixels: {}", self.hash);
+        let _ = writeln!(text, "{hash}: {}", self.hash);
         for file in &self.files {
             let _ = writeln!(text, "  {}", file.display());
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Method, Model, Schedule, Settings, SettingsError};
+use tiny_ddpm::{Data, Method, Model, Schedule, Settings, SettingsError};
 
 /// Most pictures of one request.
 const MAX_COUNT: usize = 1_000_000;
@@ -112,9 +112,15 @@ impl From<SettingsError> for RequestError {
 
 impl Request {
     /// What is recommended for a model of `known` classes, by DDIM: for classes
-    /// of one's choice or for all, one picture of each, or 16 of one or none.
+    /// of one's choice or for all, one picture of each, or 16 of one or none; of
+    /// points 2000.
     #[must_use]
-    pub fn recommended(recommended: Recommended, known: u16, classes: Option<Classes>) -> Self {
+    pub fn recommended(
+        data: Data,
+        recommended: Recommended,
+        known: u16,
+        classes: Option<Classes>,
+    ) -> Self {
         let all = match known {
             0 => Classes::None,
             _ => Classes::All,
@@ -122,6 +128,7 @@ impl Request {
         let classes = classes.unwrap_or(all);
         Self {
             count: match (classes, known) {
+                _ if matches!(data, Data::Point { .. }) => super::points::DEFAULT_COUNT,
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },

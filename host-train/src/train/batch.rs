@@ -10,7 +10,8 @@ use rand_distr::{Distribution, StandardNormal};
 use tiny_ddpm::prediction::signal_and_noise;
 
 use crate::config::Config;
-use crate::data::{Dataset, to_unit};
+use crate::data::Examples;
+use crate::loss::Loss;
 
 /// The inputs and targets of one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,15 +24,19 @@ pub struct Batch {
     pub timesteps: Vec<u16>,
     /// The class of each picture, where it is shown.
     pub classes: Vec<Option<u8>>,
+    /// What the error of each picture counts; empty where all count alike.
+    pub weights: Vec<f32>,
 }
 
 /// Draws batches from a data set.
 #[derive(Debug)]
 pub struct Batches<'a> {
-    data: &'a Dataset,
+    data: &'a dyn Examples,
     config: &'a Config,
     /// ᾱ_t for t in 0..=T.
     alpha_bar: Vec<f64>,
+    /// What an error counts at each t, from 1 on; empty where all count alike.
+    weights: Vec<f32>,
     /// The order of the pictures in the epoch numbered first.
     order: (u64, Vec<u32>),
 }
@@ -56,16 +61,27 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     /// Where the configuration's schedule is not valid.
-    pub fn new(data: &'a Dataset, config: &'a Config) -> anyhow::Result<Self> {
+    pub fn new(data: &'a dyn Examples, config: &'a Config) -> anyhow::Result<Self> {
         let schedule = config.schedule()?;
-        let seed = config.training.seed;
+        let training = &config.training;
+        let seed = training.seed;
+        let weight = |t| {
+            let prediction = config.diffusion.prediction;
+            training
+                .loss
+                .weight(training.gamma(), prediction, &schedule, t) as f32
+        };
         Ok(Self {
             data,
             config,
             alpha_bar: (0..=schedule.timesteps())
                 .map(|t| schedule.alpha_bar(t))
                 .collect(),
-            order: (0, shuffled(seed, 0, data.len())),
+            weights: match training.loss {
+                Loss::Simple => Vec::new(),
+                _ => (1..=schedule.timesteps()).map(weight).collect(),
+            },
+            order: (0, shuffled(seed, 0, data.count())),
         })
     }
 
@@ -75,38 +91,46 @@ impl<'a> Batches<'a> {
         let prediction = self.config.diffusion.prediction;
         let n = training.batch;
         let mut rng = generator(training.seed, Purpose::Step, step.into());
+        let values = n * self.config.network.pixels();
         let mut batch = Batch {
-            x_t: Vec::with_capacity(n * self.data.size * self.data.size),
-            target: Vec::with_capacity(n * self.data.size * self.data.size),
+            x_t: Vec::with_capacity(values),
+            target: Vec::with_capacity(values),
             timesteps: stratified(&mut rng, n, self.config.diffusion.timesteps),
             classes: Vec::with_capacity(n),
+            weights: Vec::new(),
         };
+        if !self.weights.is_empty() {
+            let weights = batch
+                .timesteps
+                .iter()
+                .map(|&t| self.weights[usize::from(t) - 1]);
+            batch.weights = weights.collect();
+        }
         for i in 0..n {
             let index = self.picture_index(u64::from(step) * n as u64 + i as u64);
             let alpha_bar = self.alpha_bar[usize::from(batch.timesteps[i])];
             let (signal, noise) = signal_and_noise(alpha_bar);
-            for &pixel in self.data.picture(index) {
-                let x_0 = to_unit(pixel);
+            self.data.each_value(index, &mut |x_0| {
                 let epsilon: f32 = StandardNormal.sample(&mut rng);
                 batch.x_t.push(signal * x_0 + noise * epsilon);
                 batch
                     .target
                     .push(prediction.target(alpha_bar, x_0, epsilon));
-            }
+            });
             let shown =
                 self.config.network.classes() > 0 && !rng.random_bool(training.class_dropout);
-            batch.classes.push(shown.then(|| self.data.labels[index]));
+            batch.classes.push(shown.then(|| self.data.class(index)));
         }
         batch
     }
 
     /// The picture at a place in the endless sequence of epochs.
     fn picture_index(&mut self, place: u64) -> usize {
-        let count = self.data.len() as u64;
+        let count = self.data.count() as u64;
         let epoch = place / count;
         if self.order.0 != epoch {
             let seed = self.config.training.seed;
-            self.order = (epoch, shuffled(seed, epoch, self.data.len()));
+            self.order = (epoch, shuffled(seed, epoch, self.data.count()));
         }
         self.order.1[(place % count) as usize] as usize
     }
@@ -137,6 +161,7 @@ fn stratified(rng: &mut ChaCha8Rng, n: usize, timesteps: u16) -> Vec<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
 
     fn data(count: usize) -> Dataset {
         Dataset {
@@ -168,6 +193,25 @@ mod tests {
         let mut fresh = Batches::new(&data, &config).unwrap();
         assert_eq!(fresh.batch(3), first[3]);
         assert_ne!(first[3], first[4]);
+    }
+
+    #[test]
+    fn a_loss_changes_what_errors_count_and_nothing_else() {
+        let (data, mut config) = (data(50), Config::preset("smoke").unwrap());
+        let plain = Batches::new(&data, &config).unwrap().batch(2);
+        assert!(plain.weights.is_empty());
+        config.training.loss = Loss::MinSnr;
+        let schedule = config.schedule().unwrap();
+        let mut batch = Batches::new(&data, &config).unwrap().batch(2);
+        for (&weight, &t) in batch.weights.iter().zip(&batch.timesteps) {
+            // Of v, which the preset predicts.
+            let snr = schedule.snr(t);
+            let expected = snr.min(5.0) / (snr + 1.0);
+            assert!((f64::from(weight) - expected).abs() < 1e-6 * expected.max(1e-9));
+        }
+        assert_eq!(batch.weights.len(), plain.timesteps.len());
+        batch.weights.clear();
+        assert_eq!(batch, plain);
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use clap::Args;
+use tiny_ddpm::Data;
 
 use super::backend::Backend;
 use super::run::{Outcome, Run};
 use crate::config::Config;
-use crate::data::{Dataset, Source, Split, default_cache};
+use crate::data::swiss_roll::{self, TRAINING_POINTS};
+use crate::data::{Dataset, Examples, Folder, Source, Split, default_cache};
 use crate::inspect::grouped;
+use crate::points::Points;
 use crate::quant::WeightBits;
 
 const DEFAULT_PRESET: &str = "digits";
@@ -20,11 +23,15 @@ const DEFAULT_PRESET: &str = "digits";
 #[command(after_help = "\
 Examples:
   tiny-ddpm train --preset digits --out runs/mine
+  tiny-ddpm train --preset digits --data pets --out runs/pets
+      with pets/cat/1.png, pets/dog/1.png and so on: up to 256 classes
+  tiny-ddpm train --preset swiss-roll
+      points instead of pictures: less than a minute, and no download
   tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit
   tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
-    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, smoke, and reference, which is for a GPU and for no chip
+    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, swiss-roll, smoke, and reference, which is for a GPU and for no chip
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A configuration of your own (TOML)
@@ -66,7 +73,11 @@ pub struct TrainArgs {
     /// changes what is not said like that
     #[arg(long, value_name = "W", requires = "from")]
     pub distill: Option<f32>,
-    /// A folder with IDX files (raw or .gz); without it they are downloaded
+    /// A folder with IDX files (raw or .gz), or with a sub-folder of PNGs for each
+    /// class; without it MNIST is downloaded. PNGs are turned grey and resized; a
+    /// preset takes its number of classes from the folder
+    ///
+    /// A network for points is shown the Swiss roll, which needs no data
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// What to download: mnist or fashion-mnist
@@ -164,13 +175,38 @@ impl TrainArgs {
         Path::new("runs").join(name)
     }
 
-    fn data(&self, config: &Config) -> Result<Dataset> {
-        let folder = match (&self.data, &self.cache) {
-            (Some(folder), _) => folder.clone(),
-            (None, Some(cache)) => Source::named(&self.dataset)?.fetch(cache)?,
-            (None, None) => Source::named(&self.dataset)?.fetch(&default_cache()?)?,
-        };
-        Dataset::load(&folder, Split::Train, &config.network)
+    /// The folder with the data, downloaded where none is named.
+    fn data(&self) -> Result<PathBuf> {
+        match (&self.data, &self.cache) {
+            (Some(folder), _) => Ok(folder.clone()),
+            (None, Some(cache)) => Source::named(&self.dataset)?.fetch(cache),
+            (None, None) => Source::named(&self.dataset)?.fetch(&default_cache()?),
+        }
+    }
+
+    /// What a network for points of so many values is trained on.
+    fn points(&self, values: u8) -> Result<Points> {
+        ensure!(
+            self.data.is_none(),
+            "--data is for pictures: a network for points learns the Swiss roll, which is drawn"
+        );
+        ensure!(
+            usize::from(values) == swiss_roll::VALUES,
+            "[network] points = {values}: the Swiss roll, which networks for points learn, has {}",
+            swiss_roll::VALUES
+        );
+        Ok(swiss_roll::draw(Split::Train, TRAINING_POINTS))
+    }
+
+    /// Gives a preset as many classes as the pictures have. A configuration of
+    /// the user's own, or of a run, says what it means.
+    fn fit(&self, config: &mut Config, pictures: &Folder) {
+        let own = self.config.is_some() || self.preset.is_none() && self.fine_tuned().is_some();
+        let (found, classes) = (pictures.names().len() as u16, config.network.classes());
+        if self.resume.is_none() && !own && classes != 0 && classes != found {
+            eprintln!("the network is for {found} classes instead of {classes}, as the data has");
+            config.network.set_classes(found);
+        }
     }
 
     /// What a user types to go on with the run.
@@ -194,6 +230,9 @@ impl TrainArgs {
 /// Exit code of a run that Ctrl-C stopped: that of a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
+/// The file in a run's folder with the names of classes, if they have any.
+const CLASSES: &str = "classes.txt";
+
 /// Trains, and gives the program's exit code.
 ///
 /// # Errors
@@ -202,7 +241,7 @@ const INTERRUPTED: u8 = 130;
 pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
     // The backend first: it is the cheapest thing to be wrong.
     let device = args.backend.device()?;
-    let (folder, config) = match &args.resume {
+    let (folder, mut config) = match &args.resume {
         Some(run) => {
             let path = run.join("config.toml");
             ensure!(
@@ -217,14 +256,30 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
     if args.resume.is_none() {
         Run::refuse_existing(&folder)?;
     }
-    let data = args.data(&config)?;
-    let run = match (&args.resume, &args.from) {
-        (Some(_), _) => Run::resume(&folder, config, &data, device)?,
-        (None, Some(from)) => Run::create_from(from, &folder, config, &data, device)?,
-        (None, None) => Run::create(&folder, config, &data, device)?,
+    let (data, pictures): (Box<dyn Examples>, _) = match config.network.data() {
+        Data::Point { values } => (Box::new(args.points(values)?), None),
+        Data::Picture { .. } => {
+            let source = args.data()?;
+            let pictures = Dataset::folder(&source)?;
+            if let Some(pictures) = &pictures {
+                args.fit(&mut config, pictures);
+            }
+            let data = Dataset::load(&source, Split::Train, &config.network)?;
+            (Box::new(data), pictures)
+        }
     };
+    let run = match (&args.resume, &args.from) {
+        (Some(_), _) => Run::resume(&folder, config, &*data, device)?,
+        (None, Some(from)) => Run::create_from(from, &folder, config, &*data, device)?,
+        (None, None) => Run::create(&folder, config, &*data, device)?,
+    };
+    if let Some(pictures) = pictures {
+        let path = folder.join(CLASSES);
+        let names = pictures.names().join("\n") + "\n";
+        std::fs::write(&path, names).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     eprintln!(
-        "{} parameters, {} steps of {} pictures; the run is in {}",
+        "{} parameters, {} steps of {} examples; the run is in {}",
         grouped(run.model().num_params() as u64),
         run.config().training.steps,
         run.config().training.batch,

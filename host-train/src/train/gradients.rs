@@ -10,7 +10,8 @@ use super::teacher::Teacher;
 use super::unet::NoTaps;
 use super::{Forward, Network};
 
-/// The mean squared error over a batch and its gradients.
+/// The mean squared error over a batch, weighted where the batch says so, and
+/// its gradients.
 ///
 /// The batch is cut into `shards` equal pieces, each worked on by a thread: a
 /// CPU backend runs many of its operations on one core. The pieces are added
@@ -85,12 +86,17 @@ fn piece(
     };
     let x_t = tensor(own(&batch.x_t));
     let timesteps = &batch.timesteps[pieces.clone()];
-    let classes = &batch.classes[pieces];
+    let classes = &batch.classes[pieces.clone()];
     let output = match rounded {
         Some(rounded) => model.forward_with(x_t, timesteps, classes, &mut rounded.taps(device)),
         None => model.forward_with(x_t, timesteps, classes, &mut NoTaps),
     };
-    let loss = (output - tensor(target)).square().mean();
+    let mut errors = (output - tensor(target)).square();
+    if let Some(weights) = batch.weights.get(pieces) {
+        let weights = TensorData::new(weights.to_vec(), [count, 1]);
+        errors = errors * Tensor::<2>::from_data(weights, device);
+    }
+    let loss = errors.mean();
     let value = loss.clone().into_scalar::<f32>();
     (value, GradientsParams::from_grads(loss.backward(), &model))
 }

@@ -98,6 +98,14 @@ impl Conv {
 
     /// [`forward`](Self::forward) with other values for the parameters.
     pub fn forward_with(&self, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+        let [n, inputs, height, width] = x.dims();
+        if (self.kernel, self.stride, height, width) == (1, 1, 1, 1) {
+            // Of a single position a convolution is a fully connected layer,
+            // and a product of matrices is several times as fast.
+            let outputs = bias.dims()[0];
+            let weight = weight.reshape([outputs, inputs]).transpose();
+            return linear(x.reshape([n, inputs]), weight, Some(bias)).reshape([n, outputs, 1, 1]);
+        }
         let padding = (self.kernel - 1) / 2;
         conv2d(
             x,

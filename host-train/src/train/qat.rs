@@ -63,7 +63,7 @@ impl Qat {
 
     /// Chooses ranges for a network as `export` does for a run trained without
     /// any; `progress` gets the number of steps made, of
-    /// [`CalibrationSettings::default`]'s.
+    /// [`CalibrationSettings::of`]'s.
     ///
     /// # Errors
     /// Where the configuration does not fit the network.
@@ -73,7 +73,7 @@ impl Qat {
         device: &Device,
         progress: impl FnMut(u16),
     ) -> Result<Ranges> {
-        let settings = CalibrationSettings::default();
+        let settings = CalibrationSettings::of(config.network.small()?);
         let calibration = calibrate(model, config, &settings, device, progress)?;
         Ok(calibration.ranges(RangeRule::default(), form))
     }

@@ -20,7 +20,7 @@ use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
 use super::{Ema, Network};
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::Examples;
 use crate::export::CalibrationSettings;
 use crate::quant::Ranges;
 
@@ -40,7 +40,7 @@ pub enum Outcome {
 pub struct Run<'a> {
     folder: PathBuf,
     config: Config,
-    data: &'a Dataset,
+    data: &'a dyn Examples,
     data_sha256: String,
     device: Device,
     model: Network,
@@ -92,7 +92,7 @@ impl<'a> Run<'a> {
     pub fn create(
         folder: &Path,
         config: Config,
-        data: &'a Dataset,
+        data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
         ensure!(
@@ -106,7 +106,12 @@ impl<'a> Run<'a> {
         Self::start(folder, config, data, device)
     }
 
-    fn start(folder: &Path, config: Config, data: &'a Dataset, device: Device) -> Result<Self> {
+    fn start(
+        folder: &Path,
+        config: Config,
+        data: &'a dyn Examples,
+        device: Device,
+    ) -> Result<Self> {
         Self::refuse_existing(folder)?;
         let write = || -> Result<()> {
             fs::create_dir_all(folder)?;
@@ -129,7 +134,7 @@ impl<'a> Run<'a> {
         other: &Path,
         folder: &Path,
         config: Config,
-        data: &'a Dataset,
+        data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
         let network = Config::load(&other.join("config.toml"))?.network;
@@ -172,7 +177,7 @@ impl<'a> Run<'a> {
     pub fn resume(
         folder: &Path,
         config: Config,
-        data: &'a Dataset,
+        data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
         let mut run = Self::fresh(folder, config, data, device);
@@ -202,7 +207,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    fn fresh(folder: &Path, config: Config, data: &'a Dataset, device: Device) -> Self {
+    fn fresh(folder: &Path, config: Config, data: &'a dyn Examples, device: Device) -> Self {
         let training = &config.training;
         let device = device.autodiff();
         let model = Network::new(&config.network, training.seed, &device);
@@ -451,6 +456,7 @@ impl Progress {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Tensor;
 

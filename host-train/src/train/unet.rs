@@ -1,5 +1,5 @@
 //! The U-Net in f32: what is trained, and what the int8 network is measured
-//! against.
+//! against. Of points it is a perceptron of the same blocks.
 //!
 //! Its shape is a [`Topology`]; its layers carry the names that the exported
 //! blob and every table and error use (`down0.0.conv1`, `mid.attn.qkv`, ...).
@@ -12,7 +12,7 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tiny_ddpm::Topology;
+use tiny_ddpm::{Data, Topology};
 
 use super::layers::{Conv, GroupNorm, Init, Linear};
 
@@ -154,12 +154,13 @@ pub struct ResBlock {
 impl ResBlock {
     fn new(init: &mut Init, topology: &Topology, from: usize, to: usize) -> Self {
         let group = usize::from(topology.group_channels);
+        let kernel = around(topology);
         Self {
             norm1: GroupNorm::new(init, from, group),
-            conv1: Conv::new(init, from, to, 3, 1),
+            conv1: Conv::new(init, from, to, kernel, 1),
             emb: Linear::new(init, usize::from(topology.embedding), to),
             norm2: GroupNorm::new(init, to, group),
-            conv2: Conv::zero(init, to, to, 3),
+            conv2: Conv::zero(init, to, to, kernel),
             shortcut: (from != to).then(|| Conv::new(init, from, to, 1, 1)),
         }
     }
@@ -275,6 +276,15 @@ pub struct Stage {
     pub(super) resample: Option<Conv>,
 }
 
+/// Side of what a convolution sees that keeps the resolution: 3, or of points,
+/// which have no neighbours, 1.
+fn around(topology: &Topology) -> usize {
+    match topology.data() {
+        Data::Picture { .. } => 3,
+        Data::Point { .. } => 1,
+    }
+}
+
 /// The whole network.
 #[derive(Module, Debug)]
 pub struct UNet {
@@ -289,6 +299,7 @@ pub struct UNet {
     pub(super) up: Vec<Stage>,
     pub(super) out_norm: GroupNorm,
     pub(super) out_conv: Conv,
+    /// 0 of points, which are not cut into patches.
     image_size: usize,
     patch: usize,
 }
@@ -310,7 +321,8 @@ impl UNet {
         let patch_pixels = topology.patch_pixels();
 
         let time = TimeEmbedding::new(init, topology);
-        let conv_in = Conv::new(init, patch_pixels, channels(0), 3, 1);
+        let kernel = around(topology);
+        let conv_in = Conv::new(init, patch_pixels, channels(0), kernel, 1);
         let down = (0..=last)
             .map(|level| {
                 let to = channels(level);
@@ -359,13 +371,14 @@ impl UNet {
             mid1,
             up,
             out_norm: GroupNorm::new(init, channels(0), usize::from(topology.group_channels)),
-            out_conv: Conv::zero(init, channels(0), patch_pixels, 3),
+            out_conv: Conv::zero(init, channels(0), patch_pixels, kernel),
             image_size: usize::from(topology.image_size),
             patch: usize::from(topology.patch),
         }
     }
 
-    /// The prediction for pictures `x` (`[n, pixels]`, row by row) at
+    /// The prediction for pictures `x` (`[n, pixels]`, row by row) or points
+    /// (`[n, values]`) at
     /// `timesteps`; class `None` is "no class".
     pub fn forward(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
         self.forward_with(x, timesteps, classes, &mut NoTaps)
@@ -380,7 +393,11 @@ impl UNet {
         taps: &mut dyn Taps,
     ) -> Tensor<2> {
         let emb = &self.time.forward(timesteps, classes);
-        let x = taps.tap(format_args!("x"), patchify(x, self.image_size, self.patch));
+        let x = match self.image_size {
+            0 => channels_of(x),
+            size => patchify(x, size, self.patch),
+        };
+        let x = taps.tap(format_args!("x"), x);
         let h = taps.conv(format_args!("conv_in"), &self.conv_in, x);
         let mut h = taps.tap(format_args!("conv_in"), h);
         let mut skips = Vec::new();
@@ -416,8 +433,17 @@ impl UNet {
         let h = taps.tap(format_args!("out.norm"), h);
         let out = taps.conv(format_args!("out.conv"), &self.out_conv, h);
         let out = taps.tap(format_args!("out.conv"), out);
-        unpatchify(out, self.image_size, self.patch)
+        match self.image_size {
+            0 => out.flatten(1, 3),
+            size => unpatchify(out, size, self.patch),
+        }
     }
+}
+
+/// Values of a point to channels of a single position.
+fn channels_of(x: Tensor<2>) -> Tensor<4> {
+    let [n, values] = x.dims();
+    x.reshape([n, values, 1, 1])
 }
 
 /// Pixels of each `patch` x `patch` square to channels: channel

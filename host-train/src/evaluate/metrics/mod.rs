@@ -4,12 +4,14 @@
 //! or the pixels themselves; nothing here knows where either came from.
 
 pub mod accuracy;
+pub mod energy;
 pub mod features;
 pub mod frechet;
 pub mod manifold;
 pub mod neighbours;
 
 pub use accuracy::Accuracy;
+pub use energy::energy_distance;
 pub use features::Features;
 pub use manifold::Manifold;
 pub use neighbours::{Neighbour, nearest, siblings};

@@ -12,7 +12,7 @@ use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
 
-const STYLE: &str = "
+pub(in super::super) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; }
@@ -335,7 +335,7 @@ fn differences(page: &mut String, evaluation: &Evaluation) {
 }
 
 /// A row of a table; its cells are HTML.
-fn row_of(page: &mut String, tag: &str, kind: &str, cells: &[String]) {
+pub(in super::super) fn row_of(page: &mut String, tag: &str, kind: &str, cells: &[String]) {
     let _ = write!(page, "<tr{kind}>");
     for cell in cells {
         let _ = write!(page, "<{tag}>{cell}</{tag}>");
@@ -355,7 +355,7 @@ fn figure(grid: Grid, size: usize, pixels: &[u8], caption: &str) -> Result<Strin
     ))
 }
 
-fn escaped(text: &str) -> String {
+pub(in super::super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

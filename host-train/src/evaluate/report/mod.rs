@@ -6,6 +6,7 @@ mod plot;
 mod text;
 
 pub use html::html;
+pub(super) use html::{STYLE, escaped, row_of};
 pub use text::{conclusion, heading};
 
 /// The pictures that the report shows.

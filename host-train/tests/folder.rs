@@ -1,0 +1,191 @@
+//! Pictures of one's own, from a folder of PNGs to a blob that draws them.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{arg, stderr, tool, train};
+use tiny_ddpm::Model;
+use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::output::encode_png;
+
+/// `count` PNGs of each class: a bar whose height tells the class and whose
+/// grey tells the picture.
+fn write_folder(path: &Path, names: &[String], count: usize, size: usize) {
+    for (class, name) in names.iter().enumerate() {
+        let folder = path.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let height = 1 + class * (size - 1) / names.len();
+        for picture in 0..count {
+            let grey = 255 - 2 * picture as u8;
+            let pixels: Vec<u8> = (0..size * size)
+                .map(|i| if i / size < height { grey } else { 0 })
+                .collect();
+            let png = encode_png(size, size, &pixels).unwrap();
+            fs::write(folder.join(format!("{picture}.png")), png).unwrap();
+        }
+    }
+}
+
+/// Runs the tool to its end and gives what it printed.
+#[track_caller]
+fn run(args: &[&str]) -> String {
+    let output = tool().args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn three_classes_are_learned_resumed_exported_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, out, blob, samples] =
+        ["data", "run", "bars.tddpm", "samples"].map(|name| folder.path().join(name));
+    let names = ["low", "middle", "top"].map(str::to_owned);
+    write_folder(&data, &names, 20, 40);
+    let output = train(&[
+        "--preset",
+        "smoke",
+        "--steps",
+        "20",
+        "--data",
+        arg(&data),
+        "--out",
+        arg(&out),
+    ]);
+    let told = stderr(&output);
+    assert!(output.status.success(), "{told}");
+    for words in [
+        "the network is for 3 classes instead of 10",
+        "54 PNGs for training of 3 classes: 0 low (18), 1 middle (18), 2 top (18)",
+        "54 resized to 28 x 28, from 40 x 40",
+    ] {
+        assert!(told.contains(words), "should say {words:?}: {told}");
+    }
+    assert_eq!(
+        Config::load(&out.join("config.toml"))
+            .unwrap()
+            .network
+            .classes(),
+        3
+    );
+    assert_eq!(
+        fs::read_to_string(out.join("classes.txt")).unwrap(),
+        "low\nmiddle\ntop\n"
+    );
+
+    let resume = ["--resume", arg(&out), "--data", arg(&data)];
+    let output = train(&resume);
+    assert!(output.status.success(), "{}", stderr(&output));
+    run(&["export", arg(&out), "--out", arg(&blob)]);
+    run(&["sample", arg(&blob), "--steps", "2", "--out", arg(&samples)]);
+    let labels = fs::read(samples.join("labels.npy")).unwrap();
+    let labels: Vec<i64> = npyz::NpyFile::new(&labels[..]).unwrap().into_vec().unwrap();
+    assert_eq!(labels, [0, 1, 2]);
+
+    // Another picture is another data set, and so is another class.
+    fs::remove_file(data.join("top/3.png")).unwrap();
+    let told = stderr(&train(&resume));
+    assert!(
+        told.contains("other data") || told.contains("SHA-256"),
+        "{told}"
+    );
+    write_folder(&data, &["fourth".to_owned()], 2, 28);
+    let told = stderr(&train(&resume));
+    assert!(
+        told.contains("4 classes, but the network is for 3"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_configuration_of_ones_own_says_how_many_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, file, out] = ["data", "mine.toml", "run"].map(|name| folder.path().join(name));
+    write_folder(&data, &["a".to_owned(), "b".to_owned()], 8, 28);
+    let mut config = Config::preset("smoke").unwrap();
+    config.training.steps = 2;
+    config.training.warmup_steps = 0;
+    let args = [
+        "--config",
+        arg(&file),
+        "--data",
+        arg(&data),
+        "--out",
+        arg(&out),
+    ];
+    fs::write(&file, config.to_toml().unwrap()).unwrap();
+    let told = stderr(&train(&args));
+    assert!(
+        told.contains("2 classes") && told.contains("`classes = 2`"),
+        "{told}"
+    );
+    assert!(!out.exists());
+    // None at all is fine: the network then learns without classes.
+    config.network.set_classes(0);
+    fs::write(&file, config.to_toml().unwrap()).unwrap();
+    let output = train(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        Config::load(&out.join("config.toml"))
+            .unwrap()
+            .network
+            .classes(),
+        0
+    );
+}
+
+#[test]
+fn two_hundred_and_fifty_six_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, out, blob, samples] =
+        ["data", "run", "many.tddpm", "samples"].map(|name| folder.path().join(name));
+    let names: Vec<String> = (0..256).map(|class| class.to_string()).collect();
+    write_folder(&data, &names, 1, 28);
+    let mut config = Config::preset("smoke").unwrap();
+    config.network.set_classes(256);
+    config.training.steps = 4;
+    config.training.warmup_steps = 0;
+    config.training.sample_every = 4;
+    let file = folder.path().join("many.toml");
+    fs::write(&file, config.to_toml().unwrap()).unwrap();
+    let output = train(&[
+        "--config",
+        arg(&file),
+        "--data",
+        arg(&data),
+        "--out",
+        arg(&out),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // A column for each would be 7,168 pixels wide.
+    let grid = image::image_dimensions(out.join("samples-00000004.png"));
+    assert_eq!(grid.unwrap(), (20 * 28, 4 * 28));
+    run(&["export", arg(&out), "--out", arg(&blob)]);
+    let bytes = fs::read(&blob).unwrap();
+    assert_eq!(Model::load(&bytes).unwrap().topology().classes, 256);
+    run(&["sample", arg(&blob), "--steps", "1", "--out", arg(&samples)]);
+    let labels = fs::read(samples.join("labels.npy")).unwrap();
+    let labels: Vec<i64> = npyz::NpyFile::new(&labels[..]).unwrap().into_vec().unwrap();
+    assert!(labels.into_iter().eq(0..256));
+    let last = [
+        "sample",
+        arg(&blob),
+        "--class",
+        "255",
+        "--count",
+        "1",
+        "--steps",
+        "1",
+    ];
+    run(&[&last[..], &["--out", arg(&samples)]].concat());
+    let output = tool()
+        .args(["sample", arg(&blob), "--class", "256", "--steps", "1"])
+        .output()
+        .unwrap();
+    assert!(
+        stderr(&output).contains("must be 0 to 255"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -1,0 +1,210 @@
+//! Points from end to end through the tool: trained, stopped and resumed,
+//! exported, fine-tuned, and refused where something does not fit.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{arg, losses, stderr, tool, train};
+use tiny_ddpm::{Data, Model, Prediction};
+use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::loss::Loss;
+
+/// The preset with something changed, as a file.
+fn configuration(folder: &Path, name: &str, change: impl FnOnce(&mut Config)) -> PathBuf {
+    let mut config = Config::preset("swiss-roll").unwrap();
+    config.training.batch = 128;
+    config.training.steps = 150;
+    config.training.checkpoint_every = 40;
+    config.training.sample_every = 0;
+    change(&mut config);
+    config.validate().unwrap();
+    let path = folder.join(format!("{name}.toml"));
+    fs::write(&path, config.to_toml().unwrap()).unwrap();
+    path
+}
+
+#[track_caller]
+fn trained(config: &Path, out: &Path, more: &[&str]) {
+    let mut args = vec!["--config", arg(config), "--out", arg(out)];
+    args.extend(more);
+    let output = train(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[track_caller]
+fn run(args: &[&str]) -> String {
+    let output = tool().args(args).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_preset_is_the_swiss_roll() {
+    let config = Config::preset("swiss-roll").unwrap();
+    assert_eq!(config.network.data(), Data::Point { values: 2 });
+    assert!(config.to_toml().unwrap().contains("points = 2"));
+}
+
+/// Whatever the network predicts and whatever errors count, it learns.
+#[test]
+fn every_parametrisation_and_every_loss_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    for prediction in [Prediction::Epsilon, Prediction::X0, Prediction::V] {
+        for loss in [Loss::Simple, Loss::Weighted, Loss::MinSnr] {
+            let name = format!("{prediction:?}-{loss:?}");
+            let config = configuration(folder.path(), &name, |config| {
+                config.diffusion.prediction = prediction;
+                config.training.loss = loss;
+            });
+            let out = folder.path().join(&name);
+            trained(&config, &out, &[]);
+            let losses = losses(&out);
+            let (first, last) = (losses[0], losses[losses.len() - 1]);
+            assert!(last < 0.9 * first, "{name}: {losses:?}");
+            // The blob says what is predicted, and the samplers know.
+            let blob = folder.path().join(format!("{name}.tddpm"));
+            run(&["export", arg(&out), "--out", arg(&blob), "--steps", "20"]);
+            let bytes = fs::read(&blob).unwrap();
+            let model = Model::load(&bytes).unwrap();
+            assert_eq!(model.info().prediction, prediction);
+            assert_eq!(model.topology().data(), Data::Point { values: 2 });
+        }
+    }
+}
+
+/// A run that is stopped and resumed is the run that was not.
+#[test]
+fn a_run_of_points_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), "whole", |_| ());
+    let whole = folder.path().join("whole");
+    trained(&config, &whole, &[]);
+    // As a run looks that was killed after step 40: its configuration is that
+    // of the whole.
+    let part = folder.path().join("part");
+    let short = configuration(folder.path(), "part", |config| {
+        config.training.checkpoint_every = 40;
+    });
+    let mut child = tool()
+        .args(["train", "--config", arg(&short), "--out", arg(&part)])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = std::time::Instant::now();
+    let saved = |name: std::ffi::OsString| name.to_string_lossy().starts_with("checkpoint-");
+    let any = || {
+        let mut entries = fs::read_dir(&part).into_iter().flatten().flatten();
+        entries.any(|entry| saved(entry.file_name()))
+    };
+    while !any() {
+        assert!(begin.elapsed().as_secs() < 120, "no checkpoint");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = train(&["--resume", arg(&part)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let weights = |run: &Path| fs::read(run.join("checkpoint-00000150/ema.bpk")).unwrap();
+    assert_eq!(losses(&whole), losses(&part));
+    assert_eq!(weights(&whole), weights(&part));
+}
+
+#[test]
+fn points_are_fine_tuned_evaluated_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let config = configuration(path, "roll", |config| config.training.sample_every = 150);
+    let out = path.join("roll");
+    trained(&config, &out, &[]);
+    assert!(out.join("samples-00000150.png").is_file());
+
+    let tuned = path.join("tuned");
+    let output = train(&[
+        "--from",
+        arg(&out),
+        "--qat",
+        "8",
+        "--steps",
+        "20",
+        "--out",
+        arg(&tuned),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let blob = path.join("tuned.tddpm");
+    run(&["export", arg(&tuned), "--out", arg(&blob), "--steps", "10"]);
+    let text = run(&["inspect", arg(&blob)]);
+    assert!(text.contains("points of 2 values"), "{text}");
+
+    let report = path.join("report");
+    let json = run(&[
+        "evaluate",
+        arg(&tuned),
+        "--against",
+        arg(&blob),
+        "--count",
+        "300",
+        "--steps",
+        "5,10",
+        "--json",
+        "--out",
+        arg(&report),
+    ]);
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let sets = found["sets"].as_array().unwrap();
+    assert!(sets.len() >= 2 * 2 * 4, "{json}");
+    for set in sets {
+        assert!(set["energy"].as_f64().unwrap() > 0.0);
+    }
+    assert!(found["data"]["energy"].as_f64().unwrap() > 0.0);
+    let page = fs::read_to_string(report.join("report.html")).unwrap();
+    for words in ["From data to noise", "The probability flow", "int8", "f32"] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert_eq!(
+        json,
+        fs::read_to_string(report.join("evaluation.json")).unwrap()
+    );
+}
+
+#[test]
+fn what_is_for_pictures_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |args: &[&str], words: &str| {
+        let output = tool().args(args).output().unwrap();
+        let message = stderr(&output);
+        assert!(!output.status.success(), "{args:?}");
+        assert!(
+            message.contains(words) && !message.contains("panicked"),
+            "{message}"
+        );
+    };
+    let out = folder.path().join("out");
+    let data = ["train", "--preset", "swiss-roll", "--data", ".", "--out"];
+    refused(
+        &[&data[..], &[arg(&out)]].concat(),
+        "--data is for pictures",
+    );
+    let three = configuration(folder.path(), "three", |config| {
+        let mut topology = config.network.small().unwrap().clone();
+        topology.patch = 3;
+        config.network = topology.into();
+    });
+    refused(
+        &["train", "--config", arg(&three), "--out", arg(&out)],
+        "points = 3",
+    );
+    let text = fs::read_to_string(&three).unwrap();
+    let both = folder.path().join("both.toml");
+    fs::write(
+        &both,
+        text.replace("points = 3", "points = 2\nimage_size = 28"),
+    )
+    .unwrap();
+    refused(
+        &["train", "--config", arg(&both), "--out", arg(&out)],
+        "neither `image_size` nor `patch`",
+    );
+    assert!(!out.exists());
+}
