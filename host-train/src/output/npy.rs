@@ -27,6 +27,14 @@ impl Element for i64 {
     }
 }
 
+impl Element for f32 {
+    const DTYPE: &'static str = "<f4";
+
+    fn append(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_le_bytes());
+    }
+}
+
 /// Bytes before the numbers are a multiple of this, so that they can be mapped
 /// into memory.
 const ALIGN: usize = 64;

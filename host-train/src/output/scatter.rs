@@ -74,6 +74,6 @@ mod tests {
         points.extend([-0.5, 0.5]);
         let three = grey(&points);
         assert!(three[0] > three[1], "{three:?}");
-        assert_eq!(grey(&[]), []);
+        assert!(grey(&[]).is_empty());
     }
 }

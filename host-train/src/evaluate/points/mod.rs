@@ -13,4 +13,4 @@ mod results;
 pub use measure::{Plan, measure};
 pub use methods::{Sampling, samplings};
 pub use report::{conclusion, html};
-pub use results::{Facts, Gallery, Panel, PointsEvaluation, SetResult, Trajectories};
+pub use results::{FORMAT, Facts, Gallery, Panel, PointsEvaluation, SetResult, Trajectories};
