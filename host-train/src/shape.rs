@@ -267,7 +267,6 @@ impl ReferenceShape {
 
 #[cfg(all(test, feature = "train"))]
 mod tests {
-    use super::*;
     use crate::config::Config;
 
     #[test]
