@@ -8,21 +8,26 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use tiny_ddpm::blob::records::Recommended;
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
 
 use crate::loss::{DEFAULT_GAMMA, Loss};
 use crate::quant::WeightBits;
+use crate::shape::{ReferenceShape, Shape};
 
 /// The presets that are part of the tool, by name.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 7] = [
     ("digits", include_str!("../presets/digits.toml")),
     ("fashion", include_str!("../presets/fashion.toml")),
     ("digits-small", include_str!("../presets/digits-small.toml")),
     ("nano", include_str!("../presets/nano.toml")),
     ("swiss-roll", include_str!("../presets/swiss-roll.toml")),
     ("smoke", include_str!("../presets/smoke.toml")),
+    ("reference", include_str!("../presets/reference.toml")),
 ];
 
+/// DDIM steps that show what a network can do.
+const STEPS: u16 = 20;
 /// Guidance that shows classes clearly and leaves most of their variety.
 const GUIDANCE: f32 = 0.5;
 /// Steps of a fine-tuning, where no configuration says.
@@ -31,16 +36,44 @@ pub const TUNING_STEPS: u32 = 500;
 pub const TUNING_LEARNING_RATE: f64 = 5e-4;
 
 /// A whole training run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     /// The shape of the network.
-    #[serde(with = "crate::topology")]
-    pub network: Topology,
+    pub network: Shape,
     /// The forward process and what the network predicts.
     pub diffusion: DiffusionConfig,
     /// How the weights are found.
     pub training: TrainingConfig,
+}
+
+/// The text of a [`Config`] whose kind of network is known: messages about a
+/// value then name it and its line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<N> {
+    network: N,
+    diffusion: DiffusionConfig,
+    training: TrainingConfig,
+}
+
+/// The network without `architecture`.
+#[derive(Deserialize)]
+struct Small(#[serde(deserialize_with = "crate::topology::deserialize")] Topology);
+
+impl From<Small> for Shape {
+    fn from(small: Small) -> Self {
+        Self::Small(small.0)
+    }
+}
+
+impl<N: Into<Shape>> From<File<N>> for Config {
+    fn from(file: File<N>) -> Self {
+        Self {
+            network: file.network.into(),
+            diffusion: file.diffusion,
+            training: file.training,
+        }
+    }
 }
 
 /// The forward process and what the network predicts.
@@ -154,7 +187,18 @@ impl Config {
     /// # Errors
     /// Where its content is not allowed.
     pub fn parse(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text)?;
+        let architecture = table.get("network").and_then(|n| n.get("architecture"));
+        let config: Self = match architecture {
+            None => toml::from_str::<File<Small>>(text)?.into(),
+            Some(name) => {
+                ensure!(
+                    name.as_str() == Some("reference"),
+                    "[network] architecture = {name}: must be \"reference\", or left out for the network of chips"
+                );
+                toml::from_str::<File<ReferenceShape>>(text)?.into()
+            }
+        };
         config.validate()?;
         Ok(config)
     }
@@ -177,12 +221,22 @@ impl Config {
     }
 
     /// Classifier-free guidance for sampling with the trained network: none,
-    /// where it has learned some by heart.
+    /// where it has learned some by heart or knows no classes.
     #[must_use]
     pub fn recommended_guidance(&self) -> f32 {
         match self.training.distill {
-            Some(_) => 0.0,
-            None => GUIDANCE,
+            None if self.network.classes() > 0 => GUIDANCE,
+            _ => 0.0,
+        }
+    }
+
+    /// How to sample with the trained network.
+    #[must_use]
+    pub fn recommended(&self) -> Recommended {
+        Recommended {
+            steps: STEPS.min(self.diffusion.timesteps),
+            guidance: self.recommended_guidance(),
+            eta: 0.0,
         }
     }
 
@@ -195,7 +249,17 @@ impl Config {
             .validate()
             .map_err(|error| anyhow::anyhow!("[network] {error}"))?;
         self.schedule()?;
-        self.training.validate()
+        self.training.validate()?;
+        let training = &self.training;
+        ensure!(
+            training.qat.is_none() || self.network.small().is_ok(),
+            "[training.qat] trains a network for a chip, and none holds the reference network: fine-tune a run of another preset"
+        );
+        ensure!(
+            training.distill.is_none() || self.network.classes() > 0,
+            "[training.distill] learns guidance, which needs classes: [network] classes = 0"
+        );
+        Ok(())
     }
 }
 
@@ -306,6 +370,87 @@ mod tests {
             let config = Config::preset(name).unwrap();
             assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
         }
+    }
+
+    #[test]
+    fn the_reference_network_is_asked_for_by_name() {
+        let good = PRESETS.iter().find(|(name, _)| *name == "reference");
+        let good = good.unwrap().1;
+        assert!(good.contains("architecture = \"reference\""));
+        let config = Config::parse(good).unwrap();
+        assert!(matches!(config.network, Shape::Reference(_)));
+        assert_eq!(config.network.pixels(), 28 * 28);
+        assert_eq!(config.recommended().guidance, 0.0);
+        for (from, to, words) in [
+            (
+                "\"reference\"",
+                "\"resnet\"",
+                ["architecture = \"resnet\"", "left out"],
+            ),
+            ("heads = 4", "heads = 3", ["[network] heads = 3", "divide"]),
+            ("heads = 4", "heads = 0", ["[network] heads = 0", "divide"]),
+            ("heads = 4", "", ["missing field `heads`", "network"]),
+            ("heads = 4", "hats = 4", ["unknown field `hats`", "heads"]),
+            ("groups = 8", "groups = 9", ["groups = 9", "divide"]),
+            ("layers = 2", "layers = 0", ["layers = 0", "1 to"]),
+            (
+                "image_size = 28",
+                "image_size = 30",
+                ["down_sample", "15 cannot be halved"],
+            ),
+            (
+                "image_size = 28",
+                "image_size = 65",
+                ["image_size = 65", "1 to 64"],
+            ),
+            (
+                "[true, true, false]",
+                "[true, true]",
+                ["down_sample has 2", "must be 3"],
+            ),
+            (
+                "[256, 256, 128]",
+                "[256, 256]",
+                ["mid_channels ends with 256", "must be 128"],
+            ),
+            (
+                "[256, 256, 128]",
+                "[128, 128]",
+                ["mid_channels starts with 128", "must be 256"],
+            ),
+            ("[32, 64,", "[0, 64,", ["0 channels", "1 to 1024"]),
+            (
+                "[32, 64, 128, 256]",
+                "[256]",
+                ["down_channels has 1", "2 to 9"],
+            ),
+            (
+                "embedding = 128",
+                "embedding = 127",
+                ["embedding = 127", "even"],
+            ),
+            (
+                "classes = 0",
+                "classes = 300",
+                ["classes = 300", "0 to 256"],
+            ),
+        ] {
+            assert!(good.contains(from), "{from}");
+            let error = format!("{:#}", Config::parse(&good.replace(from, to)).unwrap_err());
+            for word in words {
+                assert!(error.contains(word), "{to}: {error}");
+            }
+        }
+        for (section, words) in [
+            ("[training.qat]\nweight_bits = 8", "the reference network"),
+            ("[training.distill]\nguidance = 0.5", "needs classes"),
+        ] {
+            let error = Config::parse(&format!("{good}\n{section}\n")).unwrap_err();
+            assert!(error.to_string().contains(words), "{section}: {error:#}");
+        }
+        // With classes it may have a teacher.
+        let with = good.replace("classes = 0", "classes = 10");
+        Config::parse(&format!("{with}\n[training.distill]\nguidance = 0.5\n")).unwrap();
     }
 
     #[test]

@@ -498,7 +498,7 @@ fn range<T: PartialOrd + Copy>(values: &[T], show: impl Fn(T) -> String) -> Stri
 }
 
 /// A number with its thousands apart.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

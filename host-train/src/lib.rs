@@ -18,6 +18,7 @@ pub mod points;
 pub mod quant;
 pub mod repack;
 pub mod sample;
+pub mod shape;
 pub mod topology;
 #[cfg(feature = "train")]
 pub mod train;

@@ -404,6 +404,50 @@ fn broken_blobs() {
     refused_blob(&changed(good.len() / 2), &["body damaged", "CRC"]);
 }
 
+/// Only a tool with Burn in it runs a network of floats.
+#[test]
+fn a_run_is_sampled_where_burn_is_built_in() {
+    let run_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits.run");
+    let folder = run_folder.to_str().unwrap();
+    let out = TempDir::new().unwrap();
+    let args = ["--count", "3", "--steps", "2", "--json", "--out"];
+    let output = run(&[
+        &["sample", folder],
+        &args[..],
+        &[out.path().to_str().unwrap()],
+    ]
+    .concat());
+    if cfg!(not(feature = "train")) {
+        return refused(
+            &output,
+            &["folder of a training run", "name a blob", "cargo build"],
+        );
+    }
+    succeeded(&output);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["model"], "digits");
+    assert_eq!(json["sha256"], Value::Null);
+    let (shape, floats) = array(&out.path().join("images.npy"));
+    assert_eq!(shape, [3, 28, 28]);
+    assert_eq!(json["hash"], format!("{:08x}", picture_hash(&floats)));
+    assert_eq!(labels(out.path()), [0, 1, 2]);
+
+    // From the same noise the blob draws the same pictures, up to rounding.
+    let same = sample(out.path(), &["--count", "3", "--steps", "2"]);
+    succeeded(&same);
+    let (_, integers) = array(&out.path().join("images.npy"));
+    let apart = floats.iter().zip(&integers);
+    let apart: u32 = apart.map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    let mean = f64::from(apart) / floats.len() as f64;
+    assert!(mean > 0.0 && mean < 10.0, "{mean} grey values apart");
+
+    refused(&run(&["sample", folder, "--gif"]), &["--gif", "blob"]);
+    refused(
+        &run(&["sample", folder, "--class", "11"]),
+        &["class 11", "0 to 9"],
+    );
+}
+
 #[test]
 fn blobs_that_are_no_files() {
     let folder = TempDir::new().unwrap();

@@ -80,7 +80,7 @@ fn float(device: &Device) -> (Subject<'static>, Config) {
     let network = lively(&config, device);
     let subject = Subject {
         facts: facts("f32"),
-        network: Network::Float(Box::new(config.clone()), Box::new(network)),
+        network: Network::Float(Box::new(config.clone()), Box::new(network.into())),
     };
     (subject, config)
 }

@@ -66,7 +66,7 @@ fn three_classes_are_learned_resumed_exported_and_drawn() {
         Config::load(&out.join("config.toml"))
             .unwrap()
             .network
-            .classes,
+            .classes(),
         3
     );
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_configuration_of_ones_own_says_how_many_classes() {
     );
     assert!(!out.exists());
     // None at all is fine: the network then learns without classes.
-    config.network.classes = 0;
+    config.network.set_classes(0);
     fs::write(&file, config.to_toml().unwrap()).unwrap();
     let output = train(&args);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -130,7 +130,7 @@ fn a_configuration_of_ones_own_says_how_many_classes() {
         Config::load(&out.join("config.toml"))
             .unwrap()
             .network
-            .classes,
+            .classes(),
         0
     );
 }
@@ -143,7 +143,7 @@ fn two_hundred_and_fifty_six_classes() {
     let names: Vec<String> = (0..256).map(|class| class.to_string()).collect();
     write_folder(&data, &names, 1, 28);
     let mut config = Config::preset("smoke").unwrap();
-    config.network.classes = 256;
+    config.network.set_classes(256);
     config.training.steps = 4;
     config.training.warmup_steps = 0;
     config.training.sample_every = 4;

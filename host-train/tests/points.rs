@@ -186,7 +186,11 @@ fn what_is_for_pictures_is_refused() {
         &[&data[..], &[arg(&out)]].concat(),
         "--data is for pictures",
     );
-    let three = configuration(folder.path(), "three", |config| config.network.patch = 3);
+    let three = configuration(folder.path(), "three", |config| {
+        let mut topology = config.network.small().unwrap().clone();
+        topology.patch = 3;
+        config.network = topology.into();
+    });
     refused(
         &["train", "--config", arg(&three), "--out", arg(&out)],
         "points = 3",

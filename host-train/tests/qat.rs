@@ -106,7 +106,7 @@ fn ranges(model: &UNet, config: &Config) -> Ranges {
 fn blob(model: &UNet, config: &Config, ranges: &Ranges, weight_bits: WeightBits) -> Vec<u8> {
     let info = Info {
         name: "test",
-        topology: config.network.clone(),
+        topology: config.network.small().unwrap().clone(),
         schedule: config.diffusion.schedule,
         timesteps: config.diffusion.timesteps,
         prediction: config.diffusion.prediction,
@@ -136,7 +136,7 @@ fn same_integers(name: &str, model: &UNet, config: &Config, weight_bits: WeightB
     let chip = Model::load(&blob).unwrap();
     let mut workspace = vec![0; chip.workspace_words()];
     let mut unet = Unet::new(&chip, &mut workspace).unwrap();
-    let qat = Qat::new(&config.network, ranges, weight_bits).unwrap();
+    let qat = Qat::new(config.network.small().unwrap(), ranges, weight_bits).unwrap();
     let rounded = qat.round(model).unwrap();
 
     let batch = unseen(config, 8);

@@ -15,22 +15,22 @@ use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::train::batch::Batch;
 use tiny_ddpm_train::train::run::Run;
 use tiny_ddpm_train::train::teacher::Teacher;
-use tiny_ddpm_train::train::{Checkpoint, Parameter, UNet, load_ema};
+use tiny_ddpm_train::train::{Checkpoint, Network, Parameter, load_any_ema};
 
 /// The weights of a run's newest checkpoint: those being trained and the
 /// average.
 fn weights(run: &Path) -> (Vec<Parameter>, Vec<Parameter>) {
     let device = Device::flex();
-    let (config, ema) = load_ema(run, &device).unwrap();
-    let model = UNet::new(&config.network, 0, &device);
+    let (config, ema) = load_any_ema(run, &device).unwrap();
+    let model = Network::new(&config.network, 0, &device);
     let model = Checkpoint::newest(run).unwrap().load_model(model).unwrap();
     (model.parameters(), ema.parameters())
 }
 
 /// Starts a run and waits for a file or folder to appear in it.
-fn start_and_wait_for(run: &Path, args: &[&str], name: &str) -> Child {
+fn start_and_wait_for(run: &Path, data: &Path, args: &[&str], name: &str) -> Child {
     let mut child = tool()
-        .args(["train", "--data", arg(&subset()), "--out", arg(run)])
+        .args(["train", "--data", arg(data), "--out", arg(run)])
         .args(args)
         .stderr(Stdio::piped())
         .spawn()
@@ -61,10 +61,16 @@ fn the_loss_falls() {
     assert_eq!(losses.len(), 12);
     assert!(losses[11] < 0.8 * losses[0], "{losses:?}");
     assert!(run.join("samples-00000060.png").is_file());
+    assert!(run.join("loss.svg").is_file());
+    let message = stderr(&output);
+    assert!(
+        message.contains(" parameters, 60 steps of 32 examples"),
+        "{message}"
+    );
     // The average moves away from the start, too.
     let (model, ema) = weights(&run);
     assert_ne!(model, ema);
-    let start = UNet::new(
+    let start = Network::new(
         &Config::preset("smoke").unwrap().network,
         1,
         &Device::flex(),
@@ -76,7 +82,21 @@ fn the_loss_falls() {
 #[test]
 fn a_run_stopped_by_ctrl_c_resumes_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    stop_and_resume(folder.path(), &["--preset", "smoke", "--steps", "150"]);
+    let args = ["--preset", "smoke", "--steps", "150"];
+    stop_and_resume(folder.path(), &subset(), &args);
+}
+
+#[cfg(unix)]
+#[test]
+fn so_does_the_reference_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tiny.toml");
+    std::fs::write(&config, common::tiny_reference(10).to_toml().unwrap()).unwrap();
+    let args = ["--config", arg(&config), "--steps", "100"];
+    stop_and_resume(folder.path(), common::small_pictures().path(), &args);
+    let losses = losses(&folder.path().join("whole"));
+    assert_eq!(losses.len(), 20);
+    assert!(losses[19] < 0.8 * losses[0], "{losses:?}");
 }
 
 #[cfg(unix)]
@@ -105,7 +125,7 @@ fn so_does_a_fine_tuning_with_its_ranges_and_teacher() {
         "--steps",
         "100",
     ];
-    stop_and_resume(folder.path(), &args);
+    stop_and_resume(folder.path(), &subset(), &args);
     // It learned: the teacher's predictions have no noise in them.
     let losses = losses(&folder.path().join("whole"));
     let (first_loss, last) = (losses[0], losses[losses.len() - 1]);
@@ -134,17 +154,17 @@ fn so_does_a_fine_tuning_with_its_ranges_and_teacher() {
 
 /// Makes two runs in a folder, one of which is stopped on its way.
 #[cfg(unix)]
-fn stop_and_resume(folder: &Path, args: &[&str]) {
+fn stop_and_resume(folder: &Path, data: &Path, args: &[&str]) {
     let (whole, stopped) = (folder.join("whole"), folder.join("stopped"));
     let steps = args[args.len() - 1].parse().unwrap();
     let output = tool()
-        .args(["train", "--data", arg(&subset()), "--out", arg(&whole)])
+        .args(["train", "--data", arg(data), "--out", arg(&whole)])
         .args(args)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 
-    let child = start_and_wait_for(&stopped, args, "checkpoint-00000020");
+    let child = start_and_wait_for(&stopped, data, args, "checkpoint-00000020");
     let interrupt = std::process::Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
@@ -156,7 +176,7 @@ fn stop_and_resume(folder: &Path, args: &[&str]) {
     let at = Checkpoint::newest(&stopped).unwrap().state.step;
     assert!((20..steps).contains(&at), "{at}");
 
-    let output = train(&["--resume", arg(&stopped), "--data", arg(&subset())]);
+    let output = train(&["--resume", arg(&stopped), "--data", arg(data)]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(weights(&whole) == weights(&stopped), "the weights differ");
     assert_eq!(losses(&whole), losses(&stopped));
@@ -176,7 +196,7 @@ fn a_killed_run_leaves_a_whole_checkpoint() {
     for attempt in 0..6 {
         let run = folder.path().join(format!("run{attempt}"));
         let args = ["--config", arg(&path)];
-        let mut child = start_and_wait_for(&run, &args, "checkpoint-00000001");
+        let mut child = start_and_wait_for(&run, &subset(), &args, "checkpoint-00000001");
         std::thread::sleep(Duration::from_millis(50 + 37 * attempt));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -377,7 +397,7 @@ fn weights_are_exported_in_8_bits_or_in_4() {
 #[test]
 fn a_teacher_guides_where_there_is_a_class() {
     let config = common::every_layer();
-    let model = common::lively(&config, &Device::flex().autodiff());
+    let model = common::lively_network(&config, &Device::flex().autodiff());
     let pixels = config.network.pixels();
     let batch = Batch {
         x_t: (0..2 * pixels)

@@ -3,17 +3,32 @@
 mod common;
 
 use burn::tensor::Device;
-use common::{every_layer, lively, losses, predict, subset_data};
+use common::{
+    every_layer, lively_network, losses, predict, small_pictures, subset_data, tiny_reference,
+};
+use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::data::{Dataset, Split};
 use tiny_ddpm_train::train::Backend;
 use tiny_ddpm_train::train::run::{Outcome, Run};
 
 #[test]
 fn wgpu_trains_like_flex() {
-    let gpu = Backend::Wgpu.device().unwrap();
-    let mut config = every_layer();
+    let config = every_layer();
+    let data = subset_data(&config);
+    trains_like_flex(config, &data);
+}
 
+#[test]
+fn so_it_does_the_reference_network() {
+    let config = tiny_reference(10);
+    let data = Dataset::load(small_pictures().path(), Split::Train, &config.network).unwrap();
+    trains_like_flex(config, &data);
+}
+
+fn trains_like_flex(mut config: Config, data: &Dataset) {
+    let gpu = Backend::Wgpu.device().unwrap();
     let [on_cpu, on_gpu] = [Device::flex(), gpu.clone()]
-        .map(|device| predict(&lively(&config, &device), &config, &device));
+        .map(|device| predict(&lively_network(&config, &device), &config, &device));
     for (a, b) in on_cpu.iter().zip(&on_gpu) {
         assert!((a - b).abs() <= 1e-3 * a.abs().max(1.0), "{a} and {b}");
     }
@@ -24,11 +39,10 @@ fn wgpu_trains_like_flex() {
     config.training.log_every = 1;
     config.training.sample_every = 0;
     config.training.warmup_steps = 1;
-    let data = subset_data(&config);
     let folder = tempfile::tempdir().unwrap();
     let [on_cpu, on_gpu] = [("flex", Device::flex()), ("wgpu", gpu)].map(|(name, device)| {
         let run = folder.path().join(name);
-        let outcome = Run::create(&run, config.clone(), &data, device)
+        let outcome = Run::create(&run, config.clone(), data, device)
             .unwrap()
             .train()
             .unwrap();

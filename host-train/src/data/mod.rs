@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
-use tiny_ddpm::Topology;
 
 #[cfg(feature = "train")]
 pub use download::{Source, default_cache};
@@ -21,6 +20,8 @@ pub use examples::Examples;
 pub use folder::Folder;
 pub use idx::{read_images, read_labels};
 pub use picture::Square;
+
+use crate::shape::Shape;
 
 /// Which half of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,8 @@ impl Dataset {
     ///
     /// # Errors
     /// Where a file is missing or is not what it should be.
-    pub fn load(folder: &Path, split: Split, topology: &Topology) -> Result<Self> {
-        Self::load_sized(folder, split, topology.image_size.into(), topology.classes)
+    pub fn load(folder: &Path, split: Split, network: &Shape) -> Result<Self> {
+        Self::load_sized(folder, split, network.image_size(), network.classes())
     }
 
     /// The same for pictures of `size` pixels a side, with classes below

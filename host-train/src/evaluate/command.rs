@@ -17,9 +17,9 @@ use crate::data::{Dataset, Source, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
 use crate::sample::{Pictures, SamplingArgs, eta_of};
-use crate::train::{Backend, load_ema};
+use crate::train::{Backend, load_any_ema};
 
-/// What a run without a blob beside it gets: `export` recommends the same.
+/// For pictures, which nobody recommends anything for.
 const RECOMMENDED: Recommended = Recommended {
     steps: 20,
     guidance: 0.5,
@@ -205,10 +205,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Network::Float(..) | Network::Fixed(_) => None,
     });
     let of_run = subjects.iter().find_map(|subject| match &subject.network {
-        Network::Float(config, _) => Some(Recommended {
-            guidance: config.recommended_guidance(),
-            ..RECOMMENDED
-        }),
+        Network::Float(config, _) => Some(config.recommended()),
         Network::Int8(_) | Network::Fixed(_) => None,
     });
     let recommended = of_blob.or(of_run).unwrap_or(RECOMMENDED);
@@ -319,7 +316,7 @@ fn subject<'b>(
                 network: Network::Fixed(read_pictures(path)?),
             });
         }
-        let (config, network) = load_ema(path, device)?;
+        let (config, network) = load_any_ema(path, device)?;
         return Ok(Subject {
             facts: ModelFacts {
                 numbers: "f32",
@@ -364,7 +361,10 @@ fn ensure_counterparts(subjects: &[Subject<'_>]) -> Result<()> {
     };
     let (info, diffusion) = (model.info(), &config.diffusion);
     ensure!(
-        info.topology == config.network
+        config
+            .network
+            .small()
+            .is_ok_and(|topology| info.topology == *topology)
             && info.schedule == diffusion.schedule
             && info.timesteps == diffusion.timesteps
             && info.prediction == diffusion.prediction,

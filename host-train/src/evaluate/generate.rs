@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::points::Points;
 use crate::sample::{Pictures, Progress, Request};
 use crate::train::denoiser::FloatDenoiser;
-use crate::train::{NoTaps, UNet};
+use crate::train::{Network, NoTaps};
 
-/// Pictures in the network at once.
+/// Pictures in the network at once, of a small one.
 const BATCH: usize = 200;
 /// Points.
 const POINTS: usize = 4000;
@@ -23,15 +23,15 @@ const POINTS: usize = 4000;
 /// # Errors
 /// Where the request does not fit the network.
 pub fn generate_float(
-    network: &UNet,
+    network: &Network,
     config: &Config,
     request: &Request,
     device: &Device,
     mut progress: impl FnMut(u64),
 ) -> Result<Pictures> {
-    let (pixels, classes) = (config.network.pixels(), config.network.classes);
+    let (pixels, classes) = (config.network.pixels(), config.network.classes());
     let mut pictures = Pictures {
-        size: config.network.image_size.into(),
+        size: config.network.image_size(),
         pixels: vec![0; request.count * pixels],
         classes: (0..request.count)
             .map(|index| request.class_of(index, classes))
@@ -54,7 +54,7 @@ pub fn generate_float(
 /// # Errors
 /// As [`generate_float`].
 pub fn generate_float_points(
-    network: &UNet,
+    network: &Network,
     config: &Config,
     request: &Request,
     device: &Device,
@@ -73,17 +73,17 @@ pub fn generate_float_points(
 
 /// Shows every picture or point to `watch` after each step.
 fn watch_float(
-    network: &UNet,
+    network: &Network,
     config: &Config,
     request: &Request,
     device: &Device,
     mut watch: impl FnMut(Progress<'_>),
 ) -> Result<()> {
     let schedule = config.schedule()?;
-    let (pixels, classes) = (config.network.pixels(), config.network.classes);
+    let (pixels, classes) = (config.network.pixels(), config.network.classes());
     request.settings(0, classes).validate(&schedule)?;
     let batch = match config.network.data() {
-        Data::Picture { .. } => BATCH,
+        Data::Picture { .. } => config.network.at_once(BATCH),
         Data::Point { .. } => POINTS,
     };
     for first in (0..request.count).step_by(batch) {
@@ -204,7 +204,7 @@ mod tests {
     fn a_picture_does_not_depend_on_the_others() {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex();
-        let network = UNet::new(&config.network, 3, &device);
+        let network = Network::new(&config.network, 3, &device);
         for name in Method::NAMES {
             let request = request(Method::from_name(name, 1.0).unwrap());
             let mut steps = 0;
@@ -247,7 +247,7 @@ mod tests {
     fn too_many_steps_are_refused() {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex();
-        let network = UNet::new(&config.network, 3, &device);
+        let network = Network::new(&config.network, 3, &device);
         let request = Request {
             steps: 1001,
             ..request(Method::Heun)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Method, Model, Spacing, Topology};
+use tiny_ddpm::{Method, Model, Spacing};
 
 use super::bound::bounds;
 use super::classifier::{Classifier, Readings};
@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::data::{Dataset, to_unit};
 use crate::sample::{Classes, Pictures, Request, generate};
 use crate::train::denoiser::FloatDenoiser;
-use crate::train::{NoTaps, UNet};
+use crate::train::{self, NoTaps};
 
 /// Draws the real pictures: the same for every model, so that reports compare.
 const REAL_SEED: u64 = 1;
@@ -41,7 +41,7 @@ const SHOWN: usize = 100;
 const COLUMNS: usize = 10;
 /// Most columns of a grid with a column for each class.
 const CLASS_COLUMNS: u16 = 20;
-/// Test pictures in the network at once for the bound.
+/// Test pictures in the network at once for the bound, of a small one.
 const BOUND_BATCH: usize = 100;
 
 /// Who reads pictures: a [`Classifier`], or in tests something quicker.
@@ -79,7 +79,7 @@ pub struct Subject<'b> {
 #[derive(Debug)]
 pub enum Network<'b> {
     /// A run's averaged weights.
-    Float(Box<Config>, Box<UNet>),
+    Float(Box<Config>, Box<train::Network>),
     /// A blob's.
     Int8(Box<Model<'b>>),
     /// Pictures that are there already, wherever they come from.
@@ -87,20 +87,13 @@ pub enum Network<'b> {
 }
 
 impl Network<'_> {
-    fn topology(&self) -> Option<&Topology> {
-        match self {
-            Self::Float(config, _) => Some(&config.network),
-            Self::Int8(model) => Some(model.topology()),
-            Self::Fixed(_) => None,
-        }
-    }
-
     /// Pixels a side.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
+            Self::Float(config, _) => config.network.image_size(),
+            Self::Int8(model) => model.topology().image_size.into(),
             Self::Fixed(pictures) => pictures.size,
-            _ => self.topology().map_or(0, |t| t.image_size.into()),
         }
     }
 
@@ -108,11 +101,12 @@ impl Network<'_> {
     #[must_use]
     pub fn classes(&self) -> u16 {
         match self {
+            Self::Float(config, _) => config.network.classes(),
+            Self::Int8(model) => model.topology().classes,
             Self::Fixed(pictures) => {
                 let most = pictures.classes.iter().flatten().max();
                 most.map_or(0, |&class| u16::from(class) + 1)
             }
-            _ => self.topology().map_or(0, |topology| topology.classes),
         }
     }
 
@@ -485,7 +479,7 @@ fn bound(
     plan: &Plan,
     model: &'static str,
     config: &Config,
-    network: &UNet,
+    network: &train::Network,
     test: &Dataset,
     device: &Device,
 ) -> Result<Vec<BoundResult>> {
@@ -494,12 +488,13 @@ fn bound(
         return Ok(Vec::new());
     }
     let (schedule, pixels) = (config.schedule()?, config.network.pixels());
-    let length = count.div_ceil(BOUND_BATCH) as u64 * u64::from(schedule.timesteps());
+    let batch = config.network.at_once(BOUND_BATCH);
+    let length = count.div_ceil(batch) as u64 * u64::from(schedule.timesteps());
     let bar = plan.bar(length, format!("{model}, variational bound"))?;
     let mut found = Vec::new();
-    for first in (0..count).step_by(BOUND_BATCH) {
-        let end = (first + BOUND_BATCH).min(count);
-        let conditional = config.network.classes > 0;
+    for first in (0..count).step_by(batch) {
+        let end = (first + batch).min(count);
+        let conditional = config.network.classes() > 0;
         let classes = test.labels[first..end]
             .iter()
             .map(|&label| conditional.then_some(label))

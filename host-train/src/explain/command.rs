@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use tiny_ddpm::{Data, Model};
+use tiny_ddpm::{Data, Model, Topology};
 
 use super::page::{Facts, page};
 use super::story::{Asked, Story, own_picture};
@@ -175,7 +175,12 @@ fn test_picture(
     model: &Model<'_>,
     class: Option<u8>,
 ) -> Result<(Vec<u8>, u8, String)> {
-    let data = Dataset::load(folder, Split::Test, model.topology())?;
+    let Topology {
+        image_size,
+        classes,
+        ..
+    } = *model.topology();
+    let data = Dataset::load_sized(folder, Split::Test, image_size.into(), classes)?;
     let mut labels = data.labels.iter();
     let found = labels.position(|&label| class.is_none_or(|class| class == label));
     let index = found.with_context(|| {

@@ -122,7 +122,12 @@ impl Asked {
             count: 1,
             steps: self.steps,
             seed: self.seed,
-            ..Request::recommended_for(model.info(), classes)
+            ..Request::recommended(
+                model.topology().data(),
+                model.info().recommended,
+                model.topology().classes,
+                Some(classes),
+            )
         }
     }
 

@@ -80,7 +80,7 @@ pub fn calibrate(
     mut progress: impl FnMut(u16),
 ) -> Result<Calibration> {
     let schedule = config.schedule()?;
-    let classes = usize::from(config.network.classes);
+    let classes = usize::from(config.network.classes());
     let wanted: Vec<Option<u8>> = (0..settings.pictures)
         .map(|i| match settings.pictures < classes {
             true => Some(i * classes / settings.pictures),

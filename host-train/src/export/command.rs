@@ -1,9 +1,10 @@
 //! From the command line to a blob.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,11 +15,17 @@ use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
 use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
+use crate::inspect::grouped;
 use crate::model_file;
 use crate::output::Staged;
 use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, repack, skip_halves};
 use crate::repack::TargetArgs;
-use crate::train::{Backend, Qat, UNet, load_ema};
+use crate::train::{Backend, Network, Qat, UNet, load_any_ema};
+
+/// Bytes of flash of the board that the firmware is written for.
+const FLASH: u64 = 1 << 20;
+/// That board's chip.
+const FLASH_OF: &str = "an STM32F405";
 
 /// Quantise a training run's averaged weights and write the blob
 #[derive(Args, Clone, Debug)]
@@ -76,9 +83,11 @@ pub struct ExportArgs {
 /// cannot be written.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let device = args.backend.device()?;
-    let (config, float) = load_ema(&args.run, &device)?;
+    let (config, network) = load_any_ema(&args.run, &device)?;
+    let float = for_a_chip(network, &args.run)?;
+    let topology = config.network.small()?;
     let schedule = config.schedule()?;
-    let conditional = config.network.classes > 0;
+    let conditional = config.network.classes() > 0;
     let recommended = Recommended {
         steps: args.steps,
         guidance: match args.guidance {
@@ -133,7 +142,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let default_name = args.out.file_stem().unwrap_or_default().to_string_lossy();
     let info = Info {
         name: args.name.as_deref().unwrap_or(&default_name),
-        topology: config.network.clone(),
+        topology: topology.clone(),
         schedule: config.diffusion.schedule,
         timesteps: config.diffusion.timesteps,
         prediction: config.diffusion.prediction,
@@ -167,6 +176,31 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
+/// The network that a blob can hold.
+///
+/// # Errors
+/// Where it is the reference network: how far it is from fitting a chip.
+fn for_a_chip(network: Network, run: &Path) -> Result<UNet> {
+    let bytes = network.num_params() as u64;
+    let Network::Small(model) = network else {
+        let over = match bytes.checked_sub(FLASH) {
+            Some(over @ 1..) => format!(
+                ", {} more than the {} that {FLASH_OF} has in all",
+                grouped(over),
+                grouped(FLASH)
+            ),
+            _ => String::new(),
+        };
+        bail!(
+            "{} has the reference network, which chips have no code for: its weights alone would take {} bytes of flash at 8 bits{over}. \
+             Train a network for chips: `tiny-ddpm train --preset digits`",
+            run.display(),
+            grouped(bytes)
+        );
+    };
+    Ok(model)
+}
+
 /// Ranges that the float network itself shows while it samples.
 fn find_ranges(
     args: &ExportArgs,
@@ -174,7 +208,7 @@ fn find_ranges(
     float: &UNet,
     device: &Device,
 ) -> Result<Ranges> {
-    let default = CalibrationSettings::of(&config.network);
+    let default = CalibrationSettings::of(config.network.small()?);
     let settings = CalibrationSettings {
         pictures: args.pictures.map_or(default.pictures, usize::from),
         steps: default.steps.min(config.diffusion.timesteps),
@@ -191,7 +225,7 @@ fn find_ranges(
         args.range.unwrap_or_default(),
         args.scales.unwrap_or_default(),
         form,
-        &skip_halves(&config.network),
+        &skip_halves(config.network.small()?),
     ))
 }
 

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tiny_ddpm::{Data, Model};
+use tiny_ddpm::blob::records::Recommended;
+use tiny_ddpm::{Data, Schedule};
 
 use super::points::{self, Drift};
-use super::report::{Report, write_files};
+use super::report::{Report, Source, write_files};
 use super::{
     Classes, Film, Progress, Request, SampleError, SamplingArgs, generate, generate_points,
 };
@@ -25,7 +26,8 @@ use crate::output::print;
 ///
 /// The pictures come from the same code as on the chip. Picture number i under
 /// a seed is the same however many are generated, and its hash is the one that
-/// the chip prints. What is not given is as the model recommends.
+/// the chip prints. What is not given is as the model recommends. Of a training
+/// run they are those of its averaged weights, in floats.
 ///
 /// Of a model for points it makes points, 2000 unless told, and writes
 /// points.npy (f32, points x values), points.csv, labels.npy, scatter.png and,
@@ -37,8 +39,9 @@ use crate::output::print;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct SampleArgs {
-    /// The weights, as `tiny-ddpm export` writes them
-    #[arg(value_name = "BLOB")]
+    /// The weights, as `tiny-ddpm export` writes them, or the folder of a
+    /// training run
+    #[arg(value_name = "BLOB|RUN")]
     pub blob: PathBuf,
     /// How many pictures [default: one of each class, or 16 of one; 2000 points]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
@@ -62,6 +65,10 @@ pub struct SampleArgs {
     /// Write the denoising of the first pictures as an animation, too
     #[arg(long)]
     pub gif: bool,
+    /// Where a run's network is computed; a blob's always is on the CPU
+    #[cfg(feature = "train")]
+    #[arg(long, value_enum, default_value = "flex")]
+    pub backend: crate::train::Backend,
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
@@ -83,7 +90,9 @@ Examples:
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
       every step of the chain, as in Ho et al. 2020
   tiny-ddpm sample models/digits.tddpm --sampler dpm-solver --steps 8
-      few steps, of second order";
+      few steps, of second order
+  tiny-ddpm sample runs/reference --count 8
+      what a run has learned so far, in floats";
 
 /// A whole number; how large it may be, the request knows.
 fn whole<T: FromStr>(text: &str) -> Result<T, String> {
@@ -99,20 +108,24 @@ fn whole<T: FromStr>(text: &str) -> Result<T, String> {
 }
 
 impl SampleArgs {
-    fn request(&self, model: &Model<'_>) -> Result<Request> {
-        let info = model.info();
-        let mut request = match self.class {
-            Some(classes) => Request::recommended_for(info, classes),
-            None => Request::recommended(info),
-        };
-        request.method = self.sampling.method(info.recommended)?;
+    /// What is asked of a model that draws this, with these settings, so many
+    /// classes and this schedule.
+    pub(super) fn request(
+        &self,
+        data: Data,
+        recommended: Recommended,
+        known: u16,
+        schedule: &Schedule,
+    ) -> Result<Request> {
+        let mut request = Request::recommended(data, recommended, known, self.class);
+        request.method = self.sampling.method(recommended)?;
         request.spacing = self.sampling.spacing();
         request.count = self.count.unwrap_or(request.count);
         request.steps = self.steps.unwrap_or(request.steps);
         request.guidance = self.sampling.guidance.unwrap_or(request.guidance);
         request.clip = !self.no_clip;
         request.seed = self.sampling.seed;
-        request.validate(model)?;
+        request.validate_for(known, schedule)?;
         Ok(request)
     }
 }
@@ -130,15 +143,27 @@ static INTERRUPT: AtomicBool = AtomicBool::new(false);
 /// Where the blob or a setting is not as it should be, or a file cannot be
 /// written.
 pub fn run(args: &SampleArgs) -> Result<ExitCode> {
+    if args.blob.join("config.toml").is_file() {
+        return of_run(args);
+    }
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
-    let request = args.request(&model)?;
+    let info = model.info();
+    let (data, classes) = (info.topology.data(), info.topology.classes);
+    let request = args.request(data, info.recommended, classes, &model.schedule())?;
     ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::Relaxed))?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 
     let chatty = !args.quiet && !args.json;
-    let mut report = Report::new(&args.blob, &bytes, &model, &request);
+    let source = Source {
+        path: &args.blob,
+        name: info.name.to_owned(),
+        sha256: Some(model_file::sha256(&bytes)),
+        data,
+        classes,
+    };
+    let mut report = Report::new(source, &request);
     if chatty {
         print(&report.heading())?;
     }
@@ -147,7 +172,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         Ok(ExitCode::from(INTERRUPTED))
     };
     let start = Instant::now();
-    if let Data::Point { values } = model.topology().data() {
+    if let Data::Point { values } = data {
         let drift = args
             .gif
             .then(|| Drift::new(request.count, values.into(), request.rounds()));
@@ -165,7 +190,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         report.seconds = start.elapsed().as_secs_f64();
         let gif = drift.map(Drift::encode).transpose()?;
         let classes: Vec<Option<u8>> = (0..request.count)
-            .map(|index| request.class_of(index, model.topology().classes))
+            .map(|index| request.class_of(index, classes))
             .collect();
         let files = points::write_files(&args.out, &points, &classes, gif.as_deref())?;
         report.finish_points(&points, files);
@@ -202,6 +227,21 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         print(&report.conclusion(&pictures))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pictures of a training run, where Burn is there to run its network.
+#[cfg(feature = "train")]
+fn of_run(args: &SampleArgs) -> Result<ExitCode> {
+    super::of_run::run(args)
+}
+
+#[cfg(not(feature = "train"))]
+fn of_run(args: &SampleArgs) -> Result<ExitCode> {
+    anyhow::bail!(
+        "{} is the folder of a training run, whose floats this tiny-ddpm cannot run: name a blob, or build one that can by
+  cargo build --release -p tiny-ddpm-train",
+        args.blob.display()
+    )
 }
 
 /// Generates with a progress bar; `None` after Ctrl-C.

@@ -4,11 +4,13 @@
 //! points. Picture i is made from
 //! noise stream i alone, so neither the number of threads nor that of pictures
 //! changes it, and a chip that is asked for the same seed, picture, class and
-//! settings makes the same one.
+//! settings makes the same one. A training run's network is sampled in floats.
 
 mod command;
 mod film;
 mod generate;
+#[cfg(feature = "train")]
+mod of_run;
 mod points;
 mod report;
 mod request;

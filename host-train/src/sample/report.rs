@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use tiny_ddpm::{Data, Method, Model, Variance};
+use tiny_ddpm::{Data, Method, Variance};
 
 use super::{Classes, Pictures, Request, describe, eta_of, points};
-use crate::model_file::sha256;
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
 use crate::points::Points;
 
@@ -21,13 +20,28 @@ const DRAWN: usize = 10;
 /// The animation's name.
 const GIF: &str = "denoising.gif";
 
+/// Where pictures come from.
+#[derive(Clone, Debug)]
+pub struct Source<'p> {
+    /// The blob, or the folder of a run.
+    pub path: &'p Path,
+    /// What its makers call it.
+    pub name: String,
+    /// Of a blob.
+    pub sha256: Option<String>,
+    /// What it draws.
+    pub data: Data,
+    /// Classes that can be asked for.
+    pub classes: u16,
+}
+
 /// Everything a script may want to know.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     blob: PathBuf,
     model: String,
-    /// Of the blob.
-    sha256: String,
+    /// Of a blob.
+    sha256: Option<String>,
     /// `picture` or `point`.
     data: &'static str,
     count: usize,
@@ -72,24 +86,24 @@ struct Picture {
 impl Report {
     /// What is known before the first picture.
     #[must_use]
-    pub fn new(path: &Path, blob: &[u8], model: &Model<'_>, request: &Request) -> Self {
+    pub fn new(source: Source<'_>, request: &Request) -> Self {
         let variance = match request.method {
             Method::Ddpm { variance } => Some(variance_name(variance)),
             _ => None,
         };
-        let (data, size) = match model.topology().data() {
+        let (data, size) = match source.data {
             Data::Picture { side } => ("picture", side),
             Data::Point { values } => ("point", values),
         };
-        let settings = request.settings(0, model.topology().classes);
+        let settings = request.settings(0, source.classes);
         Self {
-            blob: path.to_owned(),
-            model: model.info().name.to_owned(),
-            sha256: sha256(blob),
+            blob: source.path.to_owned(),
+            model: source.name,
+            sha256: source.sha256,
             count: request.count,
             data,
             size,
-            classes: model.topology().classes,
+            classes: source.classes,
             class: request.classes.to_string(),
             sampler: request.method.name(),
             steps: request.steps,

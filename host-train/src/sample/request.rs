@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tiny_ddpm::blob::records::Info;
-use tiny_ddpm::{Data, Method, Model, Settings, SettingsError, Spacing};
+use tiny_ddpm::blob::records::Recommended;
+use tiny_ddpm::{Data, Method, Model, Schedule, Settings, SettingsError, Spacing};
 
 /// Most pictures of one request.
 const MAX_COUNT: usize = 1_000_000;
@@ -113,26 +113,24 @@ impl From<SettingsError> for RequestError {
 }
 
 impl Request {
-    /// What the model's makers recommend: one picture of each class, or 16 of a
-    /// model without classes, by DDIM.
+    /// What is recommended for a model of `known` classes, by DDIM: for classes
+    /// of one's choice or for all, one picture of each, or 16 of one or none; of
+    /// points 2000.
     #[must_use]
-    pub fn recommended(info: &Info<'_>) -> Self {
-        let classes = match info.topology.classes {
+    pub fn recommended(
+        data: Data,
+        recommended: Recommended,
+        known: u16,
+        classes: Option<Classes>,
+    ) -> Self {
+        let all = match known {
             0 => Classes::None,
             _ => Classes::All,
         };
-        Self::recommended_for(info, classes)
-    }
-
-    /// The same for classes of one's choice: one picture of each, or 16 of one; of points 2000.
-    #[must_use]
-    pub fn recommended_for(info: &Info<'_>, classes: Classes) -> Self {
-        let recommended = info.recommended;
+        let classes = classes.unwrap_or(all);
         Self {
-            count: match (classes, info.topology.classes) {
-                _ if matches!(info.topology.data(), Data::Point { .. }) => {
-                    super::points::DEFAULT_COUNT
-                }
+            count: match (classes, known) {
+                _ if matches!(data, Data::Point { .. }) => super::points::DEFAULT_COUNT,
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },
@@ -156,10 +154,17 @@ impl Request {
     /// # Errors
     /// The first [`RequestError`] found.
     pub fn validate(&self, model: &Model<'_>) -> Result<(), RequestError> {
+        self.validate_for(model.topology().classes, &model.schedule())
+    }
+
+    /// The same for any model with these classes and this schedule.
+    ///
+    /// # Errors
+    /// The first [`RequestError`] found.
+    pub fn validate_for(&self, classes: u16, schedule: &Schedule) -> Result<(), RequestError> {
         if self.count == 0 || self.count > MAX_COUNT {
             return Err(RequestError::Count(self.count));
         }
-        let classes = model.topology().classes;
         let wanted = match self.classes {
             Classes::All => Some(0),
             Classes::One(class) => Some(class),
@@ -170,7 +175,7 @@ impl Request {
         {
             return Err(RequestError::Class { found, classes });
         }
-        self.settings(0, classes).validate(&model.schedule())?;
+        self.settings(0, classes).validate(schedule)?;
         Ok(())
     }
 

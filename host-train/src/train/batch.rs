@@ -117,7 +117,8 @@ impl<'a> Batches<'a> {
                     .target
                     .push(prediction.target(alpha_bar, x_0, epsilon));
             });
-            let shown = self.config.network.classes > 0 && !rng.random_bool(training.class_dropout);
+            let shown =
+                self.config.network.classes() > 0 && !rng.random_bool(training.class_dropout);
             batch.classes.push(shown.then(|| self.data.class(index)));
         }
         batch

@@ -10,13 +10,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use burn::module::Module;
-use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
-use super::{Ema, UNet};
+use super::{Ema, Network, UNet};
 use crate::config::Config;
 use crate::output::Staged;
 
@@ -104,7 +102,7 @@ impl Checkpoint {
     pub fn save(
         run: &Path,
         state: State,
-        model: &UNet,
+        model: &Network,
         ema: &Ema,
         optimizer: &Optimizer,
     ) -> Result<Self> {
@@ -146,7 +144,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Where the file cannot be read or is for another network.
-    pub fn load_model(&self, model: UNet) -> Result<UNet> {
+    pub fn load_model(&self, model: Network) -> Result<Network> {
         self.load_into(model, "model.bpk")
     }
 
@@ -154,7 +152,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Where the file cannot be read or is for another network.
-    pub fn load_ema(&self, model: UNet) -> Result<UNet> {
+    pub fn load_ema(&self, model: Network) -> Result<Network> {
         self.load_into(model, "ema.bpk")
     }
 
@@ -163,12 +161,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Where a file cannot be read or is for another network.
-    pub fn load_optimizer(&self, optimizer: Optimizer, shape: &UNet) -> Result<Optimizer> {
+    pub fn load_optimizer(&self, optimizer: Optimizer, shape: &Network) -> Result<Optimizer> {
         let [first, second] = MOMENTS.map(|name| self.load_into(shape.clone(), name));
         Ok(optimizer.with_moments(&[first?, second?], self.state.step))
     }
 
-    fn load_into(&self, model: UNet, name: &str) -> Result<UNet> {
+    fn load_into(&self, model: Network, name: &str) -> Result<Network> {
         load_network(&self.folder.join(name), model)
     }
 }
@@ -198,12 +196,26 @@ pub fn remove_unfinished(run: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Where the folder is no run, or something in it cannot be read.
-pub fn load_ema(run: &Path, device: &Device) -> Result<(Config, UNet)> {
+pub fn load_any_ema(run: &Path, device: &Device) -> Result<(Config, Network)> {
     let checkpoint = Checkpoint::newest(run)?;
     let config = Config::load(&run.join("config.toml"))?;
-    let model = UNet::new(&config.network, config.training.seed, device);
+    let model = Network::new(&config.network, config.training.seed, device);
     let model = checkpoint.load_ema(model)?;
     Ok((config, model))
+}
+
+/// The same of a run of the network that chips run.
+///
+/// # Errors
+/// Where it is a run of the reference network, and as [`load_any_ema`].
+pub fn load_ema(run: &Path, device: &Device) -> Result<(Config, UNet)> {
+    match load_any_ema(run, device)? {
+        (config, Network::Small(model)) => Ok((config, model)),
+        (_, Network::Reference(_)) => bail!(
+            "{} is a run of the reference network, which no chip holds",
+            run.display()
+        ),
+    }
 }
 
 /// The finished checkpoints in a run folder, by step.
@@ -224,7 +236,7 @@ fn finished(run: &Path) -> Result<Vec<(u32, PathBuf)>> {
 ///
 /// # Errors
 /// Where they cannot be written.
-pub(super) fn save_network(path: &Path, model: UNet) -> Result<()> {
+pub(super) fn save_network(path: &Path, model: Network) -> Result<()> {
     let mut staged = Staged::default();
     staged.add(path, &record(model)?)?;
     staged.publish()
@@ -234,14 +246,14 @@ pub(super) fn save_network(path: &Path, model: UNet) -> Result<()> {
 ///
 /// # Errors
 /// Where the file cannot be read or is for another network.
-pub(super) fn load_network(path: &Path, model: UNet) -> Result<UNet> {
-    ModuleRecord::from_bytes(read(path)?)
-        .and_then(|record| model.try_load_record(record))
+pub(super) fn load_network(path: &Path, model: Network) -> Result<Network> {
+    model
+        .with_bytes(read(path)?)
         .map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
-fn record(model: UNet) -> Result<Bytes> {
-    Ok(model.into_record().into_bytes()?)
+fn record(model: Network) -> Result<Bytes> {
+    Ok(model.into_bytes()?)
 }
 
 fn read(path: &Path) -> Result<Bytes> {

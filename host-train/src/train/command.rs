@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use burn::module::Module;
 use clap::Args;
 use tiny_ddpm::Data;
 
@@ -11,6 +12,7 @@ use super::run::{Outcome, Run};
 use crate::config::Config;
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{Dataset, Examples, Folder, Source, Split, default_cache};
+use crate::inspect::grouped;
 use crate::points::Points;
 use crate::quant::WeightBits;
 
@@ -29,13 +31,14 @@ Examples:
   tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
-    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, swiss-roll, smoke
+    /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, swiss-roll, smoke, and reference, which is for a GPU and for no chip
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A configuration of your own (TOML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The folder for the run: configuration, metrics, sample grids, checkpoints
+    /// The folder for the run: configuration, metrics and their curve, sample
+    /// grids, checkpoints
     /// [default: runs/ and the name of the preset, configuration or fine-tuned
     /// run]
     #[arg(long, value_name = "DIR")]
@@ -44,7 +47,7 @@ pub struct TrainArgs {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "qat", "distill"]
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "shards", "qat", "distill"]
     )]
     pub resume: Option<PathBuf>,
     /// Start from the averaged weights of another run of the same network
@@ -103,6 +106,10 @@ pub struct TrainArgs {
     /// Instead of the configuration's learning_rate
     #[arg(long)]
     pub learning_rate: Option<f64>,
+    /// Instead of the configuration's shards: pieces of a batch that are worked
+    /// on in parallel, on a CPU about as many as it has cores, on a GPU 1
+    #[arg(long)]
+    pub shards: Option<usize>,
 }
 
 impl TrainArgs {
@@ -133,6 +140,9 @@ impl TrainArgs {
         }
         if let Some(learning_rate) = self.learning_rate {
             training.learning_rate = learning_rate;
+        }
+        if let Some(shards) = self.shards {
+            training.shards = shards;
         }
         config
             .validate()
@@ -192,10 +202,10 @@ impl TrainArgs {
     /// the user's own, or of a run, says what it means.
     fn fit(&self, config: &mut Config, pictures: &Folder) {
         let own = self.config.is_some() || self.preset.is_none() && self.fine_tuned().is_some();
-        let (found, classes) = (pictures.names().len() as u16, config.network.classes);
+        let (found, classes) = (pictures.names().len() as u16, config.network.classes());
         if self.resume.is_none() && !own && classes != 0 && classes != found {
             eprintln!("the network is for {found} classes instead of {classes}, as the data has");
-            config.network.classes = found;
+            config.network.set_classes(found);
         }
     }
 
@@ -268,6 +278,13 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         let names = pictures.names().join("\n") + "\n";
         std::fs::write(&path, names).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    eprintln!(
+        "{} parameters, {} steps of {} examples; the run is in {}",
+        grouped(run.model().num_params() as u64),
+        run.config().training.steps,
+        run.config().training.batch,
+        folder.display()
+    );
     match run.train()? {
         Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),
         Outcome::Interrupted { step } => {

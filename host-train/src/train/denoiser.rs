@@ -3,13 +3,14 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use tiny_ddpm::{Denoiser, Prediction};
 
-use super::unet::{NoTaps, Taps, UNet};
+use super::Forward;
+use super::unet::{NoTaps, Taps};
 
 /// A batch of pictures as one long picture: samplers treat every pixel alike,
 /// so one sampler can carry them all.
 #[derive(Debug)]
 pub struct FloatDenoiser<'m, T = NoTaps> {
-    model: &'m UNet,
+    model: &'m dyn Forward,
     prediction: Prediction,
     classes: Vec<Option<u8>>,
     device: Device,
@@ -21,7 +22,7 @@ impl<'m, T: Taps> FloatDenoiser<'m, T> {
     /// A denoiser for one picture of each of `classes`. They replace the class
     /// that the sampler asks for, whenever it asks for one.
     pub fn new(
-        model: &'m UNet,
+        model: &'m dyn Forward,
         prediction: Prediction,
         classes: Vec<Option<u8>>,
         device: &Device,

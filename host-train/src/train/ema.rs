@@ -5,20 +5,20 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 
-use super::UNet;
+use super::Network;
 
 /// The averaged weights, outside of any gradient graph.
 #[derive(Clone, Debug)]
 pub struct Ema {
     /// A network with the averaged weights.
-    pub model: UNet,
+    pub model: Network,
     decay: f64,
 }
 
 impl Ema {
     /// An average that starts at `model`.
     #[must_use]
-    pub fn new(model: &UNet, decay: f64) -> Self {
+    pub fn new(model: &Network, decay: f64) -> Self {
         Self {
             model: model.valid(),
             decay,
@@ -29,7 +29,7 @@ impl Ema {
     /// from 0. The first updates move it further, so that the random start is
     /// forgotten early.
     #[must_use]
-    pub fn update(self, model: &UNet, updates: u32) -> Self {
+    pub fn update(self, model: &Network, updates: u32) -> Self {
         let n = f64::from(updates);
         let decay = self.decay.min((1.0 + n) / (10.0 + n));
         let mut current = Collect(TensorContainer::new());
@@ -84,9 +84,9 @@ mod tests {
                 param.map(|value| value * 3.0)
             }
         }
-        let start = UNet::new(&config.network, 1, &device);
+        let start = Network::new(&config.network, 1, &device);
         let moved = start.clone().map(&mut Triple);
-        let weight = |model: &UNet| model.parameters()[0].values[0];
+        let weight = |model: &Network| model.parameters()[0].values[0];
         let w = weight(&start);
         for (updates, decay) in [(0, 0.1), (90, 0.91), (1_000_000, 0.99)] {
             let average = weight(&Ema::new(&start, 0.99).update(&moved, updates).model);

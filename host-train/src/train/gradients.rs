@@ -4,11 +4,11 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::UNet;
 use super::batch::Batch;
 use super::qat::Rounded;
 use super::teacher::Teacher;
 use super::unet::NoTaps;
+use super::{Forward, Network};
 
 /// The mean squared error over a batch, weighted where the batch says so, and
 /// its gradients.
@@ -19,7 +19,7 @@ use super::unet::NoTaps;
 /// `rounded`, which is of the same model, it is the rounded network's; with a
 /// teacher, its predictions take the place of the batch's targets.
 pub fn loss_and_gradients(
-    model: &UNet,
+    model: &Network,
     rounded: Option<&Rounded<'_>>,
     teacher: Option<&Teacher>,
     batch: &Batch,
@@ -64,7 +64,7 @@ pub fn in_shards<M: Module>(
 
 /// The same for `count` pictures from `first` on.
 fn piece(
-    model: &UNet,
+    model: &Network,
     rounded: Option<&Rounded<'_>>,
     teacher: Option<&Teacher>,
     batch: &Batch,
@@ -123,7 +123,7 @@ impl ModuleVisitor for Mean<'_> {
 
 /// Scales all gradients down together where their common norm is above `limit`;
 /// gives the norm before.
-pub fn clip(model: &UNet, gradients: &mut GradientsParams, limit: f64) -> f64 {
+pub fn clip(model: &Network, gradients: &mut GradientsParams, limit: f64) -> f64 {
     let mut squares = Squares {
         gradients,
         sum: None,

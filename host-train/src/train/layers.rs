@@ -5,8 +5,8 @@
 //! per process and differs between backends.)
 
 use burn::module::{Module, Param};
-use burn::tensor::module::{conv2d, linear};
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{conv_transpose2d, conv2d, linear};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
@@ -57,7 +57,8 @@ impl Init<'_> {
     }
 }
 
-/// A square convolution with bias, zero padding that keeps the side at stride 1.
+/// A square convolution with bias. Zero padding keeps the side at stride 1 with
+/// an odd kernel, and halves it at stride 2 with an even one.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// `[out, in, k, k]`.
@@ -105,13 +106,41 @@ impl Conv {
             let weight = weight.reshape([outputs, inputs]).transpose();
             return linear(x.reshape([n, inputs]), weight, Some(bias)).reshape([n, outputs, 1, 1]);
         }
-        let padding = self.kernel / 2;
+        let padding = (self.kernel - 1) / 2;
         conv2d(
             x,
             weight,
             Some(bias),
             ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1),
         )
+    }
+}
+
+/// A transposed convolution with bias that doubles the side: kernel 4, stride 2,
+/// padding 1.
+#[derive(Module, Debug)]
+pub struct ConvUp {
+    /// `[in, out, 4, 4]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl ConvUp {
+    /// A randomly initialised one.
+    pub fn new(init: &mut Init, from: usize, to: usize) -> Self {
+        // PyTorch takes the outputs for what it calls inputs here.
+        let fan_in = to * 16;
+        Self {
+            weight: init.uniform([from, to, 4, 4], fan_in),
+            bias: init.uniform([to], fan_in),
+        }
+    }
+
+    /// `[n, in, h, w]` to `[n, out, 2 * h, 2 * w]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+        conv_transpose2d(x, self.weight.val(), Some(self.bias.val()), options)
     }
 }
 

@@ -1,28 +1,34 @@
 //! Training: the f32 network in Burn and everything that makes its weights.
 //!
-//! [`command`] is what a user types, [`run`] the loop behind it. The network is
-//! [`UNet`]; [`load_ema`] gives the trained one, [`UNet::parameters`] its
+//! [`command`] is what a user types, [`run`] the loop behind it. What is trained
+//! is a [`Network`], and [`load_any_ema`] gives the trained one. The one that
+//! chips run is [`UNet`]: [`load_ema`] gives it, [`UNet::parameters`] its
 //! weights by name and [`UNet::forward_with`] its activations.
 
 pub mod backend;
 pub mod batch;
 pub mod checkpoint;
 pub mod command;
+pub mod curve;
 pub mod denoiser;
 pub mod ema;
 pub mod gradients;
 pub mod layers;
+pub mod network;
 pub mod optimizer;
 pub mod parameters;
 pub mod preview;
 pub mod qat;
+pub mod reference;
 pub mod run;
 pub mod teacher;
 pub mod unet;
 
 pub use backend::Backend;
-pub use checkpoint::{Checkpoint, load_ema};
+pub use checkpoint::{Checkpoint, load_any_ema, load_ema};
 pub use ema::Ema;
+pub use network::{Forward, Network};
 pub use parameters::Parameter;
 pub use qat::Qat;
+pub use reference::ReferenceUNet;
 pub use unet::{NoTaps, Observe, Taps, UNet};

@@ -11,7 +11,7 @@ use burn::optim::{
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 
-use super::UNet;
+use super::Network;
 use super::ema::Collect;
 
 /// AdamW with β1 = 0.9, β2 = 0.999 and ε = 1e-8.
@@ -62,7 +62,7 @@ impl Optimizer {
     /// The first and second moments, as networks with them for parameters:
     /// zeros before the first update.
     #[must_use]
-    pub fn moments(&self, model: &UNet) -> [UNet; 2] {
+    pub fn moments(&self, model: &Network) -> [Network; 2] {
         [0, 1].map(|which| {
             model.valid().map(&mut Moments {
                 states: &self.states,
@@ -75,7 +75,7 @@ impl Optimizer {
     /// [`moments`](Self::moments). Loading a network from a record keeps the
     /// parameters' identities, by which model and moments find each other.
     #[must_use]
-    pub fn with_moments(mut self, moments: &[UNet; 2], updates: u32) -> Self {
+    pub fn with_moments(mut self, moments: &[Network; 2], updates: u32) -> Self {
         self.updates = updates;
         if updates > 0 {
             let mut first = Collect(TensorContainer::new());

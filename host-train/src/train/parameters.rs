@@ -1,21 +1,22 @@
 //! The parameters by name, without Burn's types: what the exporter reads.
 
-use burn::module::Param;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use super::UNet;
 use super::layers::{Conv, GroupNorm, Linear};
 use super::unet::{Attention, Block, ResBlock};
+use super::{ReferenceUNet, UNet};
 
 /// One tensor of parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// The layer's name and `.weight`, `.bias`, `.gain` or `.offset`;
-    /// `time.classes.weight` is the class table.
+    /// `time.classes.weight` is the class table of the small network, `classes`
+    /// that of the reference network.
     pub name: String,
     /// `[out, in, kh, kw]` for convolutions, `[out, in]` for fully connected
-    /// layers, `[classes + 1, embedding]` for the class table, `[n]` for the
-    /// rest.
+    /// layers (`[in, out]` in the reference network), `[classes + 1,
+    /// embedding]` for the class table, `[n]` for the rest.
     pub shape: Vec<usize>,
     /// Row by row.
     pub values: Vec<f32>,
@@ -50,6 +51,40 @@ impl UNet {
         list.norm("out.norm", &self.out_norm);
         list.conv("out.conv", &self.out_conv);
         list.0
+    }
+}
+
+impl ReferenceUNet {
+    /// All parameters, called as the fields that hold them and shaped as they
+    /// hold them (`down.0.layers.1.res.conv1.weight`).
+    #[must_use]
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut fields = Fields {
+            path: Vec::new(),
+            list: List(Vec::new()),
+        };
+        self.visit(&mut fields);
+        fields.list.0
+    }
+}
+
+/// Names parameters after the fields on the way to them.
+struct Fields {
+    path: Vec<String>,
+    list: List,
+}
+
+impl ModuleVisitor for Fields {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.list.push(&self.path.join("."), param.val());
     }
 }
 

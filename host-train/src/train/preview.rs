@@ -9,7 +9,7 @@ use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing};
 
 use super::denoiser::FloatDenoiser;
 use super::qat::Rounded;
-use super::{NoTaps, Taps, UNet};
+use super::{Network, NoTaps, Taps};
 use crate::config::Config;
 use crate::output::{Staged, encode_png, scatter};
 
@@ -33,13 +33,13 @@ const MAP: usize = 256;
 /// # Errors
 /// Where the schedule is not valid or the file cannot be written.
 pub fn write_grid(
-    model: &UNet,
+    model: &Network,
     rounded: Option<&Rounded<'_>>,
     config: &Config,
     device: &Device,
     path: &Path,
 ) -> Result<()> {
-    let classes = usize::from(config.network.classes);
+    let classes = usize::from(config.network.classes());
     let points = match config.network.data() {
         Data::Picture { .. } => None,
         Data::Point { values } => Some(usize::from(values)),
@@ -61,7 +61,7 @@ pub fn write_grid(
         staged.add(path, &encode_png(MAP, MAP, &map)?)?;
         return staged.publish();
     }
-    let size = usize::from(config.network.image_size);
+    let size = config.network.image_size();
     let pixels = size * size;
     let grid = GrayImage::from_fn((columns * size) as u32, (ROWS * size) as u32, |x, y| {
         let (x, y) = (x as usize, y as usize);
@@ -85,7 +85,7 @@ fn shown(places: usize, classes: usize, columns: usize) -> Vec<Option<u8>> {
 
 /// A picture for each of `classes`, values about -1 to 1.
 fn sample(
-    model: &UNet,
+    model: &Network,
     config: &Config,
     classes: &[Option<u8>],
     device: &Device,
@@ -100,7 +100,7 @@ fn sample(
         unconditional: &mut spare,
         memory: &mut [],
     };
-    let conditional = config.network.classes > 0;
+    let conditional = config.network.classes() > 0;
     let settings = Settings {
         method: Method::Ddim { eta: 0.0 },
         steps: STEPS.min(schedule.timesteps()),

@@ -73,7 +73,7 @@ impl Qat {
         device: &Device,
         progress: impl FnMut(u16),
     ) -> Result<Ranges> {
-        let settings = CalibrationSettings::of(&config.network);
+        let settings = CalibrationSettings::of(config.network.small()?);
         let calibration = calibrate(model, config, &settings, device, progress)?;
         Ok(calibration.ranges(RangeRule::default(), form))
     }
@@ -104,7 +104,8 @@ impl Qat {
                 path.display()
             )
         })?;
-        let load = || Self::new(&config.network, Ranges::from_json(&text)?, qat.weight_bits);
+        let topology = config.network.small()?;
+        let load = || Self::new(topology, Ranges::from_json(&text)?, qat.weight_bits);
         load()
             .map(Some)
             .with_context(|| format!("in {}", path.display()))
@@ -318,7 +319,7 @@ mod tests {
     fn weights_get_the_gradients_of_their_rounded_twins() {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex().autodiff();
-        let model = UNet::new(&config.network, 1, &device);
+        let model = UNet::new(config.network.small().unwrap(), 1, &device);
         let conv = &model.conv_in;
         let count = conv.weight.val().dims().iter().product();
         let rounded = RoundedConv {

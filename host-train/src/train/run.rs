@@ -12,12 +12,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::batch::Batches;
 use super::checkpoint::{Checkpoint, State, remove_unfinished};
+use super::curve::write_curve;
 use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
 use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
-use super::{Ema, UNet};
+use super::{Ema, Network};
 use crate::config::Config;
 use crate::data::Examples;
 use crate::export::CalibrationSettings;
@@ -42,7 +43,7 @@ pub struct Run<'a> {
     data: &'a dyn Examples,
     data_sha256: String,
     device: Device,
-    model: UNet,
+    model: Network,
     ema: Ema,
     optimizer: Optimizer,
     /// What the network is rounded to while it is trained.
@@ -209,7 +210,7 @@ impl<'a> Run<'a> {
     fn fresh(folder: &Path, config: Config, data: &'a dyn Examples, device: Device) -> Self {
         let training = &config.training;
         let device = device.autodiff();
-        let model = UNet::new(&config.network, training.seed, &device);
+        let model = Network::new(&config.network, training.seed, &device);
         Self {
             folder: folder.to_owned(),
             data,
@@ -232,9 +233,15 @@ impl<'a> Run<'a> {
         self.step
     }
 
+    /// What it is made of.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The weights being trained.
     #[must_use]
-    pub fn model(&self) -> &UNet {
+    pub fn model(&self) -> &Network {
         &self.model
     }
 
@@ -267,8 +274,10 @@ impl<'a> Run<'a> {
     }
 
     /// What a network of this run is rounded to, where the run is for that.
-    fn rounded(&self, model: &UNet) -> Result<Option<Rounded<'_>>> {
-        self.qat.as_ref().map(|qat| qat.round(model)).transpose()
+    fn rounded(&self, model: &Network) -> Result<Option<Rounded<'_>>> {
+        // A configuration asks for rounding of no other network.
+        let small = self.qat.as_ref().zip(model.small());
+        small.map(|(qat, model)| qat.round(model)).transpose()
     }
 
     /// Trains until all steps are done or Ctrl-C is pressed.
@@ -333,23 +342,28 @@ impl<'a> Run<'a> {
             }
             if stopping && !last {
                 progress.finish();
+                write_curve(&self.folder)?;
                 return Ok(Outcome::Interrupted { step: self.step });
             }
         }
         progress.finish();
+        write_curve(&self.folder)?;
         Ok(Outcome::Finished)
     }
 }
 
 /// The ranges of a checkpoint's averaged weights.
 fn choose_ranges(checkpoint: &Checkpoint, config: &Config, device: &Device) -> Result<Ranges> {
-    let model = UNet::new(&config.network, config.training.seed, device);
+    let model = Network::new(&config.network, config.training.seed, device);
     let model = checkpoint.load_ema(model)?;
+    let model = model
+        .small()
+        .context("only a network for chips is rounded")?;
     let steps = CalibrationSettings::default().steps;
     let bar = ProgressBar::new(steps.min(config.diffusion.timesteps).into()).with_style(
         ProgressStyle::with_template("calibrating {bar:30} step {pos} of {len}, {eta} left")?,
     );
-    let ranges = Qat::choose(&model, config, device, |step| bar.set_position(step.into()))?;
+    let ranges = Qat::choose(model, config, device, |step| bar.set_position(step.into()))?;
     bar.finish_and_clear();
     Ok(ranges)
 }

@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::UNet;
 use super::batch::Batch;
 use super::checkpoint::{load_network, save_network};
+use super::{Forward, Network};
 use crate::config::Config;
 
 /// In a run's folder: the teacher's weights.
@@ -24,14 +24,14 @@ const TEACHER: &str = "teacher.bpk";
 /// A network that is only asked.
 #[derive(Clone, Debug)]
 pub struct Teacher {
-    model: UNet,
+    model: Network,
     guidance: f32,
 }
 
 impl Teacher {
     /// One that guides by w = `guidance`, from a network that is trained.
     #[must_use]
-    pub fn new(model: &UNet, guidance: f32) -> Self {
+    pub fn new(model: &Network, guidance: f32) -> Self {
         Self {
             model: model.valid(),
             guidance,
@@ -55,7 +55,7 @@ impl Teacher {
         let Some(distill) = config.training.distill else {
             return Ok(None);
         };
-        let model = UNet::new(&config.network, config.training.seed, device);
+        let model = Network::new(&config.network, config.training.seed, device);
         let model = load_network(&run.join(TEACHER), model)
             .context("a run with [training.distill] cannot be used without its teacher")?;
         Ok(Some(Self {
@@ -67,7 +67,7 @@ impl Teacher {
     /// What a pupil should predict for the pictures `pieces` of a batch.
     #[must_use]
     pub fn target(&self, batch: &Batch, pieces: std::ops::Range<usize>) -> Vec<f32> {
-        let device = self.model.conv_in.weight.val().device();
+        let device = self.model.device();
         let pixels = batch.x_t.len() / batch.timesteps.len();
         let values = batch.x_t[pieces.start * pixels..pieces.end * pixels].to_vec();
         let x_t = Tensor::<2>::from_data(TensorData::new(values, [pieces.len(), pixels]), &device);

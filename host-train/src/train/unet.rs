@@ -100,25 +100,33 @@ impl TimeEmbedding {
 
     fn forward(&self, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
         let device = self.classes.val().device();
-        let n = timesteps.len();
-        let mut features = Vec::with_capacity(n * self.features);
-        for &t in timesteps {
-            features.extend(time_features(t, self.features));
-        }
-        let features = Tensor::from_data(TensorData::new(features, [n, self.features]), &device);
-
-        // A product with one-hot rows: its gradient needs no scatter, which
-        // backends may add up in any order.
+        let features = sinusoids(timesteps, self.features, &device);
         let [rows, _] = self.classes.val().dims();
-        let mut one_hot = vec![0.0f32; n * rows];
-        for (row, class) in one_hot.chunks_exact_mut(rows).zip(classes) {
-            row[class.map_or(rows - 1, usize::from)] = 1.0;
-        }
-        let one_hot = Tensor::from_data(TensorData::new(one_hot, [n, rows]), &device);
-
+        let one_hot = one_hot(classes, rows, &device);
         let time = self.linear2.forward(silu(self.linear1.forward(features)));
         silu(time + one_hot.matmul(self.classes.val()))
     }
+}
+
+/// [`time_features`] of each timestep, `[n, count]`.
+pub(super) fn sinusoids(timesteps: &[u16], count: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = timesteps
+        .iter()
+        .flat_map(|&t| time_features(t, count))
+        .collect();
+    Tensor::from_data(TensorData::new(values, [timesteps.len(), count]), device)
+}
+
+/// A row with a single 1 for each class, the last place for "no class":
+/// `[n, rows]`. A product with it picks rows of a table, and its gradient needs
+/// no scatter, which backends may add up in any order.
+pub(super) fn one_hot(classes: &[Option<u8>], rows: usize, device: &Device) -> Tensor<2> {
+    let n = classes.len();
+    let mut one_hot = vec![0.0f32; n * rows];
+    for (row, class) in one_hot.chunks_exact_mut(rows).zip(classes) {
+        row[class.map_or(rows - 1, usize::from)] = 1.0;
+    }
+    Tensor::from_data(TensorData::new(one_hot, [n, rows]), device)
 }
 
 /// sin(t f_k) for all k, then cos(t f_k), with f_k = 10000^(-k / (count / 2)).
@@ -510,7 +518,7 @@ mod tests {
     fn every_activation_passes_the_taps_once() {
         let config = crate::config::Config::preset("digits").unwrap();
         let device = Device::flex();
-        let model = UNet::new(&config.network, 1, &device);
+        let model = UNet::new(config.network.small().unwrap(), 1, &device);
         let mut seen = Vec::new();
         let mut observe = Observe(|name: &str, x: &Tensor<4>| {
             assert_eq!(x.dims()[0], 2, "{name}");
@@ -540,7 +548,7 @@ mod tests {
     #[test]
     fn parameters_are_all_named() {
         let config = crate::config::Config::preset("digits").unwrap();
-        let model = UNet::new(&config.network, 1, &Device::flex());
+        let model = UNet::new(config.network.small().unwrap(), 1, &Device::flex());
         let parameters = model.parameters();
         let count: usize = parameters.iter().map(|p| p.values.len()).sum();
         assert_eq!(count, model.num_params());

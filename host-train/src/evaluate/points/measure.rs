@@ -186,12 +186,12 @@ pub fn measure(
 impl Network<'_> {
     /// Whether it is a model for points.
     pub(in super::super) fn draws_points(&self) -> bool {
-        let topology = match self {
-            Self::Float(config, _) => &config.network,
-            Self::Int8(model) => model.topology(),
+        let data = match self {
+            Self::Float(config, _) => config.network.data(),
+            Self::Int8(model) => model.topology().data(),
             Self::Fixed(_) => return false,
         };
-        matches!(topology.data(), Data::Point { .. })
+        matches!(data, Data::Point { .. })
     }
 
     /// Values of a point; 0 of pictures that are there already.
