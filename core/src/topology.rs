@@ -21,6 +21,15 @@ pub const MAX_BLOCKS: u8 = 4;
 pub const MAX_IMAGE_SIZE: u8 = 64;
 /// Most values of a point.
 pub const MAX_POINT_VALUES: u8 = 8;
+/// Angular frequencies of what a network sees of a point beside its values:
+/// sine and cosine of each value times each of these. A perceptron alone is slow
+/// to learn what changes within a small part of its input's range (Tancik et al.
+/// 2020, arXiv:2006.10739), and an `i8` of a value is coarser than that of its
+/// sine.
+pub const FREQUENCIES: [f32; 4] = {
+    use core::f32::consts::{FRAC_PI_2, PI, TAU};
+    [FRAC_PI_2, PI, TAU, 2.0 * TAU]
+};
 /// Most channels of one activation; a skip concatenation has at most twice
 /// as many.
 pub const MAX_CHANNELS: u16 = 256;
@@ -290,8 +299,19 @@ impl Topology {
         }
     }
 
-    /// Pixels of a patch, or values of a point: the channels that enter and
-    /// leave the network.
+    /// Channels that enter the network: pixels of a patch, or a point's values
+    /// and then, for each of [`FREQUENCIES`], the sines of all values and their
+    /// cosines.
+    #[must_use]
+    pub fn input_channels(&self) -> usize {
+        match self.data() {
+            Data::Picture { .. } => self.patch_pixels(),
+            Data::Point { values } => usize::from(values) * (1 + 2 * FREQUENCIES.len()),
+        }
+    }
+
+    /// Pixels of a patch, or values of a point: the channels that leave the
+    /// network.
     #[must_use]
     pub fn patch_pixels(&self) -> usize {
         match self.data() {

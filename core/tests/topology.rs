@@ -96,14 +96,17 @@ fn each_limit_itself_is_allowed() {
 
 #[test]
 fn data_is_pictures_or_points() {
-    let sizes = |t: &Topology| (t.data(), t.pixels(), t.side(), t.patch_pixels());
+    let sizes = |t: &Topology| {
+        let channels = (t.input_channels(), t.patch_pixels());
+        (t.data(), t.pixels(), t.side(), channels)
+    };
     let picture = Data::Picture { side: 8 };
-    assert_eq!(sizes(&small_topology()), (picture, 64, 4, 4));
+    assert_eq!(sizes(&small_topology()), (picture, 64, 4, (4, 4)));
     let point = Data::Point { values: 3 };
-    assert_eq!(sizes(&point_topology()), (point, 3, 1, 3));
+    assert_eq!(sizes(&point_topology()), (point, 3, 1, (27, 3)));
     // What is not valid does not divide by zero, either.
     let nothing = changed(|t| (t.image_size, t.patch) = (0, 0));
-    assert_eq!(sizes(&nothing), (Data::Point { values: 0 }, 0, 1, 0));
+    assert_eq!(sizes(&nothing), (Data::Point { values: 0 }, 0, 1, (0, 0)));
     assert_eq!(changed(|t| t.patch = 0).side(), 0);
 }
 

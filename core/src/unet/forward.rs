@@ -16,6 +16,7 @@ use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::packing::Form;
 use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
+use crate::topology::FREQUENCIES;
 use crate::{Data, Topology};
 use core::ops::Range;
 
@@ -364,8 +365,12 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let activations = self.memory.arena.get_mut(range);
         let patches = activations.ok_or(UnetError::Corrupt)?;
         let x_t = self.ends.x_t();
+        let picture = matches!(self.topology.data(), Data::Picture { .. });
         for (i, value) in patches.iter_mut().enumerate() {
-            let x = x_t.get(pixel(self.topology, shape, i)).copied();
+            let x = match picture {
+                true => x_t.get(pixel(self.topology, shape, i)).copied(),
+                false => feature(x_t, i),
+            };
             let q = libm::roundf(x.unwrap_or(0.0) * inverse) as i32;
             *value = saturate(q.saturating_add(i32::from(quant.zero_point)));
         }
@@ -673,6 +678,22 @@ fn split_scratch(
 fn norm_epsilon(scale: f32) -> f32 {
     let fine = scale / (1 << FINE_BITS) as f32;
     NORM_EPSILON / (fine * fine)
+}
+
+/// Channel `i` of what is seen of a point; see
+/// [`FREQUENCIES`](crate::topology::FREQUENCIES).
+#[inline(never)]
+fn feature(point: &[f32], i: usize) -> Option<f32> {
+    let values = point.len().max(1);
+    let x = *point.get(i % values)?;
+    let Some(wave) = (i / values).checked_sub(1) else {
+        return Some(x);
+    };
+    let angle = FREQUENCIES.get(wave / 2)? * x;
+    Some(match wave % 2 {
+        0 => libm::sinf(angle),
+        _ => libm::cosf(angle),
+    })
 }
 
 /// The pixel that lies at index `i` of the picture cut into patches; a point

@@ -179,7 +179,7 @@ pub trait Interpreter {
     /// The interpreter's own.
     fn time(&mut self) -> Result<(), Self::Error>;
 
-    /// The picture cut into patches, or the point, quantised.
+    /// The picture cut into patches, or what is seen of a point, quantised.
     ///
     /// # Errors
     /// The interpreter's own.
@@ -247,7 +247,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
     fn start(net: &'n mut I, topology: &Topology) -> Result<Self, I::Error> {
         let shape = Shape {
             side: topology.side(),
-            channels: topology.patch_pixels(),
+            channels: topology.input_channels(),
         };
         let data = net.input(shape)?;
         Ok(Self {

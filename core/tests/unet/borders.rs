@@ -16,8 +16,8 @@ const GOLDEN: [u32; 6] = [
     0xb12a_7c02,
     0xb2a2_0fa4,
     0xc2dc_8725,
-    0xa2d8_3ec8,
-    0x0aae_9df7,
+    0x7a61_a29f,
+    0x46e5_667a,
 ];
 
 fn noise(count: usize) -> Vec<f32> {

@@ -26,7 +26,8 @@ fn a_point_network_s_macs_are_counted_right() {
     let embedding = 12 * 16;
     let block = 16 * 16 + embedding + 16 * 16;
     let up = 32 * 16 + 32 * 16 + embedding + 16 * 16;
-    let expected = time + 3 * 16 + 4 * block + 2 * up + 16 * 3;
+    // Three values, and sine and cosine of each at four frequencies.
+    let expected = time + 27 * 16 + 4 * block + 2 * up + 16 * 3;
     assert_eq!(Plan::new(&point_topology()).macs(), expected);
 }
 

@@ -13,6 +13,7 @@ use tiny_ddpm::blob::records::{
     TableRecord,
 };
 use tiny_ddpm::noise::Noise;
+use tiny_ddpm::topology::FREQUENCIES;
 use tiny_ddpm::unet::{
     Activation, Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk,
 };
@@ -141,6 +142,19 @@ impl Interpreter for Reference<'_> {
     fn input(&mut self, shape: Shape) -> Result<Site, Infallible> {
         let record: InputRecord = self.records.next_record().unwrap();
         let mut exact = Vec::new();
+        if let Data::Point { .. } = self.topology.data() {
+            let step = f64::from(record.output.scale);
+            let x: Vec<f64> = self.x_t.iter().map(|&x| f64::from(x)).collect();
+            exact.extend(x.iter().map(|x| x / step));
+            for frequency in FREQUENCIES.map(f64::from) {
+                exact.extend(x.iter().map(|x| (frequency * x).sin() / step));
+                exact.extend(x.iter().map(|x| (frequency * x).cos() / step));
+            }
+            let site = Site::new(Stage::Input, Part::Whole);
+            // Angles are f32.
+            self.check(site, shape, &exact, 0.501);
+            return Ok(site);
+        }
         for row in 0..shape.side {
             for column in 0..shape.side {
                 for within in 0..shape.channels {

@@ -12,6 +12,7 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use tiny_ddpm::topology::FREQUENCIES;
 use tiny_ddpm::{Data, Topology};
 
 use super::layers::{Conv, GroupNorm, Init, Linear};
@@ -322,7 +323,7 @@ impl UNet {
 
         let time = TimeEmbedding::new(init, topology);
         let kernel = around(topology);
-        let conv_in = Conv::new(init, patch_pixels, channels(0), kernel, 1);
+        let conv_in = Conv::new(init, topology.input_channels(), channels(0), kernel, 1);
         let down = (0..=last)
             .map(|level| {
                 let to = channels(level);
@@ -440,10 +441,17 @@ impl UNet {
     }
 }
 
-/// Values of a point to channels of a single position.
+/// What is seen of a point, as channels of a single position: its values, and
+/// sines and cosines of them.
 fn channels_of(x: Tensor<2>) -> Tensor<4> {
-    let [n, values] = x.dims();
-    x.reshape([n, values, 1, 1])
+    let mut seen = vec![x.clone()];
+    for frequency in FREQUENCIES {
+        let angle = x.clone() * frequency;
+        seen.extend([angle.clone().sin(), angle.cos()]);
+    }
+    let seen = Tensor::cat(seen, 1);
+    let [n, channels] = seen.dims();
+    seen.reshape([n, channels, 1, 1])
 }
 
 /// Pixels of each `patch` x `patch` square to channels: channel
