@@ -702,7 +702,7 @@ mod tests {
             picture: "drawn & kept".to_owned(),
             class: asked.class,
             seed,
-            guidance: 0.0,
+            guidance: asked.request(&model).guidance,
         };
         page(&facts, &model.schedule(), &story).unwrap()
     }
@@ -762,8 +762,14 @@ mod tests {
             assert!(page.contains(&format!("in {steps} steps: ")), "{method:?}");
         }
         assert!(!page.contains("another sampler"));
-        // The whole chain is shown in as many stages as the short ones have.
-        assert!(page.contains(": 1000 runs of the network"));
+        // Guidance asks twice, Heun's method twice but at the last step.
+        for runs in [
+            "in 1000 steps: 2000 runs",
+            "in 3 steps: 6 runs",
+            "in 3 steps: 10 runs",
+        ] {
+            assert!(page.contains(runs), "{runs}");
+        }
     }
 
     #[test]
