@@ -138,7 +138,7 @@ mod tests {
     fn everything_is_printed() {
         let text = heading(&example()) + &conclusion(&example());
         for word in [
-            "20 pictures in 50, 20 DDIM steps",
+            "20 pictures in 50, 20 steps, ddim, eta 0",
             "98.70%",
             "99.41%",
             "0.250",
