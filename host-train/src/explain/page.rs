@@ -31,8 +31,8 @@ const MORE_STYLE: &str = "
 .equation { font: italic 1.2rem/2 Cambria, \"Latin Modern Math\", serif; text-align: center; }
 .equation sub { font-size: .7em; }
 .root { border-top: 1px solid; padding: 0 .1em; }
-.strip td, .strip th { text-align: center; border: 0; padding: .15rem .25rem; font-weight: normal; }
-.strip td:first-child, .strip th:first-child { min-width: 6.5rem; white-space: normal; line-height: 1.2; }
+.strip td { text-align: center; border: 0; padding: .15rem .25rem; font-weight: normal; }
+.strip td:first-child { text-align: left; min-width: 6.5rem; white-space: normal; line-height: 1.2; }
 .strip tr.figures td { font-size: .85rem; }
 .strip img, .chain img { width: 3.5rem; height: 3.5rem; max-width: none; display: block; margin: 0 auto; }
 .chain figure { margin: 0 .35rem .6rem 0; text-align: center; }
