@@ -31,8 +31,8 @@ const MORE_STYLE: &str = "
 .equation { font: italic 1.2rem/2 Cambria, \"Latin Modern Math\", serif; text-align: center; }
 .equation sub { font-size: .7em; }
 .root { border-top: 1px solid; padding: 0 .1em; }
-.strip td, .strip th { text-align: center; border: 0; padding: .15rem .25rem; font-weight: normal; }
-.strip td:first-child, .strip th:first-child { min-width: 6.5rem; white-space: normal; line-height: 1.2; }
+.strip td { text-align: center; border: 0; padding: .15rem .25rem; font-weight: normal; }
+.strip td:first-child { text-align: left; min-width: 6.5rem; white-space: normal; line-height: 1.2; }
 .strip tr.figures td { font-size: .85rem; }
 .strip img, .chain img { width: 3.5rem; height: 3.5rem; max-width: none; display: block; margin: 0 auto; }
 .chain figure { margin: 0 .35rem .6rem 0; text-align: center; }
@@ -702,7 +702,7 @@ mod tests {
             picture: "drawn & kept".to_owned(),
             class: asked.class,
             seed,
-            guidance: 0.0,
+            guidance: asked.request(&model).guidance,
         };
         page(&facts, &model.schedule(), &story).unwrap()
     }
@@ -762,8 +762,14 @@ mod tests {
             assert!(page.contains(&format!("in {steps} steps: ")), "{method:?}");
         }
         assert!(!page.contains("another sampler"));
-        // The whole chain is shown in as many stages as the short ones have.
-        assert!(page.contains(": 1000 runs of the network"));
+        // Guidance asks twice, Heun's method twice but at the last step.
+        for runs in [
+            "in 1000 steps: 2000 runs",
+            "in 3 steps: 6 runs",
+            "in 3 steps: 10 runs",
+        ] {
+            assert!(page.contains(runs), "{runs}");
+        }
     }
 
     #[test]
