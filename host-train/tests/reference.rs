@@ -421,7 +421,7 @@ fn a_run_is_sampled_but_not_exported() {
     let fine_tune = |more: &[&str]| {
         let out = folder.path().join("tuned");
         let args = ["--from", &run, "--data", arg(data.path()), "--out"];
-        let output = train(&[&args, &[arg(&out)], more].concat());
+        let output = train(&[&args[..], &[arg(&out)], more].concat());
         assert!(!out.exists());
         output
     };
