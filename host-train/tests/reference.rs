@@ -283,7 +283,11 @@ fn shape(config: &Config) -> &ReferenceShape {
 fn it_computes_what_loops_compute() {
     let device = Device::flex();
     for classes in [0, 10] {
-        let config = tiny_reference(classes);
+        let mut config = tiny_reference(classes);
+        if let Shape::Reference(shape) = &mut config.network {
+            shape.layers = 2;
+            shape.mid_channels = vec![16, 16, 12];
+        }
         let model = lively_network(&config, &device);
         let plain = Plain {
             shape: shape(&config),
@@ -421,7 +425,7 @@ fn a_run_is_sampled_but_not_exported() {
     let fine_tune = |more: &[&str]| {
         let out = folder.path().join("tuned");
         let args = ["--from", &run, "--data", arg(data.path()), "--out"];
-        let output = train(&[&args, &[arg(&out)], more].concat());
+        let output = train(&[&args[..], &[arg(&out)], more].concat());
         assert!(!out.exists());
         output
     };

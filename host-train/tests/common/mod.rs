@@ -107,7 +107,8 @@ pub fn tiny_reference(classes: u16) -> Config {
     shape.image_size = 8;
     shape.down_channels = vec![8, 12, 16];
     shape.down_sample = vec![true, false];
-    shape.mid_channels = vec![16, 16, 12];
+    shape.mid_channels = vec![16, 12];
+    shape.layers = 1;
     shape.out_channels = 8;
     (shape.heads, shape.groups) = (2, 4);
     shape.embedding = 16;
