@@ -13,7 +13,7 @@ use tiny_ddpm_train::evaluate::points::{Plan, measure};
 use tiny_ddpm_train::evaluate::results::ModelFacts;
 use tiny_ddpm_train::points::Points;
 use tiny_ddpm_train::sample::{Classes, Request, generate_points};
-use tiny_ddpm_train::train::load_ema;
+use tiny_ddpm_train::train::load_any_ema;
 
 /// Energy distances are promised to be below so many times the floor, where
 /// the floor is what as many training points have.
@@ -38,7 +38,7 @@ fn every_sampler_s_points_are_near_held_out_data() -> Result<()> {
     let blob = std::fs::read(models().join("swiss-roll.tddpm"))?;
     let model = Model::load(&blob)?;
     let steps = model.info().recommended.steps;
-    let (config, float) = load_ema(&models().join("swiss-roll.run"), &device)?;
+    let (config, float) = load_any_ema(&models().join("swiss-roll.run"), &device)?;
     assert_eq!(config.network.small()?, model.topology());
     let subjects = [
         Subject {
@@ -95,9 +95,13 @@ fn too_few_steps_are_seen() -> Result<()> {
     let distance = |steps| -> Result<f64> {
         let request = Request {
             count: COUNT,
-            classes: Classes::None,
             steps,
-            ..Request::recommended(model.info())
+            ..Request::recommended(
+                model.topology().data(),
+                model.info().recommended,
+                0,
+                Some(Classes::None),
+            )
         };
         let points: Points =
             generate_points(&model, &request, |_| std::ops::ControlFlow::Continue(()))?;
