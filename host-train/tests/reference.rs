@@ -12,6 +12,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{arg, lively_network, losses, small_pictures, stderr, tiny_reference, tool, train};
+use tiny_ddpm::{Method, Spacing};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Dataset, Split};
 use tiny_ddpm_train::evaluate::classifier::Readings;
@@ -541,11 +542,15 @@ fn without_classes_everything_else_is_measured() {
         settings: Settings {
             count: 20,
             seed: 1,
+            sampler: "ddim",
+            spacing: "trailing",
             guidance: 0.0,
-            eta: 0.0,
+            eta: Some(0.0),
             steps: vec![4, 2],
             shown_steps: 4,
         },
+        method: Method::Ddim { eta: 0.0 },
+        spacing: Spacing::Trailing,
         bound_pictures: 3,
         progress: false,
     };
@@ -560,7 +565,7 @@ fn without_classes_everything_else_is_measured() {
     let read = |warning: &str| warning.contains("read as the class");
     assert!(!found.warnings.iter().any(|warning| read(&warning.text)));
     let text = heading(&found) + &conclusion(&found);
-    assert!(text.contains("20 pictures in 4, 2 DDIM steps"), "{text}");
+    assert!(text.contains("20 pictures in 4, 2 steps"), "{text}");
     assert!(!text.contains("by class"), "{text}");
     // The curve of distances, and none of readings.
     let page = html(&found, &gallery).unwrap();
