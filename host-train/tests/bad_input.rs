@@ -193,7 +193,7 @@ fn wrong_configurations() {
         (
             "timesteps = 1000",
             "timesteps = 0",
-            ["0 timesteps", "1 to 1000"],
+            ["0 timesteps", "1 to 4000"],
         ),
         ("timesteps = 1000", "timesteps = 70000", ["70000", "u16"]),
         ("batch = 32", "batch = 32.5", ["32.5", "batch"]),

@@ -141,7 +141,10 @@ fn everything_is_measured_and_shown() {
     assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 4);
     assert_eq!(page.matches("<svg").count(), 2);
     let text = heading(&found) + &conclusion(&found);
-    assert!(text.contains("20 pictures in 4, 2 DDIM steps"), "{text}");
+    assert!(
+        text.contains("20 pictures in 4, 2 steps, dpm-solver, quadratic"),
+        "{text}"
+    );
 }
 
 /// Sees how bright and how rough each of 16 squares is, and reads the class

@@ -6,10 +6,16 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use common::{arg, losses, stderr, tool, train};
-use tiny_ddpm::{Data, Model, Prediction};
+use tiny_ddpm::noise::Noise;
+use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::{Data, Denoiser, Model, Prediction};
 use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::data::{Split, swiss_roll};
 use tiny_ddpm_train::loss::Loss;
+use tiny_ddpm_train::train::denoiser::FloatDenoiser;
+use tiny_ddpm_train::train::{Checkpoint, Network, NoTaps, load_any_ema};
 
 /// The preset with something changed, as a file.
 fn configuration(folder: &Path, name: &str, change: impl FnOnce(&mut Config)) -> PathBuf {
@@ -47,7 +53,49 @@ fn the_preset_is_the_swiss_roll() {
     assert!(config.to_toml().unwrap().contains("points = 2"));
 }
 
-/// Whatever the network predicts and whatever errors count, it learns.
+/// The mean squared error of x̂_0 for points in much noise: that of the network
+/// which a run began with, and of the one which it ended with.
+fn errors(run: &Path) -> (f64, f64) {
+    let device = Device::flex();
+    let config = Config::load(&run.join("config.toml")).unwrap();
+    let fresh = Network::new(&config.network, config.training.seed, &device);
+    let trained = Network::new(&config.network, 0, &device);
+    let trained = Checkpoint::newest(run)
+        .unwrap()
+        .load_model(trained)
+        .unwrap();
+    let schedule = config.schedule().unwrap();
+    let points = swiss_roll::draw(Split::Test, 256);
+    let error = |network: &Network| {
+        let mut noise = Noise::new(1, 0);
+        let mut sum = 0.0;
+        for timestep in [100, 250, 400] {
+            let alpha_bar = schedule.alpha_bar(timestep);
+            let (signal, level) = signal_and_noise(alpha_bar);
+            let x_t: Vec<f32> = points
+                .x
+                .iter()
+                .map(|x_0| signal * x_0 + level * noise.normal())
+                .collect();
+            let prediction = config.diffusion.prediction;
+            let classes = vec![None; points.len()];
+            let mut denoiser = FloatDenoiser::new(network, prediction, classes, &device, NoTaps);
+            let mut x0_hat = vec![0.0; x_t.len()];
+            denoiser.predict(&x_t, timestep, None, &mut x0_hat).unwrap();
+            prediction.to_x0_hat(alpha_bar, &x_t, &mut x0_hat);
+            let pairs = points.x.iter().zip(&x0_hat);
+            sum += pairs
+                .map(|(x_0, x0_hat)| f64::from(x_0 - x0_hat).powi(2))
+                .sum::<f64>();
+        }
+        sum / (3 * points.x.len()) as f64
+    };
+    (error(&fresh), error(&trained))
+}
+
+/// Whatever the network predicts and whatever errors count, it learns. (The
+/// weighted loss itself hardly falls: most of it is noise so weak that nobody
+/// could tell it from the data.)
 #[test]
 fn every_parametrisation_and_every_loss_learns() {
     let folder = tempfile::tempdir().unwrap();
@@ -60,9 +108,8 @@ fn every_parametrisation_and_every_loss_learns() {
             });
             let out = folder.path().join(&name);
             trained(&config, &out, &[]);
-            let losses = losses(&out);
-            let (first, last) = (losses[0], losses[losses.len() - 1]);
-            assert!(last < 0.9 * first, "{name}: {losses:?}");
+            let (before, after) = errors(&out);
+            assert!(after < 0.5 * before, "{name}: from {before} to {after}");
             // The blob says what is predicted, and the samplers know.
             let blob = folder.path().join(format!("{name}.tddpm"));
             run(&["export", arg(&out), "--out", arg(&blob), "--steps", "20"]);
@@ -106,7 +153,10 @@ fn a_run_of_points_resumes_to_the_same_bits() {
     child.wait().unwrap();
     let output = train(&["--resume", arg(&part)]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let weights = |run: &Path| fs::read(run.join("checkpoint-00000150/ema.bpk")).unwrap();
+    let weights = |run: &Path| {
+        let (_, average) = load_any_ema(run, &Device::flex()).unwrap();
+        average.parameters()
+    };
     assert_eq!(losses(&whole), losses(&part));
     assert_eq!(weights(&whole), weights(&part));
 }

@@ -125,10 +125,18 @@ def read_info(r):
     }
 
 
+def points(t):
+    return t["image_size"] == 0
+
+
+def sides(t):
+    return 1 if points(t) else t["image_size"] // t["patch"]
+
+
 def check_topology(t):
     where = "topology"
     limits = {
-        "image_size": (1, 64),
+        "image_size": (0, 64),
         "patch": (1, 8),
         "blocks": (1, 4),
         "heads": (1, 255),
@@ -143,7 +151,11 @@ def check_topology(t):
     need(t["image_size"] % t["patch"] == 0, where, "patch does not divide image_size")
     need(t["time_features"] % 2 == 0, where, "time_features is odd")
     need(t["levels"], where, "no levels")
-    side, last = t["image_size"] // t["patch"], len(t["levels"]) - 1
+    if points(t):
+        need(len(t["levels"]) == 1, where, "points have one level")
+        attention = t["mid_attention"] or t["levels"][0]["attention"]
+        need(not attention, where, "points have no attention")
+    side, last = sides(t), len(t["levels"]) - 1
     for i, level in enumerate(t["levels"]):
         channels, group = level["channels"], t["group_channels"]
         at, positions = f"level {i}", side * side
@@ -172,7 +184,7 @@ def topology_bytes(t):
 
 def check_schedule(schedule, timesteps):
     where = "schedule"
-    need(1 <= timesteps <= 1000, where, f"T is {timesteps}: must be 1 to 1000")
+    need(1 <= timesteps <= 4000, where, f"T is {timesteps}: must be 1 to 4000")
     if schedule["kind"] == "linear":
         first, last = schedule["beta_start"], schedule["beta_end"]
         in_order = 1e-12 <= first <= last < 1
@@ -301,6 +313,7 @@ class Network:
     def __init__(self, reader, info):
         self.r, self.packing, self.t = reader, info["packing"], info["topology"]
         self.layers = []
+        self.around = POINTWISE if points(self.t) else SAME
 
     def layer(self, name, kind, side, channels, parameters, **more):
         shape = [side, side, channels]
@@ -448,7 +461,7 @@ class Network:
         self.begin(name)
         padding, data, start = self.padded()
         bias, scales = self.r.bytes(), self.r.bytes()
-        weights = self.weights("direct", data, padding, start, SAME, h.channels, outputs)
+        weights = self.weights("direct", data, padding, start, self.around, h.channels, outputs)
         self.length(bias, 4 * outputs)
         self.length(scales, 4 * outputs)
         self.within("i", bias, -(2**29), 2**29)
@@ -456,16 +469,17 @@ class Network:
             self.scale(scale)
         crc = crcs(bias=bias, scales=scales)
         crc["weights"] = zlib.crc32(weights) if weights is not None else None
-        parameters = outputs * (9 * h.channels + 1)
+        taps = 1 if self.around == POINTWISE else 9
+        parameters = outputs * (taps * h.channels + 1)
         self.layer(name, "output", h.side, outputs, parameters, form="direct", crc=crc)
 
     def res_block(self, stage, h, skip, channels):
         x = self.norm(f"{stage}.norm1", h, skip)
         if x.channels != channels:
             h = self.conv(f"{stage}.shortcut", h, POINTWISE, channels, skip=skip)
-        x = self.conv(f"{stage}.conv1", x, SAME, channels, embedding=True)
+        x = self.conv(f"{stage}.conv1", x, self.around, channels, embedding=True)
         x = self.norm(f"{stage}.norm2", x)
-        return self.conv(f"{stage}.conv2", x, SAME, channels, residual=True)
+        return self.conv(f"{stage}.conv2", x, self.around, channels, residual=True)
 
     def attention(self, stage, h):
         x = self.norm(f"{stage}.norm", h)
@@ -479,9 +493,9 @@ class Network:
         self.linear("time.linear1", t["time_features"], t["embedding"])
         self.linear("time.linear2", t["embedding"], t["embedding"])
         self.table("time.classes", t["classes"] + 1, t["embedding"])
-        side, pixels, levels = t["image_size"] // t["patch"], t["patch"] ** 2, t["levels"]
-        h = self.input("x", side, pixels)
-        h = self.conv("conv_in", h, SAME, levels[0]["channels"])
+        pixels, levels = t["patch"] ** (1 if points(t) else 2), t["levels"]
+        h = self.input("x", sides(t), pixels * (9 if points(t) else 1))
+        h = self.conv("conv_in", h, self.around, levels[0]["channels"])
         skips = []
         for i, level in enumerate(levels):
             for b in range(t["blocks"]):

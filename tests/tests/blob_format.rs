@@ -14,14 +14,17 @@ use tiny_ddpm::blob::records::{Form, Info, LayerInfo, Packing, Quant, Record};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, Writer, header};
 use tiny_ddpm::picture::picture_hash;
 use tiny_ddpm::unet::{Geometry, Part, Stage};
-use tiny_ddpm::{Level, Model, Prediction, ScheduleKind, Topology};
+use tiny_ddpm::{Data, Level, Model, Prediction, ScheduleKind, Topology};
 use tiny_ddpm_tests::{digits, models};
 use tiny_ddpm_train::quant::{Target, repack};
 
 #[path = "../../core/tests/common/mod.rs"]
 mod common;
 
-use common::{info, nibble_blob, random_blob, small_topology, smallest_topology, transformed_blob};
+use common::{
+    info, nibble_blob, point_topology, random_blob, small_topology, smallest_topology,
+    transformed_blob,
+};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -83,7 +86,7 @@ fn expected(blob: &[u8]) -> Value {
     let mut layers = Vec::new();
     let mut parameters = 0;
     model.for_each_layer(|layer| {
-        let (layer, count) = describe(layer);
+        let (layer, count) = describe(model.topology().data(), layer);
         parameters += count;
         layers.push(layer);
     });
@@ -126,11 +129,11 @@ fn place(error: BlobError) -> String {
 }
 
 /// A layer, and how many parameters it has.
-fn describe(layer: &LayerInfo<'_>) -> (Value, usize) {
+fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
     let (side, channels) = (layer.output.side, layer.output.channels);
     let crc = picture_hash;
     let quant = |quant: Quant| json!({"scale": quant.scale, "zero_point": quant.zero_point});
-    let weights = |form, weights| canonical(layer, form, weights).map(|rows| crc(&rows));
+    let weights = |form, weights| canonical(data, layer, form, weights).map(|rows| crc(&rows));
     let (kind, parameters, rest) = match layer.record {
         Record::Linear(r) => {
             let crc = json!({
@@ -202,11 +205,12 @@ fn name(form: Form) -> &'static str {
 
 /// Weights of a convolution in canonical order; none where no weights give
 /// what is stored.
-fn canonical(layer: &LayerInfo<'_>, form: Form, packed: &[u8]) -> Option<Vec<u8>> {
+fn canonical(data: Data, layer: &LayerInfo<'_>, form: Form, packed: &[u8]) -> Option<Vec<u8>> {
     let geometry = match (layer.site.stage, layer.site.part) {
         (_, Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project) => {
             Geometry::Pointwise
         }
+        _ if matches!(data, Data::Point { .. }) => Geometry::Pointwise,
         (Stage::Downsample { .. }, _) => Geometry::Down,
         (Stage::Upsample { .. }, _) => Geometry::Up,
         _ => Geometry::Same,
@@ -441,6 +445,7 @@ fn what_is_damaged_is_refused_or_accepted_alike() -> Result<()> {
     let bases = [
         ("smallest", smallest.clone(), 5),
         ("linear", linear, 100),
+        ("points", random_blob(point_topology(), 6), 23),
         ("nibbles", nibble_blob(smallest_topology(), 3), 19),
         ("transformed", transformed_blob(small_topology(), 4), 19),
     ];
@@ -591,7 +596,9 @@ fn descriptions_are_accepted_up_to_the_same_limits() -> Result<()> {
         (GOOD, |i| i.prediction = Prediction::X0),
         (GOOD, |i| plain(i, 64, 8, 256)),
         ("topology", |i| plain(i, 65, 5, 4)),
-        ("topology", |i| plain(i, 0, 1, 4)),
+        (GOOD, |i| plain(i, 0, 8, 4)),
+        ("topology", |i| plain(i, 0, 9, 4)),
+        ("topology", |i| plain(i, 0, 0, 4)),
         ("topology", |i| plain(i, 63, 9, 4)),
         ("topology", |i| plain(i, 8, 0, 4)),
         ("topology", |i| plain(i, 8, 3, 4)),
@@ -644,7 +651,7 @@ fn descriptions_are_accepted_up_to_the_same_limits() -> Result<()> {
         ("topology", |i| i.topology.classes = 257),
         ("packing", |i| i.packing = Packing::Unknown(3)),
         ("schedule", |i| i.timesteps = 0),
-        ("schedule", |i| i.timesteps = 1001),
+        ("schedule", |i| i.timesteps = 4001),
         (GOOD, |i| linear(i, 1000, 1e-12, 1e-12)),
         ("schedule", |i| linear(i, 1000, 9e-13, 1e-3)),
         ("schedule", |i| linear(i, 1000, 2e-3, 1e-3)),
