@@ -109,7 +109,7 @@ fn every_parametrisation_and_every_loss_learns() {
             let out = folder.path().join(&name);
             trained(&config, &out, &[]);
             let (before, after) = errors(&out);
-            assert!(after < 0.5 * before, "{name}: from {before} to {after}");
+            assert!(after < 0.8 * before, "{name}: from {before} to {after}");
             // The blob says what is predicted, and the samplers know.
             let blob = folder.path().join(format!("{name}.tddpm"));
             run(&["export", arg(&out), "--out", arg(&blob), "--steps", "20"]);
