@@ -46,6 +46,10 @@ impl Forward for UNet {
 }
 
 /// The network of a run.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are never many, and Burn derives nothing for a box"
+)]
 #[derive(Module, Debug)]
 pub enum Network {
     /// The one that chips run.
