@@ -12,13 +12,13 @@ use tiny_ddpm::Model;
 use super::film::is_shown;
 use super::generate::Worker;
 use super::{Progress, Request, SampleError};
-use crate::output::{Drawing, Staged, Style, encode_gif, encode_npy, encode_png, scatter};
+use crate::output::{Drawing, Grid, Staged, Style, encode_gif, encode_npy, encode_png, scatter};
 use crate::points::Points;
 
 /// Points of a request that does not say how many.
 pub const DEFAULT_COUNT: usize = 2000;
-/// Pixels a side of the map.
-const MAP: usize = 512;
+/// Pixels a side of the map, before it is scaled up.
+const MAP: usize = 256;
 /// Of the animation.
 const FRAME: usize = 320;
 /// Of the drawing in the terminal.
@@ -115,6 +115,7 @@ pub fn write_files(
     gif: Option<&[u8]>,
 ) -> Result<Vec<PathBuf>> {
     let map = scatter(&points.x, points.values, MAP);
+    let grid = Grid::new(1, MAP, None);
     let labels: Vec<i64> = classes
         .iter()
         .map(|class| class.map_or(-1, i64::from))
@@ -126,7 +127,10 @@ pub fn write_files(
         ),
         ("labels.npy", encode_npy(&[labels.len()], &labels)?),
         ("points.csv", table(points, &labels).into_bytes()),
-        ("scatter.png", encode_png(MAP, MAP, &map)?),
+        (
+            "scatter.png",
+            encode_png(grid.width(), grid.height(), &grid.draw([&map[..]]))?,
+        ),
     ];
     files.extend(gif.map(|bytes| (GIF, bytes.to_owned())));
     let mut staged = Staged::default();
