@@ -311,7 +311,10 @@ mod tests {
         let error = squares.sqrt() / VALUES as f64;
         println!("{mean:.4} +- {error:.4} bits above the log-likelihood");
         let most = (1.0 - LN_2) / 2.0 / LN_2;
-        assert!(mean > -4.0 * error && mean < most + 4.0 * error, "{mean} +- {error}");
+        assert!(
+            mean > -4.0 * error && mean < most + 4.0 * error,
+            "{mean} +- {error}"
+        );
         assert!(error < 0.05, "{error}");
     }
 
