@@ -20,8 +20,9 @@ pub enum Spacing {
     /// arXiv:2010.02502, appendix D.2): denser where there is little noise.
     Quadratic,
     /// Evenly in the logarithm of the signal-to-noise ratio, from T to 1, each
-    /// rounded to the nearest timestep (Lu et al. 2022, arXiv:2206.00927,
-    /// section 5).
+    /// rounded to the nearest timestep that is left (Lu et al. 2022,
+    /// arXiv:2206.00927). A cosine schedule's ratio falls steeply near T, where
+    /// many of few steps then lie.
     LogSnr,
 }
 
