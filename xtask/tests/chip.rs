@@ -255,8 +255,8 @@ fn nano_fits_a_micro_bit_and_is_the_hosts_bit_for_bit() {
 }
 
 /// Flash of code and points' blob, and RAM of buffers and stack.
-const ROLL_FLASH: u64 = 262_144;
-const ROLL_RAM: u64 = 6_400;
+const ROLL_FLASH: u64 = 256 << 10;
+const ROLL_RAM: u64 = 8192;
 
 #[test]
 fn points_are_the_hosts_bit_for_bit() {
