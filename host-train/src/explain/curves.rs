@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use plotters::prelude::*;
 
-use crate::evaluate::report::plot::{COLOURS, failed};
+use crate::evaluate::report::plot::{COLOURS, failed, flexible};
 
 /// Pixels from left to right, and from top to bottom.
 const SIZE: (u32, u32) = (480, 280);
@@ -100,10 +100,7 @@ impl Curves<'_> {
             }
             area.present().map_err(failed)?;
         }
-        // A fixed size would not fit a phone.
-        let (width, height) = SIZE;
-        let fixed = format!("width=\"{width}\" height=\"{height}\" viewBox");
-        Ok(svg.replacen(&fixed, "class=\"plot\" viewBox", 1))
+        Ok(flexible(&svg, SIZE))
     }
 }
 

@@ -11,8 +11,9 @@ use tiny_ddpm::Model;
 
 use super::film::is_shown;
 use super::generate::Worker;
+use super::report::publish;
 use super::{Progress, Request, SampleError};
-use crate::output::{Drawing, Grid, Staged, Style, encode_gif, encode_npy, encode_png, scatter};
+use crate::output::{Drawing, Grid, Style, encode_gif, encode_npy, encode_png, scatter};
 use crate::points::Points;
 
 /// Points of a request that does not say how many.
@@ -23,8 +24,6 @@ const MAP: usize = 256;
 const FRAME: usize = 320;
 /// Of the drawing in the terminal.
 const DRAWING: usize = 56;
-/// The animation's name.
-const GIF: &str = "denoising.gif";
 
 /// Generates points on rayon's threads; as
 /// [`generate`](super::generate()) does pictures.
@@ -120,7 +119,7 @@ pub fn write_files(
         .iter()
         .map(|class| class.map_or(-1, i64::from))
         .collect();
-    let mut files = vec![
+    let files = vec![
         (
             "points.npy",
             encode_npy(&[points.len(), points.values], &points.x)?,
@@ -132,20 +131,7 @@ pub fn write_files(
             encode_png(grid.width(), grid.height(), &grid.draw([&map[..]]))?,
         ),
     ];
-    files.extend(gif.map(|bytes| (GIF, bytes.to_owned())));
-    let mut staged = Staged::default();
-    let mut paths = Vec::new();
-    for (name, bytes) in files {
-        let path = folder.join(name);
-        staged.add(&path, &bytes)?;
-        paths.push(path);
-    }
-    staged.publish()?;
-    if gif.is_none() {
-        // One from before would show other points than the map.
-        let _ = std::fs::remove_file(folder.join(GIF));
-    }
-    Ok(paths)
+    publish(folder, files, gif)
 }
 
 /// One row a point; its values are written so that reading them gives the same

@@ -237,7 +237,7 @@ pub fn write_files(
         .map(|class| class.map_or(-1, i64::from))
         .collect();
     let png = encode_png(grid.width(), grid.height(), &grid.draw(pictures.iter()))?;
-    let mut files = vec![
+    let files = vec![
         (
             "images.npy",
             encode_npy(&[pictures.len(), size, size], &pictures.pixels)?,
@@ -246,8 +246,16 @@ pub fn write_files(
         ("hashes.csv", hashes(pictures).into_bytes()),
         ("grid.png", png),
     ];
-    files.extend(gif.map(|bytes| (GIF, bytes.to_owned())));
+    publish(folder, files, gif)
+}
 
+/// Writes all files at once, and the animation where there is one.
+pub(super) fn publish(
+    folder: &Path,
+    mut files: Vec<(&str, Vec<u8>)>,
+    gif: Option<&[u8]>,
+) -> Result<Vec<PathBuf>> {
+    files.extend(gif.map(|bytes| (GIF, bytes.to_owned())));
     let mut staged = Staged::default();
     let mut paths = Vec::new();
     for (name, bytes) in files {
@@ -257,7 +265,7 @@ pub fn write_files(
     }
     staged.publish()?;
     if gif.is_none() {
-        // One from before would show other pictures than the grid.
+        // One from before would show something else than the other files.
         let _ = std::fs::remove_file(folder.join(GIF));
     }
     Ok(paths)

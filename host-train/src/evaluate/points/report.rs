@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::report::{STYLE, escaped, row_of};
+use super::super::report::{STYLE, escaped, list, row_of};
 use super::plot::{map, paths};
 use super::results::{Gallery, PointsEvaluation};
 
@@ -101,18 +101,7 @@ pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul>\n"
     );
-    for model in &evaluation.models {
-        let _ = write!(
-            page,
-            "<li>{}: <code>{}</code>",
-            model.numbers,
-            escaped(&model.path)
-        );
-        if let Some(sha256) = &model.sha256 {
-            let _ = write!(page, ", SHA-256 <code>{sha256}</code>");
-        }
-        page += "</li>\n";
-    }
+    list(&mut page, &evaluation.models);
     let data = &evaluation.data;
     let _ = write!(
         page,

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::super::Evaluation;
-use super::super::results::{Neighbours, SetResult};
+use super::super::results::{ModelFacts, Neighbours, SetResult};
 use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png};
@@ -78,11 +78,9 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
     Ok(page)
 }
 
-/// What was measured, and on what.
-fn facts(page: &mut String, evaluation: &Evaluation) {
-    let (settings, data) = (&evaluation.settings, &evaluation.data);
-    *page += "<ul>\n";
-    for model in &evaluation.models {
+/// The models, as items of a list.
+pub(crate) fn list(page: &mut String, models: &[ModelFacts]) {
+    for model in models {
         let _ = write!(
             page,
             "<li>{}: <code>{}</code>",
@@ -94,6 +92,13 @@ fn facts(page: &mut String, evaluation: &Evaluation) {
         }
         *page += "</li>\n";
     }
+}
+
+/// What was measured, and on what.
+fn facts(page: &mut String, evaluation: &Evaluation) {
+    let (settings, data) = (&evaluation.settings, &evaluation.data);
+    *page += "<ul>\n";
+    list(page, &evaluation.models);
     let _ = match settings.shown_steps {
         0 => writeln!(page, "<li>{} pictures</li>", settings.count),
         _ => writeln!(

@@ -6,7 +6,7 @@ pub(crate) mod plot;
 mod text;
 
 pub use html::html;
-pub(crate) use html::{STYLE, escaped, row_of};
+pub(crate) use html::{STYLE, escaped, list, row_of};
 pub use text::{conclusion, heading};
 
 /// The pictures that the report shows.

@@ -89,10 +89,13 @@ pub fn plot(title: &str, lines: &[Line<'_>], level: f64) -> Result<String> {
             .map_err(failed)?;
         area.present().map_err(failed)?;
     }
-    // A fixed size would not fit a phone.
-    let (width, height) = SIZE;
+    Ok(flexible(&svg, SIZE))
+}
+
+/// The same plot, as wide as the page: a fixed size would not fit a phone.
+pub(crate) fn flexible(svg: &str, (width, height): (u32, u32)) -> String {
     let fixed = format!("width=\"{width}\" height=\"{height}\" viewBox");
-    Ok(svg.replacen(&fixed, "class=\"plot\" viewBox", 1))
+    svg.replacen(&fixed, "class=\"plot\" viewBox", 1)
 }
 
 /// What plotters found wrong.
