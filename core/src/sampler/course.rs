@@ -28,6 +28,8 @@ pub(super) struct Course {
     visited: u16,
     /// t and s; t is 0 in the end.
     pair: (u16, u16),
+    /// From t to s. Kept, since a linear schedule multiplies its way to every ᾱ.
+    transition: Transition,
     /// Whether x is no longer x_t but Heun's x'.
     halfway: bool,
     /// ᾱ of the timestep before t.
@@ -64,13 +66,15 @@ impl Course {
         Noise::new(settings.seed, settings.picture).fill(x);
         let Settings { spacing, steps, .. } = settings;
         let t = spacing.next(&schedule, steps, 0, 0);
+        let s = spacing.next(&schedule, steps, 1, t);
         Self {
             schedule,
             settings,
             drawn: x.len() as u64,
             done: 0,
             visited: 0,
-            pair: (t, spacing.next(&schedule, steps, 1, t)),
+            pair: (t, s),
+            transition: schedule.transition(t, s),
             halfway: false,
             before: None,
         }
@@ -85,11 +89,10 @@ impl Course {
     /// What to ask the denoiser, if there is something left.
     #[inline(never)]
     pub fn next_leg(&self, prediction: Prediction) -> Option<Leg> {
-        let ((t, s), timestep) = (self.pair, self.timestep());
-        if t == 0 {
+        let (timestep, transition) = (self.timestep(), self.transition);
+        if self.pair.0 == 0 {
             return None;
         }
-        let transition = self.schedule.transition(t, s);
         let Transition {
             alpha_bar,
             alpha_bar_prev,
@@ -138,7 +141,12 @@ impl Course {
         self.before = Some(alpha_bar);
         self.visited += 1;
         let next = self.visited.saturating_add(1);
-        self.pair = (t, spacing.next(&self.schedule, steps, next, t));
+        let s = spacing.next(&self.schedule, steps, next, t);
+        self.pair = (t, s);
+        self.transition = Transition {
+            alpha_bar: self.transition.alpha_bar_prev,
+            alpha_bar_prev: self.schedule.alpha_bar(s),
+        };
     }
 
     /// x + σ z. Nothing is drawn where σ is 0, as at the last step.
