@@ -129,8 +129,8 @@ fn flow(schedule: &Schedule, method: Method, pairs: &[(u16, u16)], x_t: f64) -> 
         alpha(t) * epsilon - sigma(t) * x0_hat(t, x)
     };
     let mut x = x_t;
-    // h and x̂_0 of the step before.
-    let mut before: Option<(f64, f64)> = None;
+    // t and x̂_0 of the step before.
+    let mut before: Option<(u16, f64)> = None;
     for &(t, s) in pairs {
         let here = x0_hat(t, x);
         x = match method {
@@ -141,13 +141,26 @@ fn flow(schedule: &Schedule, method: Method, pairs: &[(u16, u16)], x_t: f64) -> 
                 x + h * (v(t, x) + v(s, guess)) / 2.0
             }
             Method::DpmSolver => {
+                // The integral of e^(λ - λ_s) x̂_0 over λ, by Simpson's rule.
                 let h = lambda(s) - lambda(t);
-                let d = before.map_or(here, |(h_before, there)| {
-                    let r = h_before / h;
-                    (1.0 + 1.0 / (2.0 * r)) * here - 1.0 / (2.0 * r) * there
+                let slope = before.map_or(0.0, |(earlier, there)| {
+                    (here - there) / (lambda(t) - lambda(earlier))
                 });
-                before = Some((h, here));
-                sigma(s) / sigma(t) * x - alpha(s) * ((-h).exp() - 1.0) * d
+                let parts = 200;
+                let integral: f64 = (0..=parts)
+                    .map(|part| {
+                        let gone = h * f64::from(part) / f64::from(parts);
+                        let weight = match part {
+                            0 => 1.0,
+                            _ if part == parts => 1.0,
+                            _ if part % 2 == 1 => 4.0,
+                            _ => 2.0,
+                        };
+                        weight * (gone - h).exp() * (here + slope * gone)
+                    })
+                    .sum();
+                before = Some((t, here));
+                sigma(s) / sigma(t) * x + alpha(s) * integral * h / f64::from(3 * parts)
             }
             other => unimplemented!("{other:?}"),
         };
