@@ -16,6 +16,11 @@ pub enum Spacing {
     /// Evenly from T to 0, of which 0 is not visited ("trailing" there).
     #[default]
     Trailing,
+    /// Trailing, each moved towards the noise: u T becomes s u / (1 + (s - 1) u) T
+    /// (Esser et al. 2024, arXiv:2403.03206, eq. 23), with s = 9/8. Suits
+    /// [`Method::DpmSolver`](super::Method::DpmSolver), whose last step is of
+    /// first order, in few steps.
+    Shifted,
     /// t = floor(c i²), with c such that the last is T (Song et al. 2021,
     /// arXiv:2010.02502, appendix D.2): denser where there is little noise.
     Quadratic,
@@ -28,7 +33,13 @@ pub enum Spacing {
 
 impl Spacing {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Uniform, Self::Trailing, Self::Quadratic, Self::LogSnr];
+    pub const ALL: [Self; 5] = [
+        Self::Uniform,
+        Self::Trailing,
+        Self::Shifted,
+        Self::Quadratic,
+        Self::LogSnr,
+    ];
 
     /// Its name.
     #[must_use]
@@ -36,6 +47,7 @@ impl Spacing {
         match self {
             Self::Uniform => "uniform",
             Self::Trailing => "trailing",
+            Self::Shifted => "shifted",
             Self::Quadratic => "quadratic",
             Self::LogSnr => "log-snr",
         }
@@ -58,6 +70,8 @@ impl Spacing {
         let raw = match self {
             Self::Uniform => 1 + rounded((t - 1) * (k - 1), n - 1),
             Self::Trailing => respaced(timesteps, steps, i),
+            // u = k/n and s = 9/8.
+            Self::Shifted => rounded(9 * t * k, 8 * n + k),
             Self::Quadratic => (t * k * k / (n * n)) as u16,
             Self::LogSnr => by_log_snr(schedule, f64::from(i) / f64::from(steps - 1), previous),
         };

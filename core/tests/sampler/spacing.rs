@@ -78,6 +78,9 @@ fn linspace_and_trailing_as_published() {
     assert_eq!(check(linear(), 10, Spacing::Uniform), linspace);
     let trailing = [1000, 900, 800, 700, 600, 500, 400, 300, 200, 100];
     assert_eq!(check(linear(), 10, Spacing::Trailing), trailing);
+    // 1000 s u / (1 + (s - 1) u) for u = 1, 0.9, ..., s = 9/8, by a calculator.
+    let shifted = [1000, 910, 818, 724, 628, 529, 429, 325, 220, 111];
+    assert_eq!(check(linear(), 10, Spacing::Shifted), shifted);
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub enum SpacingName {
     Uniform,
     /// Evenly from T to 0, of which 0 is not visited
     Trailing,
+    /// Trailing, moved a little towards the noise
+    Shifted,
     /// Denser where there is little noise: as the square
     Quadratic,
     /// Evenly in the logarithm of the signal-to-noise ratio
@@ -106,6 +108,7 @@ impl SamplingArgs {
         match self.spacing {
             SpacingName::Uniform => Spacing::Uniform,
             SpacingName::Trailing => Spacing::Trailing,
+            SpacingName::Shifted => Spacing::Shifted,
             SpacingName::Quadratic => Spacing::Quadratic,
             SpacingName::LogSnr => Spacing::LogSnr,
         }
