@@ -232,7 +232,7 @@ fn count(machine: Machine, steps: &[Step], rows: &mut Vec<Row>) -> Result<()> {
 
 /// `name=value` words of a line.
 #[derive(Clone, Copy, Debug)]
-pub struct Values<'t>(&'t str);
+pub struct Values<'t>(pub(crate) &'t str);
 
 impl<'t> Values<'t> {
     /// A value's text.

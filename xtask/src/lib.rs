@@ -7,13 +7,16 @@
 //! - [`firmware`]: builds firmware around a blob;
 //! - [`emulator`]: runs it, and reads its log;
 //! - [`host`]: generates the same pictures with the same code, here;
-//! - [`mod@bench`]: counts instructions on emulated machines.
+//! - [`mod@bench`]: counts instructions on emulated machines;
+//! - [`hashes`]: compares what all targets make.
 
 pub mod bench;
 pub mod demo;
 pub mod emulator;
 pub mod firmware;
+pub mod hashes;
 pub mod host;
+pub mod hygiene;
 pub mod request;
 pub mod scatter;
 pub mod setup;

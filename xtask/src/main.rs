@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, stages};
+use xtask::{bench, demo, hashes, hygiene, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ Examples:
   cargo xtask demo --board microbit
   cargo xtask demo --blob runs/mine/model.tddpm --png out/mine.png
   cargo xtask bench --target m4,m0
+  cargo xtask hashes
   cargo xtask test --fast";
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,10 @@ enum Command {
     Demo(demo::Options),
     /// Count the instructions of kernels and of a denoising step
     Bench(bench::Options),
+    /// Compare what every target makes of one seed and one blob
+    Hashes(hashes::Options),
+    /// Check dependencies, lock files, features and the public API
+    Hygiene,
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -39,6 +44,8 @@ fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Hashes(options) => hashes::run(&options),
+        Command::Hygiene => hygiene::run_alone(),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

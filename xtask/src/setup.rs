@@ -17,12 +17,18 @@ use std::time::Duration;
 pub const CORTEX_M4: &str = "thumbv7em-none-eabihf";
 /// The emulated micro:bit's instruction set.
 pub const CORTEX_M0: &str = "thumbv6m-none-eabi";
+/// A processor with the security extension.
+pub const CORTEX_M33: &str = "thumbv8m.main-none-eabihf";
+/// RISC-V without floating point.
+pub const RISC_V: &str = "riscv32imc-unknown-none-elf";
 /// The further targets that `core` promises to build for.
-pub const OTHER_TARGETS: [&str; 3] = [
-    CORTEX_M0,
-    "thumbv8m.main-none-eabihf",
-    "riscv32imc-unknown-none-elf",
-];
+pub const OTHER_TARGETS: [&str; 3] = [CORTEX_M0, CORTEX_M33, RISC_V];
+/// Without floating point, DSP instructions or a board of ours.
+pub const CORTEX_M3: &str = "thumbv7m-none-eabi";
+/// What browsers run.
+pub const WASM: &str = "wasm32-unknown-unknown";
+/// The further targets whose bits are compared.
+const COMPARED_TARGETS: [&str; 2] = [CORTEX_M3, WASM];
 
 /// What a Cortex-M build needs of Debian.
 const DEBIAN_RUST: [&str; 5] = [
@@ -52,6 +58,8 @@ pub enum Purpose {
     Demo,
     /// Count instructions on all targets.
     Bench,
+    /// Compare what all targets compute.
+    Hashes,
     /// Run everything that CI runs.
     Test,
 }
@@ -113,12 +121,19 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     let mut targets = vec![CORTEX_M4];
     match purpose {
         Purpose::Demo => targets.push(CORTEX_M0),
-        Purpose::Bench | Purpose::Test => targets.extend(OTHER_TARGETS),
+        Purpose::Bench | Purpose::Hashes | Purpose::Test => targets.extend(OTHER_TARGETS),
     }
     let found = Toolchain::find(&targets).or_else(|| add_targets(&targets));
+    let compared = match found {
+        Some(Toolchain::Rustup) if matches!(purpose, Purpose::Hashes | Purpose::Test) => {
+            let targets = COMPARED_TARGETS;
+            Toolchain::find(&targets).or_else(|| add_targets(&targets))
+        }
+        found => found,
+    };
 
     let mut wanted = Vec::new();
-    if found != Some(Toolchain::Rustup) {
+    if compared != Some(Toolchain::Rustup) {
         wanted.extend(DEBIAN_RUST);
         if purpose == Purpose::Test {
             wanted.push(DEBIAN_CLIPPY);
@@ -135,6 +150,10 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     }
     if purpose == Purpose::Test && !has_python() {
         wanted.push("python3");
+    }
+    let compares = matches!(purpose, Purpose::Hashes | Purpose::Test);
+    if compares && output(command("node").arg("--version")).is_none() {
+        wanted.push("nodejs");
     }
     install(&wanted)?;
 
@@ -258,19 +277,25 @@ fn by_hand(missing: &[&str], reason: &str) -> String {
         let _ = write!(
             text,
             "\nWith rustup, this stands in for the Rust packages and lld:\n  \
-             rustup target add {CORTEX_M4} {}",
-            OTHER_TARGETS.join(" ")
+             rustup target add {CORTEX_M4} {} {}",
+            OTHER_TARGETS.join(" "),
+            COMPARED_TARGETS.join(" ")
         );
     }
     let programs = [
         ("qemu-system-arm", "qemu-system-arm"),
         ("qemu-system-misc", "qemu-system-riscv32"),
+        ("nodejs", "node"),
     ];
-    for (_, program) in programs.iter().filter(|(p, _)| missing.contains(p)) {
+    for (package, program) in programs.iter().filter(|(p, _)| missing.contains(p)) {
+        let name = match *package {
+            "nodejs" => "Node.js",
+            _ => "QEMU",
+        };
         // As above.
         let _ = write!(
             text,
-            "\nElsewhere, install QEMU so that `{program}` is in PATH."
+            "\nElsewhere, install {name} so that `{program}` is in PATH."
         );
     }
     text

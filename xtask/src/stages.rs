@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, firmware, root};
+use crate::{bench, firmware, hygiene, root};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -42,6 +42,8 @@ pub fn run_all(options: &Options) -> Result<()> {
 #[derive(Debug, Default)]
 struct Stages {
     done: Vec<(&'static str, Duration, bool)>,
+    /// What could not be checked here, and why.
+    unchecked: Vec<String>,
 }
 
 impl Stages {
@@ -57,6 +59,9 @@ impl Stages {
         if !options.fast {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;
+        }
+        if !options.fast {
+            self.unchecked = self.stage("hygiene", hygiene::run)?;
         }
         self.stage("the emulated chip", || {
             run(cargo("test").args(["--locked", "--profile", "xtask", "--package", "xtask"]))
@@ -83,6 +88,9 @@ impl Stages {
         }
         let total = self.done.iter().map(|(_, elapsed, _)| *elapsed).sum();
         println!("        {} in all", duration(total));
+        for what in &self.unchecked {
+            println!("NOT CHECKED: {what}");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Emulated machines for the benchmark, and how to build for them.
 
-use crate::setup::{CORTEX_M4, Toolchain};
+use crate::setup::{CORTEX_M0, CORTEX_M4, CORTEX_M33, RISC_V, Toolchain};
 use crate::shell::{command, run};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
@@ -62,9 +62,9 @@ impl Machine {
         match self {
             // A Cortex-M7 runs what is built for a Cortex-M4.
             Self::M4 | Self::M7 => CORTEX_M4,
-            Self::M33 => "thumbv8m.main-none-eabihf",
-            Self::M0 => "thumbv6m-none-eabi",
-            Self::Rv32 => "riscv32imc-unknown-none-elf",
+            Self::M33 => CORTEX_M33,
+            Self::M0 => CORTEX_M0,
+            Self::Rv32 => RISC_V,
         }
     }
 
@@ -122,7 +122,8 @@ impl Machine {
 }
 
 /// An emulator; it ends with this value.
-struct Running(Child);
+#[derive(Debug)]
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -133,7 +134,7 @@ impl Drop for Running {
 }
 
 /// Reads in a thread, so that waiting can end.
-fn forward(stdout: ChildStdout) -> Receiver<String> {
+pub(crate) fn forward(stdout: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -158,9 +159,16 @@ fn elf(triple: &str) -> PathBuf {
 /// A cargo command for the benchmark's own workspace.
 #[must_use]
 pub fn cargo(toolchain: Toolchain, subcommand: &str, triples: &[&str]) -> Command {
+    let mut cargo = bench_cargo(toolchain, subcommand, triples);
+    cargo.arg("--release");
+    cargo
+}
+
+/// The same for any profile.
+pub(crate) fn bench_cargo(toolchain: Toolchain, subcommand: &str, triples: &[&str]) -> Command {
     let mut cargo = toolchain.cargo(subcommand, triples);
     cargo
-        .args(["--release", "--locked"])
+        .arg("--locked")
         // Not where an outer cargo builds for the host.
         .args(["--target-dir", "target"])
         .env_remove("CARGO_BUILD_TARGET")
