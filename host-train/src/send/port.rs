@@ -113,11 +113,11 @@ pub fn there_are() -> String {
     let mut ports = SerialPort::available_ports().unwrap_or_default();
     ports.sort();
     if ports.is_empty() {
-        return "this computer has no serial ports: is the board plugged in?".to_owned();
+        return "this computer has no serial port: is the board plugged in?".to_owned();
     }
     let names: Vec<String> = ports
         .iter()
         .map(|port| port.display().to_string())
         .collect();
-    format!("there are: {}", names.join(", "))
+    format!("serial ports: {}", names.join(", "))
 }
