@@ -3,6 +3,8 @@
 //!
 //! - `TINY_DDPM_BLOB`: the blob, relative to this folder; by default the
 //!   digits.
+//! - `TINY_DDPM_KEY`, for `tiny-ddpm-field`: the public key, from
+//!   `tiny-ddpm keygen`, without whose signature no weights are taken.
 //! - `TINY_DDPM_WORKSPACE_WORDS`: so much workspace, whatever the blob needs.
 //!   The blob is then not looked at, and whether it is sound and fits is
 //!   left for the chip to find out.
@@ -24,12 +26,27 @@ fn main() {
         false => Board::Stm32f405,
     };
     println!("cargo::rustc-cfg=board=\"{}\"", board.name());
-    let memory = Path::new(home).join(format!("memory/{}.x", board.name()));
+    let memory = match (cfg!(feature = "field"), cfg!(feature = "rtt")) {
+        (false, _) => format!("memory/{}.x", board.name()),
+        (true, true) => "memory/stm32f405-field.x".into(),
+        (true, false) => "memory/mps2-field.x".into(),
+    };
+    let memory = Path::new(home).join(memory);
     fs::copy(memory, Path::new(&out).join("memory.x")).expect("OUT_DIR is writable");
     println!("cargo::rustc-link-search={out}");
     // Without `--nmagic` the linker pads sections to pages of 64 KiB.
     for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
         println!("cargo::rustc-link-arg-bins={argument}");
+    }
+
+    #[cfg(feature = "field")]
+    match key(home) {
+        Ok(key) => {
+            let code =
+                format!("/// Who signs weights.\npub const KEY: Option<[u8; 32]> = {key:?};\n");
+            fs::write(Path::new(&out).join("key.rs"), code).expect("OUT_DIR is writable");
+        }
+        Err(error) => println!("cargo::error=the key of TINY_DDPM_KEY: {error}"),
     }
 
     let path = env::var("TINY_DDPM_BLOB").unwrap_or("../models/digits.tddpm".into());
@@ -57,6 +74,23 @@ fn main() {
             println!("cargo::error=set TINY_DDPM_BLOB to a model that `tiny-ddpm export` wrote");
         }
     }
+}
+
+/// The public key in the file of `TINY_DDPM_KEY`.
+#[cfg(feature = "field")]
+fn key(home: &str) -> Result<Option<[u8; 32]>, String> {
+    println!("cargo::rerun-if-env-changed=TINY_DDPM_KEY");
+    // Empty is no key, either: a mistake there must not switch checking off.
+    let Some(path) = env::var_os("TINY_DDPM_KEY") else {
+        return Ok(None);
+    };
+    let path = Path::new(home).join(path);
+    println!("cargo::rerun-if-changed={}", path.display());
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let key = ed25519_compact::PublicKey::from_pem(&text)
+        .and_then(|key| key.validate().map(|()| key))
+        .map_err(|_| format!("{} is no public key of `tiny-ddpm keygen`", path.display()))?;
+    Ok(Some(*key))
 }
 
 /// Words of workspace and pixels that the blob needs.

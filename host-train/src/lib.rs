@@ -1,4 +1,4 @@
-//! Trains, exports, repacks, samples and inspects tiny-ddpm models.
+//! Trains, exports, repacks, samples, inspects and sends tiny-ddpm models.
 
 #[cfg(feature = "train")]
 pub mod config;
@@ -18,7 +18,9 @@ pub mod points;
 pub mod quant;
 pub mod repack;
 pub mod sample;
+pub mod send;
 pub mod shape;
+pub mod signing;
 pub mod topology;
 #[cfg(feature = "train")]
 pub mod train;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tiny_ddpm_train::{inspect, repack, sample};
+use tiny_ddpm_train::{inspect, repack, sample, send, signing};
 
 /// Diffusion models for microcontrollers: train, export, evaluate, sample, inspect.
 #[derive(Debug, Parser)]
@@ -19,6 +19,7 @@ Examples:
   tiny-ddpm sample models/digits.tddpm          ten digits, in the terminal and in out/samples
   tiny-ddpm inspect models/digits.tddpm         what is in a model and what it needs
   tiny-ddpm repack models/digits.tddpm --target cortex-m4 --out fast.tddpm
+  tiny-ddpm send digits.tddpm --port /dev/ttyACM0     to a board that is in the field
   tiny-ddpm train --preset digits --out runs/digits
   tiny-ddpm export runs/digits --out digits.tddpm
   tiny-ddpm evaluate digits.tddpm               how good its pictures are, as a report
@@ -50,6 +51,9 @@ enum Command {
     Sample(sample::SampleArgs),
     Inspect(inspect::InspectArgs),
     Repack(repack::RepackArgs),
+    Send(send::SendArgs),
+    Keygen(signing::KeygenArgs),
+    Sign(signing::SignArgs),
 }
 
 /// A command that this build lacks, with whatever was meant for it.
@@ -93,6 +97,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Sample(args) => sample::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Repack(args) => repack::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Send(args) => send::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Keygen(args) => signing::keygen(&args).map(|()| ExitCode::SUCCESS),
+        Command::Sign(args) => signing::sign(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

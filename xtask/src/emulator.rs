@@ -205,7 +205,7 @@ impl Drop for Qemu {
 }
 
 /// Reads in a thread, so that waiting can end.
-fn forward(mut stdout: ChildStdout) -> Receiver<Vec<u8>> {
+pub(crate) fn forward(mut stdout: ChildStdout) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -220,7 +220,7 @@ fn forward(mut stdout: ChildStdout) -> Receiver<Vec<u8>> {
 
 impl Event {
     /// Reads a line of the log.
-    fn parse(text: String) -> Result<Self> {
+    pub(crate) fn parse(text: String) -> Result<Self> {
         let Some(rest) = text.strip_prefix('@') else {
             return Ok(Self::Text(text));
         };
@@ -262,7 +262,7 @@ impl Event {
 }
 
 /// `name=value` words.
-struct Values<'t>(&'t str);
+pub(crate) struct Values<'t>(pub(crate) &'t str);
 
 impl<'t> Values<'t> {
     fn text(&self, name: &str) -> Result<&'t str> {
@@ -271,14 +271,14 @@ impl<'t> Values<'t> {
         values.next().ok_or_else(|| anyhow!("no {name}"))
     }
 
-    fn number<T: FromStr>(&self, name: &str) -> Result<T>
+    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<T>
     where
         T::Err: std::error::Error + Send + Sync + 'static,
     {
         self.text(name)?.parse().with_context(|| name.to_owned())
     }
 
-    fn hex(&self, name: &str) -> Result<u32> {
+    pub(crate) fn hex(&self, name: &str) -> Result<u32> {
         u32::from_str_radix(self.text(name)?, 16).with_context(|| name.to_owned())
     }
 

@@ -6,6 +6,7 @@
 //! - [`setup`]: finds or installs what is missing;
 //! - [`firmware`]: builds firmware around a blob;
 //! - [`emulator`]: runs it, and reads its log;
+//! - [`field`]: the same of firmware whose weights come over a serial line;
 //! - [`host`]: generates the same pictures with the same code, here;
 //! - [`mod@bench`]: counts instructions on emulated machines;
 //! - [`hashes`]: compares what all targets make.
@@ -13,6 +14,7 @@
 pub mod bench;
 pub mod demo;
 pub mod emulator;
+pub mod field;
 pub mod firmware;
 pub mod hashes;
 pub mod host;

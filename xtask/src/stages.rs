@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, firmware, hygiene, root};
+use crate::{bench, field, firmware, hygiene, root};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -52,6 +52,11 @@ impl Stages {
         self.stage("formatting", formatting)?;
         self.stage("core, with overflow checks", || {
             run(cargo("test").args(["--locked", "--package", "tiny-ddpm"]))
+        })?;
+        self.stage("slots in flash, and a bad line", || {
+            run(cargo("test")
+                .args(["--locked", "--package", "tiny-ddpm-slots"])
+                .args(["--features", "ed25519"]))
         })?;
         self.stage("core on other targets", || core_alone(toolchain))?;
         self.stage("firmware", || firmware_lints(toolchain))?;
@@ -115,7 +120,12 @@ fn core_alone(toolchain: Toolchain) -> Result<()> {
     run(toolchain
         .cargo("check", &OTHER_TARGETS)
         .args(["--release", "--locked", "--package", "tiny-ddpm"])
-        .args(["--features", "defmt", "--target-dir", "firmware/target"])
+        .args(["--package", "tiny-ddpm-slots"])
+        .args([
+            "--features",
+            "tiny-ddpm/defmt,tiny-ddpm-slots/defmt,tiny-ddpm-slots/ed25519",
+        ])
+        .args(["--target-dir", "firmware/target"])
         .current_dir(root()))
 }
 
@@ -130,6 +140,11 @@ fn firmware_lints(toolchain: Toolchain) -> Result<()> {
     clippy(Board::Stm32f405, &[])?;
     clippy(Board::Stm32f405, &rtt)?;
     run(firmware::cargo(toolchain, Board::Stm32f405, "build").args(rtt))?;
+    for features in ["semihosting,field", "rtt,field"] {
+        run(field::cargo(toolchain, "clippy")
+            .args(["--no-default-features", "--features", features])
+            .args(["--", "-D", "warnings"]))?;
+    }
     let mut targets = vec![CORTEX_M4];
     targets.extend(OTHER_TARGETS);
     run(bench::machine::cargo(toolchain, "clippy", &targets).args(["--", "-D", "warnings"]))
@@ -139,11 +154,12 @@ fn lints(fast: bool) -> Result<()> {
     let deny = ["--", "-D", "warnings"];
     // `sample` and `inspect` do without Burn.
     let host = ["--package", "tiny-ddpm-train", "--no-default-features"];
-    let light = ["--package", "tiny-ddpm", "--package", "xtask"];
+    let light = ["tiny-ddpm", "tiny-ddpm-slots", "xtask"].map(|name| ["--package", name]);
+    let light = light.as_flattened();
     run(cargo("clippy")
         .args(["--release", "--locked"])
         .args(host)
-        .args(if fast { &light[..] } else { &[] })
+        .args(if fast { light } else { &[] })
         .arg("--all-targets")
         .args(deny))?;
     if fast {

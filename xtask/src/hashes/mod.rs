@@ -313,7 +313,9 @@ fn joined(hashes: impl Iterator<Item = u32>) -> String {
 /// The table, in Markdown: a row for each target.
 #[must_use]
 pub fn table(subjects: &[Subject], rows: &[Row]) -> String {
-    let mut lines = vec![Vec::from(["target", "runs in", "engine"].map(str::to_owned))];
+    let mut lines = vec![Vec::from(
+        ["target", "runs in", "engine"].map(str::to_owned),
+    )];
     for subject in subjects {
         if subject.pictures {
             lines[0].push(format!("{}: pixels", subject.name));

@@ -1,0 +1,135 @@
+//! QEMU's `mps2-an386`: its first UART is the line.
+//!
+//! QEMU emulates no flash that can be written, so memory stands for it: the
+//! program's own, which keeps its content when the board is reset, as flash
+//! does. Bits go from 1 to 0 and pages have the size of an STM32F405's largest
+//! sectors.
+
+use core::convert::Infallible;
+use core::mem::MaybeUninit;
+use cortex_m as _;
+use defmt_semihosting as _;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
+use semihosting::sys::arm_compat::sys_get_cmdline_uninit;
+
+/// Where flash begins.
+pub const FLASH: usize = 0;
+/// Bytes of it, 256 KiB of which the linker script gives to the program. The
+/// machine has 4 MiB there.
+const CAPACITY: usize = 1 << 20;
+
+/// Memory that stands for flash.
+pub struct Flash(());
+
+impl ErrorType for Flash {
+    // `Slots` keeps within the region, on which this was checked.
+    type Error = Infallible;
+}
+
+impl ReadNorFlash for Flash {
+    const READ_SIZE: usize = 4;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for (address, byte) in (FLASH + offset as usize..CAPACITY).zip(bytes) {
+            // SAFETY: within the machine's memory, and any byte is a `u8`.
+            *byte = unsafe { (address as *const u8).read_volatile() };
+        }
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+}
+
+impl Flash {
+    /// Changes the words from `offset` on.
+    fn change(&mut self, offset: u32, count: usize, new: impl Fn(usize, u32) -> u32) {
+        let start = super::REGION.offset.max(offset) as usize;
+        for (index, address) in (start..CAPACITY).step_by(4).take(count).enumerate() {
+            let word = address as *mut u32;
+            // SAFETY: aligned, within the machine's memory, and behind the
+            // program, whose memory the linker script ends there. Slices of it
+            // that are in use lie in the other slot.
+            unsafe { word.write_volatile(new(index, word.read_volatile())) };
+        }
+    }
+}
+
+impl NorFlash for Flash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 128 << 10;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Infallible> {
+        self.change(from, to.saturating_sub(from) as usize / 4, |_, _| u32::MAX);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Infallible> {
+        let (words, _) = bytes.as_chunks::<4>();
+        self.change(offset, words.len(), |index, old| {
+            old & words
+                .get(index)
+                .map_or(u32::MAX, |word| u32::from_le_bytes(*word))
+        });
+        Ok(())
+    }
+}
+
+/// The CMSDK's UART 0.
+pub struct Line(());
+
+const DATA: *mut u32 = 0x4000_4000 as *mut u32;
+const STATE: *const u32 = 0x4000_4004 as *const u32;
+const CTRL: *mut u32 = 0x4000_4008 as *mut u32;
+const BAUDDIV: *mut u32 = 0x4000_4010 as *mut u32;
+const TX_FULL: u32 = 1;
+const RX_FULL: u32 = 2;
+const TX_AND_RX: u32 = 3;
+
+/// Starts the board. To be called once.
+pub fn start() -> (Line, Flash) {
+    // SAFETY: registers of a UART that nothing else here uses; it is off while
+    // its divider is 0.
+    unsafe {
+        BAUDDIV.write_volatile(16);
+        CTRL.write_volatile(TX_AND_RX);
+    }
+    (Line(()), Flash(()))
+}
+
+impl Line {
+    /// A byte, if one has come.
+    pub fn read(&mut self) -> Option<u8> {
+        // SAFETY: as above; reading the data register takes the byte, which is
+        // meant.
+        unsafe { (STATE.read_volatile() & RX_FULL != 0).then(|| DATA.read_volatile() as u8) }
+    }
+
+    /// Sends bytes.
+    pub fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            // SAFETY: as above.
+            unsafe {
+                while STATE.read_volatile() & TX_FULL != 0 {}
+                DATA.write_volatile(byte.into());
+            }
+        }
+    }
+}
+
+/// The words of `-semihosting-config arg=...`, parted by spaces.
+pub fn arguments(buffer: &mut [u8]) -> &str {
+    // SAFETY: `MaybeUninit<u8>` has the layout of `u8`, and semihosting only
+    // ever writes initialised bytes.
+    let buffer = unsafe { &mut *(core::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    match sys_get_cmdline_uninit(buffer) {
+        Ok(line) => core::str::from_utf8(line).unwrap_or_default(),
+        Err(_) => "",
+    }
+}
+
+/// Ends the emulator with status 0 or 1.
+pub fn exit(success: bool) -> ! {
+    semihosting::process::exit(i32::from(!success))
+}
