@@ -144,7 +144,8 @@ impl Plan {
         self.peak
     }
 
-    /// Multiply-accumulates of one run, convolutions counted directly.
+    /// Multiply-accumulates of one run, convolutions counted directly;
+    /// `usize::MAX` where there are more, which 32 bits cannot always hold.
     #[must_use]
     pub fn macs(&self) -> usize {
         self.macs
@@ -224,6 +225,11 @@ impl<'b> Planner<'_, 'b> {
         }
     }
 
+    /// All layers of the largest networks together have more than 2^32.
+    fn count(&mut self, macs: usize) {
+        self.plan.macs = self.plan.macs.saturating_add(macs);
+    }
+
     fn record<R: serde::Deserialize<'b>>(&mut self) -> Option<R> {
         self.records.as_mut()?.next_record()
     }
@@ -237,7 +243,7 @@ impl Interpreter for Planner<'_, '_> {
     fn time(&mut self) -> Result<(), Infallible> {
         let features = usize::from(self.topology.time_features);
         let embedding = usize::from(self.topology.embedding);
-        self.plan.macs += (features + embedding) * embedding;
+        self.count((features + embedding) * embedding);
         for _ in 0..2 {
             let _: Option<LinearRecord<'_>> = self.record();
         }
@@ -258,9 +264,9 @@ impl Interpreter for Planner<'_, '_> {
     fn conv(&mut self, conv: &Conv<Option<Place>>) -> Result<Option<Place>, Infallible> {
         let record: Option<ConvRecord<'_>> = self.record();
         let form = record.map_or(Form::Direct, |record| record.form);
-        self.plan.macs += conv.macs();
+        self.count(conv.macs());
         if matches!(conv.extra, Extra::Embedding) {
-            self.plan.macs += usize::from(self.topology.embedding) * conv.channels;
+            self.count(usize::from(self.topology.embedding) * conv.channels);
             let _: Option<LinearRecord<'_>> = self.record();
         }
         Ok(self.place(
@@ -277,12 +283,12 @@ impl Interpreter for Planner<'_, '_> {
     ) -> Result<Option<Place>, Infallible> {
         let _: Option<MixRecord> = self.record();
         let shape = attention.query.shape;
-        self.plan.macs += 2 * shape.values() * shape.side * shape.side;
+        self.count(2 * shape.values() * shape.side * shape.side);
         Ok(self.place(attention.site, shape, End::Low, attention_words(attention)))
     }
 
     fn output(&mut self, conv: &Conv<Option<Place>>) -> Result<(), Infallible> {
-        self.plan.macs += conv.macs();
+        self.count(conv.macs());
         let words = conv_words(conv, Form::Direct);
         self.scratch(conv.site, words);
         // The last activation is kept from the first run on; in the end the

@@ -121,10 +121,12 @@ impl<D> Conv<D> {
         }
     }
 
-    /// Multiply-accumulates of one run.
+    /// Multiply-accumulates of one run; `usize::MAX` where there are more,
+    /// which 32 bits cannot always hold.
     #[must_use]
     pub fn macs(&self) -> usize {
-        self.output().values() * self.fan_in()
+        // At most 2^20 values of 9 * 512 products each: over 2^32.
+        self.output().values().saturating_mul(self.fan_in())
     }
 }
 
