@@ -10,6 +10,7 @@ use super::engine::{Engine, LANES, Work, with_best};
 use super::finish::Finish;
 use super::narrow::{NARROW, narrow, narrow_words};
 use super::packing::{Form, GROUP, PAIR, expand};
+use super::pieces::{pieces, pieces_mut};
 use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
 use core::ops::Range;
@@ -95,7 +96,7 @@ impl<'a> Task<'a> {
 
     /// Fills positions of padding: what stands for 0 in each channel.
     fn pad(&self, padding: &mut [i8]) {
-        for position in padding.chunks_exact_mut(self.inputs().max(1)) {
+        for position in pieces_mut(padding, self.inputs()) {
             self.pad_position(position);
         }
     }
@@ -303,7 +304,7 @@ fn direct<E: Engine, const NIBBLES: bool>(
         } else {
             gather(engine, task, padding, places, gathered, columns, fan_in);
         }
-        let mut pairs = task.weights.chunks_exact(pair_bytes).enumerate();
+        let mut pairs = pieces(task.weights, pair_bytes).enumerate();
         let (initials, last) = task.initial.as_chunks::<PAIR>();
         if count == LANES {
             for (initial, (pair, weights)) in initials.iter().zip(&mut pairs) {
@@ -377,7 +378,8 @@ fn fill<E: Engine>(
     columns: &mut [i16],
 ) {
     if let Some(rows) = Rows::new(task, &places, padding) {
-        for (down, k) in (0..3).zip((0..).step_by(3 * task.inputs())) {
+        for down in 0..3 {
+            let k = down * 3 * task.inputs();
             engine.spread(columns, k, places.map(|place| rows.source(place, down)));
         }
         return;
@@ -462,7 +464,7 @@ fn gather<E: Engine>(
 ) {
     let planes = task.planes(padding);
     let rows = Rows::new(task, &places, padding);
-    for (lane, place) in gathered.chunks_exact_mut(fan_in).zip(places) {
+    for (lane, place) in pieces_mut(gathered, fan_in).zip(places) {
         // Beyond the last input weights are 0, but what is not said is not the
         // same bits.
         if let Some(last) = lane.last_chunk_mut::<GROUP>() {
@@ -483,7 +485,7 @@ fn gather<E: Engine>(
             continue;
         }
         if let Some(rows) = &rows {
-            for (down, to) in (0..3).zip(lane.chunks_mut(3 * task.inputs())) {
+            for (down, to) in (0..3).zip(pieces_mut(lane, 3 * task.inputs())) {
                 let values = rows.source(place, down);
                 to.iter_mut()
                     .zip(values)
@@ -505,7 +507,7 @@ fn gather<E: Engine>(
             }
         }
     }
-    let mut lanes = gathered.chunks_exact(fan_in);
+    let mut lanes = pieces(gathered, fan_in);
     let sources = [(); LANES].map(|()| lanes.next().unwrap_or_default());
     engine.spread(columns, 0, sources);
 }

@@ -3,6 +3,7 @@
 //! stands between two layers is `f32` computed by `libm`.
 
 use super::engine::{Engine, Native};
+use super::pieces::pieces;
 use super::{floats, halfwords};
 
 /// sin(t f_k), then cos(t f_k), f_k = 10000^(-k / (n/2)), for n = the length
@@ -93,7 +94,7 @@ pub fn layer(
 ) {
     let row_len = (2 * x.len()).max(1);
     // Two rows at a time share what they read of x.
-    let pairs = weights.chunks_exact(2 * row_len);
+    let pairs = pieces(weights, 2 * row_len);
     let units = scales
         .as_chunks::<8>()
         .0

@@ -23,6 +23,7 @@ mod narrow;
 pub mod norm;
 pub mod packing;
 mod phases;
+mod pieces;
 mod tables;
 mod winograd;
 

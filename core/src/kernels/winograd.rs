@@ -11,6 +11,7 @@ use super::conv::Task;
 use super::engine::{Engine, WIDE_LANES, WinogradSums};
 use super::finish::Finish;
 use super::packing::{FREQUENCIES, GROUP, QUAD};
+use super::pieces::pieces;
 
 /// Positions along an axis that a tile sees.
 const WINDOW: usize = 4;
@@ -50,6 +51,7 @@ pub(super) fn conv<E: Engine>(
 
     let tiles_side = task.side.div_ceil(2);
     let tiles = tiles_side * tiles_side;
+    let tiles_side = tiles_side.max(1);
     let quad_bytes = 2 * QUAD * FREQUENCIES * task.inputs().next_multiple_of(GROUP);
     for first in (0..tiles).step_by(WIDE_LANES) {
         let mut outputs = [Outputs::default(); WIDE_LANES];
@@ -61,7 +63,7 @@ pub(super) fn conv<E: Engine>(
                 spread(engine, task, padding, (row, column), columns, lane);
             }
         }
-        let quads = task.weights.chunks_exact(quad_bytes);
+        let quads = pieces(task.weights, quad_bytes);
         for (weights, (quad, initial)) in quads.zip(task.initial.chunks(QUAD).enumerate()) {
             engine.wide(columns, weights, sums);
             for (output, &initial) in initial.iter().enumerate() {

@@ -72,7 +72,7 @@ impl Spacing {
             Self::Trailing => respaced(timesteps, steps, i),
             // u = k/n and s = 9/8.
             Self::Shifted => rounded(9 * t * k, 8 * n + k),
-            Self::Quadratic => (t * k * k / (n * n)) as u16,
+            Self::Quadratic => (t * k * k / (n * n).max(1)) as u16,
             Self::LogSnr => by_log_snr(schedule, f64::from(i) / f64::from(steps - 1), previous),
         };
         // One below the last, and one for each step that is left.
@@ -108,7 +108,8 @@ pub fn respaced(timesteps: u16, steps: u16, index: u16) -> u16 {
 
 /// a / b, rounded to the nearest.
 fn rounded(a: u64, b: u64) -> u16 {
-    ((2 * a + b) / (2 * b)) as u16
+    // No rule divides by 0: see where they come from.
+    ((2 * a + b) / (2 * b).max(1)) as u16
 }
 
 /// The timestep below `previous` whose log-SNR is nearest to that at `share`
@@ -120,7 +121,7 @@ fn by_log_snr(schedule: &Schedule, share: f64, previous: u16) -> u16 {
     let wanted = start + (end - start) * share;
     // The ratio falls from `after` to `before`.
     let (mut after, mut before) = (1, previous);
-    while before - after > 1 {
+    while before.saturating_sub(after) > 1 {
         let middle = after.midpoint(before);
         if log_snr(middle) >= wanted {
             after = middle;

@@ -116,8 +116,16 @@ fn gap(live: &[Range<usize>], len: usize) -> (usize, usize) {
 
 /// Puts `len` bytes into the first gap; returns where that begins.
 fn insert(live: &mut Vec<Range<usize>, MAX_LOW>, len: usize) -> Option<usize> {
+    if live.is_full() {
+        return None;
+    }
     let (start, index) = gap(live, len);
-    live.insert(index, start..start + len).ok()?;
+    // What `Vec::insert` does, which would panic beyond the end.
+    let mut carried = start..start + len;
+    for range in live.iter_mut().skip(index) {
+        core::mem::swap(range, &mut carried);
+    }
+    live.push(carried).ok()?;
     Some(start)
 }
 
