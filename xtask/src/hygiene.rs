@@ -146,10 +146,11 @@ fn cargo_deny(program: &Path, workspace: &str, what: &[&str]) -> Command {
         false => "deny.toml",
     };
     let mut deny = command(&program.display().to_string());
-    deny.args(["--locked", "--manifest-path"])
+    deny.args(["--locked", "--workspace", "--manifest-path"])
         .arg(root().join(workspace).join("Cargo.toml"))
-        .args(["check", "--hide-inclusion-graph", "--config"])
+        .arg("--config")
         .arg(root().join(config))
+        .args(["check", "--hide-inclusion-graph"])
         .args(what)
         .current_dir(root());
     deny

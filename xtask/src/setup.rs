@@ -28,7 +28,7 @@ pub const CORTEX_M3: &str = "thumbv7m-none-eabi";
 /// What browsers run.
 pub const WASM: &str = "wasm32-unknown-unknown";
 /// The further targets whose bits are compared.
-const COMPARED_TARGETS: [&str; 2] = [CORTEX_M3, WASM];
+pub const COMPARED_TARGETS: [&str; 2] = [CORTEX_M3, WASM];
 
 /// What a Cortex-M build needs of Debian.
 const DEBIAN_RUST: [&str; 5] = [

@@ -2,7 +2,7 @@
 //! failure.
 
 use crate::firmware::Board;
-use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
+use crate::setup::{self, COMPARED_TARGETS, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
 use crate::{bench, field, firmware, hygiene, root};
 use anyhow::{Context, Result};
@@ -109,7 +109,7 @@ fn cargo(subcommand: &str) -> Command {
 fn formatting() -> Result<()> {
     run(cargo("fmt").args(["--all", "--check"]))?;
     for manifest in ["firmware/Cargo.toml", "bench/Cargo.toml"] {
-        run(cargo("fmt").args(["--check", "--manifest-path", manifest]))?;
+        run(cargo("fmt").args(["--all", "--check", "--manifest-path", manifest]))?;
     }
     Ok(())
 }
@@ -147,7 +147,16 @@ fn firmware_lints(toolchain: Toolchain) -> Result<()> {
     }
     let mut targets = vec![CORTEX_M4];
     targets.extend(OTHER_TARGETS);
-    run(bench::machine::cargo(toolchain, "clippy", &targets).args(["--", "-D", "warnings"]))
+    run(bench::machine::cargo(toolchain, "clippy", &targets).args(["--", "-D", "warnings"]))?;
+    targets.extend(COMPARED_TARGETS);
+    let toolchain = Toolchain::find(&targets).unwrap_or(toolchain);
+    run(bench::machine::cargo(toolchain, "clippy", &targets).args([
+        "--package",
+        "tiny-ddpm-hashes",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn lints(fast: bool) -> Result<()> {

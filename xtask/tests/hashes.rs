@@ -111,3 +111,17 @@ fn one_changed_weight_is_a_difference_with_its_place() {
     };
     assert!(same(subjects, &[row, empty]).is_err());
 }
+
+/// The Cortex-M0 samples in place, in what its memory holds.
+#[test]
+fn chains_in_place_are_the_same_ones() {
+    let subjects = subjects().unwrap();
+    let row = here(&subjects).unwrap();
+    for (at, subject) in subjects.iter().enumerate() {
+        let mut arena = vec![0; if subject.small { 2656 } else { 1 << 16 }];
+        let mut chains = Vec::new();
+        let mut report = |_, outcome| chains.push(outcome);
+        cases::run::<true>(&subject.blob, &mut arena, &mut report).unwrap();
+        assert_eq!(chains, outcomes(&row, at), "{}", subject.name);
+    }
+}

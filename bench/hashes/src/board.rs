@@ -5,4 +5,4 @@
 #[cfg_attr(target_arch = "wasm32", path = "board/wasm.rs")]
 mod hardware;
 
-pub use hardware::{fail, say};
+pub use hardware::{fail, say, stack_sufficed};

@@ -21,8 +21,8 @@ const SLOT: usize = match cfg!(machine = "microbit") {
 };
 /// Words of memory for all buffers.
 const ARENA: usize = match cfg!(machine = "microbit") {
-    // What 16 KiB leave beside the stack.
-    true => (13 << 10) / 4,
+    // Two pictures of nano and its workspace; the rest of 16 KiB is stack.
+    true => 2656,
     false => (1 << 20) / 4,
 };
 
@@ -71,6 +71,11 @@ fn main() -> bool {
             ));
         });
     match done {
+        // It would have gone through the memory, whose top lies below it.
+        _ if !board::stack_sufficed() => {
+            say(format_args!("the stack was too small"));
+            false
+        }
         Ok(()) => {
             say(format_args!("@end"));
             true

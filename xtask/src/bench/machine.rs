@@ -164,8 +164,9 @@ pub fn cargo(toolchain: Toolchain, subcommand: &str, triples: &[&str]) -> Comman
     cargo
 }
 
-/// The same for any profile.
-pub(crate) fn bench_cargo(toolchain: Toolchain, subcommand: &str, triples: &[&str]) -> Command {
+/// The same for any package and profile there.
+#[must_use]
+pub fn bench_cargo(toolchain: Toolchain, subcommand: &str, triples: &[&str]) -> Command {
     let mut cargo = toolchain.cargo(subcommand, triples);
     cargo
         .arg("--locked")

@@ -310,33 +310,46 @@ fn joined(hashes: impl Iterator<Item = u32>) -> String {
     format!("`{:08x}`", picture_hash(&bytes))
 }
 
-/// The table, in Markdown: a row for each target.
+/// What subjects have in common that share a column.
+fn column(subject: &Subject) -> &str {
+    subject.name.split(',').next().unwrap_or(subject.name)
+}
+
+/// The table, in Markdown: a row for each target. Models whose names differ
+/// only behind a comma share a column.
 #[must_use]
 pub fn table(subjects: &[Subject], rows: &[Row]) -> String {
+    let groups: Vec<_> = subjects.chunk_by(|a, b| column(a) == column(b)).collect();
     let mut lines = vec![Vec::from(
         ["target", "runs in", "engine"].map(str::to_owned),
     )];
-    for subject in subjects {
+    for subject in groups.iter().filter_map(|group| group.first()) {
         if subject.pictures {
-            lines[0].push(format!("{}: pixels", subject.name));
+            lines[0].push(format!("{}: pixels", column(subject)));
         }
-        lines[0].push(format!("{}: x_0", subject.name));
+        lines[0].push(format!("{}: x_0", column(subject)));
     }
     lines.push(vec!["---".to_owned(); lines[0].len()]);
     for row in rows {
         let mut cells = vec![row.title.clone(), row.runs_in.clone(), row.engine.clone()];
-        for (subject, made) in subjects.iter().zip(&row.made) {
-            let (pixels, state) = match made {
-                Made::Chains(chains) => (
-                    joined(chains.iter().map(|chain| chain.pixels)),
-                    joined(chains.iter().map(|chain| chain.state)),
-                ),
-                Made::TooLarge => ("too large".to_owned(), "too large".to_owned()),
+        let mut made = row.made.iter();
+        for group in &groups {
+            let chains: Option<Vec<_>> = made
+                .by_ref()
+                .take(group.len())
+                .map(|made| match made {
+                    Made::Chains(chains) => Some(chains),
+                    Made::TooLarge => None,
+                })
+                .collect();
+            let hash = |of: fn(&Outcome) -> u32| match &chains {
+                Some(chains) => joined(chains.iter().flat_map(|chains| chains.iter()).map(of)),
+                None => "too large".to_owned(),
             };
-            if subject.pictures {
-                cells.push(pixels);
+            if group.first().is_some_and(|subject| subject.pictures) {
+                cells.push(hash(|chain| chain.pixels));
             }
-            cells.push(state);
+            cells.push(hash(|chain| chain.state));
         }
         lines.push(cells);
     }
