@@ -5,7 +5,6 @@
 //! numerators have 15: int8 weights would drop every key but the nearest few.
 
 use super::engine::{Engine, Work, with_best};
-use super::pieces::{pieces, pieces_mut};
 use super::tables::{EXP2, EXP2_STEPS};
 use super::{multiply_high, saturate};
 
@@ -89,9 +88,14 @@ impl Work for Arguments<'_> {
             weights,
             ..
         } = self;
-        let channels = head.channels;
-        let outputs = pieces_mut(self.output, channels);
-        for (query, output) in pieces(self.queries, channels).zip(outputs) {
+        let channels = head.channels.max(1);
+        // Not zipped: a zip divides by the length of the pieces, and compiled
+        // for size it is a function of its own, where that could be 0.
+        let mut outputs = self.output.chunks_exact_mut(channels);
+        for query in self.queries.chunks_exact(channels) {
+            let Some(output) = outputs.next() else {
+                break;
+            };
             let sum = softmax(engine, head, query, self.keys, factors.logit, weights);
             // At most 2^47 over at least 2^15, since the largest numerator is
             // 2^15.
@@ -139,7 +143,7 @@ impl Mixed<'_> {
     #[inline(always)]
     fn compute<const N: usize>(self) -> [i8; N] {
         let mut mixed = [0i32; N];
-        let positions = pieces(self.values, self.channels);
+        let positions = self.values.chunks_exact(self.channels);
         for (&weight, position) in self.weights.iter().zip(positions) {
             // At most 256 terms of 2^15 * 2^7.
             let position = position.get(self.first..).unwrap_or_default();
@@ -173,7 +177,10 @@ fn softmax<E: Engine>(
 ) -> i32 {
     let query = head.of(query);
     let mut largest = i32::MIN;
-    for (weight, key) in weights.iter_mut().zip(pieces(keys, head.channels)) {
+    for (weight, key) in weights
+        .iter_mut()
+        .zip(keys.chunks_exact(head.channels.max(1)))
+    {
         // At most 256 products of 2^14 fill 22 bits, with the shift 30.
         *weight = multiply_high(engine.dot(query, head.of(key)) << 8, factor);
         largest = largest.max(*weight);

@@ -10,7 +10,6 @@ use super::engine::{Engine, LANES, Work, with_best};
 use super::finish::Finish;
 use super::narrow::{NARROW, narrow, narrow_words};
 use super::packing::{Form, GROUP, PAIR, expand};
-use super::pieces::{pieces, pieces_mut};
 use super::{halfwords, phases, winograd};
 use crate::unet::Geometry;
 use core::ops::Range;
@@ -96,7 +95,7 @@ impl<'a> Task<'a> {
 
     /// Fills positions of padding: what stands for 0 in each channel.
     fn pad(&self, padding: &mut [i8]) {
-        for position in pieces_mut(padding, self.inputs()) {
+        for position in padding.chunks_exact_mut(self.inputs().max(1)) {
             self.pad_position(position);
         }
     }
@@ -293,7 +292,8 @@ fn direct<E: Engine, const NIBBLES: bool>(
     };
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
-    let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR);
+    // Never 0, which the compiler is told where something is cut or divided.
+    let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR).max(1);
     let output_side = task.geometry.output_side(task.side);
     let mut next = task.place(positions.start);
     for first in positions.clone().step_by(LANES) {
@@ -304,7 +304,7 @@ fn direct<E: Engine, const NIBBLES: bool>(
         } else {
             gather(engine, task, padding, places, gathered, columns, fan_in);
         }
-        let mut pairs = pieces(task.weights, pair_bytes).enumerate();
+        let mut pairs = task.weights.chunks_exact(pair_bytes).enumerate();
         let (initials, last) = task.initial.as_chunks::<PAIR>();
         if count == LANES {
             for (initial, (pair, weights)) in initials.iter().zip(&mut pairs) {
@@ -462,9 +462,10 @@ fn gather<E: Engine>(
     columns: &mut [i16],
     fan_in: usize,
 ) {
+    let (fan_in, row) = (fan_in.max(1), (3 * task.inputs()).max(1));
     let planes = task.planes(padding);
     let rows = Rows::new(task, &places, padding);
-    for (lane, place) in pieces_mut(gathered, fan_in).zip(places) {
+    for (lane, place) in gathered.chunks_exact_mut(fan_in).zip(places) {
         // Beyond the last input weights are 0, but what is not said is not the
         // same bits.
         if let Some(last) = lane.last_chunk_mut::<GROUP>() {
@@ -485,7 +486,7 @@ fn gather<E: Engine>(
             continue;
         }
         if let Some(rows) = &rows {
-            for (down, to) in (0..3).zip(pieces_mut(lane, 3 * task.inputs())) {
+            for (down, to) in (0..3).zip(lane.chunks_mut(row)) {
                 let values = rows.source(place, down);
                 to.iter_mut()
                     .zip(values)
@@ -507,7 +508,7 @@ fn gather<E: Engine>(
             }
         }
     }
-    let mut lanes = pieces(gathered, fan_in);
+    let mut lanes = gathered.chunks_exact(fan_in);
     let sources = [(); LANES].map(|()| lanes.next().unwrap_or_default());
     engine.spread(columns, 0, sources);
 }

@@ -23,7 +23,6 @@ mod narrow;
 pub mod norm;
 pub mod packing;
 mod phases;
-mod pieces;
 mod tables;
 mod winograd;
 

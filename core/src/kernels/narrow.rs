@@ -4,7 +4,6 @@ use super::conv::{TAPS, Task, direct_weights, expanded_words, next_places, tap_s
 use super::engine::{Engine, LANES};
 use super::finish::Finish;
 use super::packing::{Form, GROUP, PAIR};
-use super::pieces::pieces;
 use crate::unet::Geometry;
 use core::ops::Range;
 
@@ -73,7 +72,7 @@ pub(super) fn narrow<E: Engine>(
             let columns = columns.get_mut(..LANES * width).unwrap_or_default();
             engine.spread(columns, 0, sources);
             let bytes = |inputs| task.form.bytes(Geometry::Pointwise, inputs, PAIR);
-            let weights = pieces(task.weights, bytes(fan_in));
+            let weights = task.weights.chunks_exact(bytes(fan_in).max(1));
             for (sums, weights) in sums.as_chunks_mut::<PAIR>().0.iter_mut().zip(weights) {
                 let part = weights.get(bytes(k)..bytes(k + width)).unwrap_or_default();
                 if task.form == Form::Nibbles {

@@ -12,7 +12,6 @@
 //! and one add in fixed point. u has 7 fraction bits and is cut to [-8, 8).
 
 use super::engine::{Engine, Work, with_best};
-use super::pieces::{pieces, pieces_mut};
 use super::saturate;
 use super::tables::{SILU, SILU_BITS, SILU_REACH};
 use core::ops::Range;
@@ -312,8 +311,10 @@ impl Work for Apply<'_> {
         let channels = self.slopes.len().max(1);
         let (slopes, slopes_rest) = self.slopes.as_chunks::<SIDE_BY_SIDE>();
         let (intercepts, intercepts_rest) = self.intercepts.as_chunks::<SIDE_BY_SIDE>();
-        let positions =
-            pieces(self.values, channels).zip(pieces_mut(self.output, self.output_channels));
+        let positions = self
+            .values
+            .chunks_exact(channels)
+            .zip(self.output.chunks_exact_mut(self.output_channels.max(1)));
         for (values, output) in positions {
             let end = output.len().min(self.first_output + channels);
             let output = output.get_mut(self.first_output..end).unwrap_or_default();

@@ -10,7 +10,6 @@ use super::conv::Task;
 use super::engine::{Engine, WIDE_LANES};
 use super::finish::Finish;
 use super::packing::{GROUP, QUAD};
-use super::pieces::{pieces, pieces_mut};
 
 /// Taps of a phase.
 const TAPS: usize = 4;
@@ -39,24 +38,27 @@ pub(super) fn conv<E: Engine>(
     };
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
-    let (side, positions) = (task.side.max(1), task.side * task.side);
+    let positions = task.side * task.side;
     let quad_bytes = 2 * QUAD * fan_in;
     let phase_bytes = quad_bytes * task.initial.len().div_ceil(QUAD);
+    // Not 0 where there is a position and a channel, as `max` tells the compiler.
+    let (side, lane_len) = (task.side.max(1), fan_in.max(1));
+    let (quad_bytes, phase_bytes) = (quad_bytes.max(1), phase_bytes.max(1));
     for first in (0..positions).step_by(WIDE_LANES) {
         let count = WIDE_LANES.min(positions - first);
         let places = [first, first + count - 1].map(|place| (place / side, place % side));
-        for (phase, weights) in pieces(task.weights, phase_bytes).enumerate() {
+        for (phase, weights) in task.weights.chunks_exact(phase_bytes).enumerate() {
             let (down, right) = (phase / 2, phase % 2);
-            for (lane, place) in pieces_mut(gathered, fan_in).zip(places) {
+            for (lane, place) in gathered.chunks_exact_mut(lane_len).zip(places) {
                 gather(task, padding, place, (down, right), lane);
             }
-            let mut lanes = pieces(gathered, fan_in);
+            let mut lanes = gathered.chunks_exact(lane_len);
             let sources = [(); WIDE_LANES].map(|()| lanes.next().unwrap_or_default());
             engine.spread(columns, 0, sources);
             let at = places.map(|(row, column)| (2 * row + down) * (2 * side) + 2 * column + right);
             let at = at.get(..count).unwrap_or_default();
 
-            let quads = pieces(weights, quad_bytes);
+            let quads = weights.chunks_exact(quad_bytes);
             for (weights, (quad, initial)) in quads.zip(task.initial.chunks(QUAD).enumerate()) {
                 let mut sums = [[[0; WIDE_LANES]; QUAD]];
                 engine.wide(columns, weights, &mut sums);
@@ -80,7 +82,7 @@ fn gather(
     gathered: &mut [i8],
 ) {
     let side = task.side;
-    let mut to = pieces_mut(gathered, task.inputs());
+    let mut to = gathered.chunks_exact_mut(task.inputs().max(1));
     for (tap, to) in (0..TAPS).zip(&mut to) {
         let place = (row + down + tap / 2)
             .checked_sub(1)

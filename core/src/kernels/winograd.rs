@@ -11,7 +11,6 @@ use super::conv::Task;
 use super::engine::{Engine, WIDE_LANES, WinogradSums};
 use super::finish::Finish;
 use super::packing::{FREQUENCIES, GROUP, QUAD};
-use super::pieces::pieces;
 
 /// Positions along an axis that a tile sees.
 const WINDOW: usize = 4;
@@ -51,8 +50,9 @@ pub(super) fn conv<E: Engine>(
 
     let tiles_side = task.side.div_ceil(2);
     let tiles = tiles_side * tiles_side;
-    let tiles_side = tiles_side.max(1);
     let quad_bytes = 2 * QUAD * FREQUENCIES * task.inputs().next_multiple_of(GROUP);
+    // Not 0 where there is a tile with channels, as `max` tells the compiler.
+    let (tiles_side, quad_bytes) = (tiles_side.max(1), quad_bytes.max(1));
     for first in (0..tiles).step_by(WIDE_LANES) {
         let mut outputs = [Outputs::default(); WIDE_LANES];
         for (lane, outputs) in outputs.iter_mut().enumerate() {
@@ -63,7 +63,7 @@ pub(super) fn conv<E: Engine>(
                 spread(engine, task, padding, (row, column), columns, lane);
             }
         }
-        let quads = pieces(task.weights, quad_bytes);
+        let quads = task.weights.chunks_exact(quad_bytes);
         for (weights, (quad, initial)) in quads.zip(task.initial.chunks(QUAD).enumerate()) {
             engine.wide(columns, weights, sums);
             for (output, &initial) in initial.iter().enumerate() {

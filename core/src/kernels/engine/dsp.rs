@@ -12,7 +12,6 @@
 mod assembly;
 
 use super::super::packing::GROUP;
-use super::super::pieces::{pieces, pieces_mut};
 use super::{Engine, LANES, WIDE_LANES, WinogradSums};
 use assembly::{
     tiny_ddpm_dsp_dots, tiny_ddpm_dsp_inverse, tiny_ddpm_dsp_requantise,
@@ -226,9 +225,9 @@ fn tile_any(columns: &[i16], weights: &[u8], sums: &mut [[i32; LANES]; 2]) {
 /// [`wide`](Engine::wide) for a blob that does not lie at a multiple of four.
 #[cold]
 fn wide_any(columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANES]; 4]]) {
-    let column = columns.len() / sums.len().max(1);
+    let column = (columns.len() / sums.len().max(1)).max(1);
     let mut pairs = weights.as_chunks::<4>().0.chunks_exact(4);
-    for (sums, columns) in sums.iter_mut().zip(pieces(columns, column)) {
+    for (sums, columns) in sums.iter_mut().zip(columns.chunks_exact(column)) {
         *sums = [[0; WIDE_LANES]; 4];
         for (x, w) in columns.chunks_exact(2 * WIDE_LANES).zip(&mut pairs) {
             for (sums, &[a, b, c, d]) in sums.iter_mut().zip(w) {
@@ -253,7 +252,7 @@ fn winograd_any(columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]
         let k = k + channel;
         let place = (k / GROUP * 2 + k % 2) * 2 * WIDE_LANES + lane * 2 + k % GROUP / 2;
         let transformed = super::portable::transform(d);
-        for (block, value) in pieces_mut(columns, block).zip(transformed) {
+        for (block, value) in columns.chunks_exact_mut(block.max(1)).zip(transformed) {
             if let Some(to) = block.get_mut(place) {
                 *to = value;
             }

@@ -3,7 +3,6 @@
 //! Columns: for each lane its inputs, one after the other.
 
 use super::super::finish::Scale;
-use super::super::pieces::{pieces, pieces_mut};
 use super::super::{halfwords, multiply_high, multiply_high_sum, saturate};
 use super::{Engine, LANES, WIDE_LANES, WinogradSums};
 
@@ -14,8 +13,8 @@ pub struct Portable;
 impl Engine for Portable {}
 
 pub(super) fn spread<const LANES: usize>(columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
-    let lane_len = columns.len() / LANES.max(1);
-    for (lane, source) in pieces_mut(columns, lane_len).zip(sources) {
+    let lane_len = (columns.len() / LANES.max(1)).max(1);
+    for (lane, source) in columns.chunks_exact_mut(lane_len).zip(sources) {
         let to = lane.iter_mut().skip(k);
         to.zip(source).for_each(|(to, &v)| *to = i16::from(v));
     }
@@ -23,8 +22,8 @@ pub(super) fn spread<const LANES: usize>(columns: &mut [i16], k: usize, sources:
 
 pub(super) fn tile(columns: &[i16], weights: &[u8]) -> [[i32; LANES]; 2] {
     let mut sums = [[0; LANES]; 2];
-    let lane_len = columns.len() / LANES;
-    for (lane, column) in pieces(columns, lane_len).enumerate() {
+    let lane_len = (columns.len() / LANES).max(1);
+    for (lane, column) in columns.chunks_exact(lane_len).enumerate() {
         let (mut first, mut second) = (0i32, 0i32);
         let groups = column.as_chunks::<4>().0.iter();
         for (x, w) in groups.zip(weights.as_chunks::<8>().0) {
@@ -44,12 +43,18 @@ pub(super) fn tile(columns: &[i16], weights: &[u8]) -> [[i32; LANES]; 2] {
 
 pub(super) fn wide(columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANES]; 4]]) {
     let blocks = sums.len().max(1);
-    let columns = pieces(columns, columns.len() / blocks);
-    let operands = columns.zip(pieces(weights, weights.len() / blocks));
-    for (sums, (columns, weights)) in sums.iter_mut().zip(operands) {
+    let column_len = (columns.len() / blocks).max(1);
+    let weights_len = (weights.len() / blocks).max(1);
+    // Not zipped, as in `attention`.
+    let mut columns = columns.chunks_exact(column_len);
+    let mut weights = weights.chunks_exact(weights_len);
+    for sums in sums {
+        let (Some(columns), Some(weights)) = (columns.next(), weights.next()) else {
+            break;
+        };
         *sums = [[0; WIDE_LANES]; 4];
-        let lane_len = columns.len() / WIDE_LANES;
-        for (lane, column) in pieces(columns, lane_len).enumerate() {
+        let lane_len = (columns.len() / WIDE_LANES).max(1);
+        for (lane, column) in columns.chunks_exact(lane_len).enumerate() {
             let mut quad = [0i32; 4];
             // Of each four inputs 32 bytes: two halves of four pairs.
             let groups = column.as_chunks::<4>().0.iter();
@@ -75,11 +80,11 @@ pub(super) fn wide(columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANE
 }
 
 pub(super) fn winograd(columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]) {
-    let lane_len = columns.len() / (16 * WIDE_LANES);
+    let lane_len = (columns.len() / (16 * WIDE_LANES)).max(1);
     let channels = window.first().map_or(0, |values| values.len());
     for channel in 0..channels {
         let d = window.map(|values| values.get(channel).map_or(0, |&v| i16::from(v)));
-        let lanes = pieces_mut(columns, lane_len);
+        let lanes = columns.chunks_exact_mut(lane_len);
         for (to, value) in lanes.skip(lane).step_by(WIDE_LANES).zip(transform(d)) {
             if let Some(to) = to.get_mut(k + channel) {
                 *to = value;
