@@ -17,7 +17,7 @@ pub enum Spacing {
     #[default]
     Trailing,
     /// Trailing, each moved towards the noise: u T becomes s u / (1 + (s - 1) u) T
-    /// (Esser et al. 2024, arXiv:2403.03206, eq. 23), with s = 9/8. Suits
+    /// (Esser et al. 2024, arXiv:2403.03206, eq. 23), with s = 17/16. Suits
     /// [`Method::DpmSolver`](super::Method::DpmSolver), whose last step is of
     /// first order, in few steps.
     Shifted,
@@ -70,8 +70,8 @@ impl Spacing {
         let raw = match self {
             Self::Uniform => 1 + rounded((t - 1) * (k - 1), n - 1),
             Self::Trailing => respaced(timesteps, steps, i),
-            // u = k/n and s = 9/8.
-            Self::Shifted => rounded(9 * t * k, 8 * n + k),
+            // u = k/n and s = 17/16.
+            Self::Shifted => rounded(17 * t * k, 16 * n + k),
             Self::Quadratic => (t * k * k / (n * n).max(1)) as u16,
             Self::LogSnr => by_log_snr(schedule, f64::from(i) / f64::from(steps - 1), previous),
         };

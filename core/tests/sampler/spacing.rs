@@ -78,8 +78,8 @@ fn linspace_and_trailing_as_published() {
     assert_eq!(check(linear(), 10, Spacing::Uniform), linspace);
     let trailing = [1000, 900, 800, 700, 600, 500, 400, 300, 200, 100];
     assert_eq!(check(linear(), 10, Spacing::Trailing), trailing);
-    // 1000 s u / (1 + (s - 1) u) for u = 1, 0.9, ..., s = 9/8, by a calculator.
-    let shifted = [1000, 910, 818, 724, 628, 529, 429, 325, 220, 111];
+    // 1000 s u / (1 + (s - 1) u) for u = 1, 0.9, ..., s = 17/16, by a calculator.
+    let shifted = [1000, 905, 810, 713, 614, 515, 415, 313, 210, 106];
     assert_eq!(check(linear(), 10, Spacing::Shifted), shifted);
 }
 
