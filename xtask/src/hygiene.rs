@@ -40,7 +40,7 @@ const SEMVER: Tool = Tool {
 };
 
 /// Workspaces whose crates end up in flash.
-const EMBEDDED: [&str; 2] = ["firmware", "bench"];
+const EMBEDDED: [&str; 3] = ["firmware", "firmware/untrusted", "bench"];
 /// Where RustSec keeps its database.
 const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// Patience with a server that may not be reachable.
@@ -156,20 +156,36 @@ fn cargo_deny(program: &Path, workspace: &str, what: &[&str]) -> Command {
     deny
 }
 
-/// Folders with a workspace, relative to the repository's root, which is `.`.
+/// Folders with a workspace, and folders in these, relative to the
+/// repository's root, which is `.`.
 fn workspaces() -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(root())? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let manifest = root().join(&name).join("Cargo.toml");
-        let text = fs::read_to_string(manifest).unwrap_or_default();
-        if is_workspace(&text) {
+    for name in folders("")? {
+        if has_workspace(&name) {
+            found.extend(
+                folders(&name)?
+                    .into_iter()
+                    .filter(|name| has_workspace(name)),
+            );
             found.push(name);
         }
     }
     found.sort_unstable();
     found.insert(0, ".".to_owned());
     Ok(found)
+}
+
+fn folders(parent: &str) -> Result<Vec<String>> {
+    let parent = Path::new(parent);
+    let path_of = |name| parent.join(name).to_string_lossy().into_owned();
+    fs::read_dir(root().join(parent))?
+        .map(|entry| Ok(path_of(entry?.file_name())))
+        .collect()
+}
+
+fn has_workspace(folder: &str) -> bool {
+    let manifest = root().join(folder).join("Cargo.toml");
+    is_workspace(&fs::read_to_string(manifest).unwrap_or_default())
 }
 
 fn is_workspace(manifest: &str) -> bool {
@@ -289,7 +305,7 @@ mod tests {
         assert!(is_workspace("[package]\n\n[workspace]\nmembers = []\n"));
         assert!(!is_workspace("[package]\n[lints]\nworkspace = true\n"));
         let found = workspaces().unwrap();
-        for name in [".", "firmware", "bench"] {
+        for name in [".", "firmware", "firmware/untrusted", "bench"] {
             assert!(found.iter().any(|workspace| workspace == name), "{found:?}");
         }
     }

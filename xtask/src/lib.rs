@@ -8,6 +8,7 @@
 //! - [`emulator`]: runs it, and reads its log;
 //! - [`field`]: the same of firmware whose weights come over a serial line;
 //! - [`host`]: generates the same pictures with the same code, here;
+//! - [`untrusted`]: builds firmware in which nothing can panic;
 //! - [`mod@bench`]: counts instructions on emulated machines;
 //! - [`hashes`]: compares what all targets make.
 
@@ -25,6 +26,7 @@ pub mod setup;
 pub mod sheet;
 pub mod shell;
 pub mod stages;
+pub mod untrusted;
 
 use std::path::Path;
 

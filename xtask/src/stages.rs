@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, COMPARED_TARGETS, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, field, firmware, hygiene, root};
+use crate::{bench, field, firmware, hygiene, root, untrusted};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -108,7 +108,8 @@ fn cargo(subcommand: &str) -> Command {
 
 fn formatting() -> Result<()> {
     run(cargo("fmt").args(["--all", "--check"]))?;
-    for manifest in ["firmware/Cargo.toml", "bench/Cargo.toml"] {
+    let untrusted = "firmware/untrusted/Cargo.toml";
+    for manifest in ["firmware/Cargo.toml", untrusted, "bench/Cargo.toml"] {
         run(cargo("fmt").args(["--all", "--check", "--manifest-path", manifest]))?;
     }
     Ok(())
@@ -144,6 +145,9 @@ fn firmware_lints(toolchain: Toolchain) -> Result<()> {
         run(field::cargo(toolchain, "clippy")
             .args(["--no-default-features", "--features", features])
             .args(["--", "-D", "warnings"]))?;
+    }
+    for board in untrusted::Board::ALL {
+        run(untrusted::cargo(toolchain, board, "clippy").args(["--", "-D", "warnings"]))?;
     }
     let mut targets = vec![CORTEX_M4];
     targets.extend(OTHER_TARGETS);

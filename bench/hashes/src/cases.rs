@@ -34,7 +34,7 @@ pub enum Failure {
 }
 
 /// From so many multiply-accumulates a step on there are fewer chains.
-const LARGE: usize = 5_000_000;
+const LARGE: u64 = 5_000_000;
 
 /// The settings of chain `number`; `None` after the last.
 #[must_use]

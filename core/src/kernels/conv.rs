@@ -292,8 +292,12 @@ fn direct<E: Engine, const NIBBLES: bool>(
     };
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
-    // Never 0, which the compiler is told where something is cut or divided.
-    let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR).max(1);
+    let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR);
+    // Where there are inputs there are bytes; this says so to the compiler,
+    // which would have to panic where something is cut into pieces of none.
+    if pair_bytes == 0 {
+        return;
+    }
     let output_side = task.geometry.output_side(task.side);
     let mut next = task.place(positions.start);
     for first in positions.clone().step_by(LANES) {
@@ -462,7 +466,11 @@ fn gather<E: Engine>(
     columns: &mut [i16],
     fan_in: usize,
 ) {
-    let (fan_in, row) = (fan_in.max(1), (3 * task.inputs()).max(1));
+    let row = 3 * task.inputs();
+    // As in `direct`.
+    if fan_in == 0 || row == 0 {
+        return;
+    }
     let planes = task.planes(padding);
     let rows = Rows::new(task, &places, padding);
     for (lane, place) in gathered.chunks_exact_mut(fan_in).zip(places) {

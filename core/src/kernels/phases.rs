@@ -58,8 +58,12 @@ pub(super) fn conv<E: Engine>(
             let at = places.map(|(row, column)| (2 * row + down) * (2 * side) + 2 * column + right);
             let at = at.get(..count).unwrap_or_default();
 
-            let quads = weights.chunks_exact(quad_bytes);
-            for (weights, (quad, initial)) in quads.zip(task.initial.chunks(QUAD).enumerate()) {
+            // Not zipped, as in `attention`.
+            let mut quads = weights.chunks_exact(quad_bytes);
+            for (quad, initial) in task.initial.chunks(QUAD).enumerate() {
+                let Some(weights) = quads.next() else {
+                    break;
+                };
                 let mut sums = [[[0; WIDE_LANES]; QUAD]];
                 engine.wide(columns, weights, &mut sums);
                 let outputs = sums.iter().flatten().zip(initial);

@@ -63,8 +63,12 @@ pub(super) fn conv<E: Engine>(
                 spread(engine, task, padding, (row, column), columns, lane);
             }
         }
-        let quads = task.weights.chunks_exact(quad_bytes);
-        for (weights, (quad, initial)) in quads.zip(task.initial.chunks(QUAD).enumerate()) {
+        // Not zipped, as in `attention`.
+        let mut quads = task.weights.chunks_exact(quad_bytes);
+        for (quad, initial) in task.initial.chunks(QUAD).enumerate() {
+            let Some(weights) = quads.next() else {
+                break;
+            };
             engine.wide(columns, weights, sums);
             for (output, &initial) in initial.iter().enumerate() {
                 for (lane, outputs) in outputs.iter().enumerate() {
