@@ -110,6 +110,17 @@ impl Line {
         self.heard.dequeue()
     }
 
+    /// Sleeps until something has come.
+    pub fn wait(&mut self) {
+        // An interrupt that is held back wakes the processor, too: what comes
+        // after the question is not slept through.
+        cortex_m::interrupt::free(|_| {
+            if !self.heard.ready() {
+                cortex_m::asm::wfi();
+            }
+        });
+    }
+
     /// Sends bytes.
     pub fn write(&mut self, bytes: &[u8]) {
         if let Some(serial) = &mut self.serial {
