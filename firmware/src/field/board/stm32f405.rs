@@ -9,7 +9,7 @@ use cortex_m::peripheral::{DCB, NVIC};
 use defmt_rtt as _;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use heapless::spsc::{Consumer, Producer, Queue};
-use stm32f4xx_hal::flash::{Error, LockedFlash, UnlockedFlash};
+use stm32f4xx_hal::flash::{Error, FlashExt, LockedFlash, UnlockedFlash};
 use stm32f4xx_hal::pac::{self, interrupt};
 use stm32f4xx_hal::serial::{Event, Serial};
 use stm32f4xx_hal::{prelude::*, rcc::Config};
