@@ -33,11 +33,11 @@ impl ReadNorFlash for Flash {
     const READ_SIZE: usize = LockedFlash::READ_SIZE;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        self.0.read(offset, bytes)
+        ReadNorFlash::read(&mut self.0, offset, bytes)
     }
 
     fn capacity(&self) -> usize {
-        self.0.capacity()
+        ReadNorFlash::capacity(&self.0)
     }
 }
 
