@@ -190,10 +190,10 @@ impl<F: NorFlash> Conversation<'_, F> {
             Ok(received) => received,
             Err(reply) => return reply,
         };
-        if offset == received {
-            if let Err(error) = self.slots.write(data) {
-                return self.end(session, refused(session, error.into()));
-            }
+        if offset == received
+            && let Err(error) = self.slots.write(data)
+        {
+            return self.end(session, refused(session, error.into()));
         }
         // Otherwise it came before.
         self.known(session)

@@ -25,8 +25,6 @@ use xtask::setup::{Toolchain, has_qemu};
 use xtask::shell::command;
 use xtask::{DIGITS, SWISS_ROLL, host, root};
 
-const FASHION: &str = "models/fashion.tddpm";
-
 /// The key that the firmware trusts, and another.
 fn pair(seed: u8) -> KeyPair {
     KeyPair::from_seed(Seed::new([seed; 32]))
@@ -220,6 +218,15 @@ fn crc(blob: &[u8]) -> u32 {
     tiny_ddpm::picture::picture_hash(blob)
 }
 
+/// A network of some 30 KB, so that an emulated line has it soon.
+fn topology() -> Topology {
+    Topology {
+        image_size: 16,
+        embedding: 32,
+        ..common::small_topology()
+    }
+}
+
 /// What the host makes of the same request.
 fn expected(blob: &[u8], request: &Request) -> u32 {
     let model = Model::load(blob).unwrap();
@@ -228,13 +235,17 @@ fn expected(blob: &[u8], request: &Request) -> u32 {
 
 #[test]
 fn weights_arrive_through_noise_and_power_cuts_and_only_with_their_signature() {
-    let [digits_path, fashion_path, points_path] =
-        [DIGITS, FASHION, SWISS_ROLL].map(|path| root().join(path));
-    let [digits, fashion] = [&digits_path, &fashion_path].map(|path| fs::read(path).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = [1, 2].map(|seed| common::random_blob(topology(), seed));
+    let [old_path, new_path] = [("old", &old), ("new", &new)].map(|(name, blob)| {
+        let path = folder.path().join(name);
+        fs::write(&path, blob).unwrap();
+        path
+    });
     let request = Request {
         steps: 2,
-        classes: vec![3],
-        ..Request::recommended(&Model::load(&digits).unwrap())
+        classes: vec![2],
+        ..Request::recommended(&Model::load(&old).unwrap())
     };
     let mut board = Emulated::start(&FIRMWARE, &request, Line::Socket).unwrap();
     let (noise, port) = Noise::before(board.line());
@@ -242,38 +253,38 @@ fn weights_arrive_through_noise_and_power_cuts_and_only_with_their_signature() {
     board.wait_for(listening).unwrap();
 
     // Not without a signature, and not with somebody else's.
-    begin(&points_path, &port, None).fails(&["only signed blobs", "--key"]);
-    begin(&points_path, &port, Some(WRONG)).fails(&["the device refused", "signature"]);
+    begin(&old_path, &port, None).fails(&["only signed blobs", "--key"]);
+    begin(&old_path, &port, Some(WRONG)).fails(&["the device refused", "signature"]);
 
-    noise.there.store(15_013, SeqCst);
-    noise.back.store(1_009, SeqCst);
-    begin(&digits_path, &port, Some(RIGHT)).succeeds(&["update 1", "none before", "repeated"]);
-    assert!(noise.faults.load(SeqCst) > 20, "{noise:?}");
+    noise.there.store(1_501, SeqCst);
+    noise.back.store(211, SeqCst);
+    begin(&old_path, &port, Some(RIGHT)).succeeds(&["update 1", "none before", "repeated"]);
+    assert!(noise.faults.load(SeqCst) >= 10, "{noise:?}");
     noise.there.store(0, SeqCst);
     noise.back.store(0, SeqCst);
     // The refused update did not become active.
-    assert_eq!(board.wait_for(weights).unwrap(), (1, crc(&digits)));
-    let picture = expected(&digits, &request);
+    assert_eq!(board.wait_for(weights).unwrap(), (1, crc(&old)));
+    let picture = expected(&old, &request);
     assert_eq!(board.wait_for(state).unwrap(), picture);
     board.wait_for(listening).unwrap();
 
     // Power fails when half has arrived.
     let start = noise.passed.load(SeqCst);
-    let sending = begin(&fashion_path, &port, Some(RIGHT));
-    while noise.passed.load(SeqCst) < start + 150_000 {
+    let sending = begin(&new_path, &port, Some(RIGHT));
+    while noise.passed.load(SeqCst) < start + new.len() as u64 / 2 {
         thread::sleep(Duration::from_millis(1));
     }
     board.cut_power().unwrap();
     sending.fails(&["restarted", "send again"]);
-    assert_eq!(board.wait_for(weights).unwrap(), (1, crc(&digits)));
+    assert_eq!(board.wait_for(weights).unwrap(), (1, crc(&old)));
     assert_eq!(board.wait_for(state).unwrap(), picture);
 
-    begin(&fashion_path, &port, Some(RIGHT)).succeeds(&["update 2", "before: update 1"]);
-    assert_eq!(board.wait_for(weights).unwrap(), (2, crc(&fashion)));
-    let picture = expected(&fashion, &request);
+    begin(&new_path, &port, Some(RIGHT)).succeeds(&["update 2", "before: update 1"]);
+    assert_eq!(board.wait_for(weights).unwrap(), (2, crc(&new)));
+    let picture = expected(&new, &request);
     assert_eq!(board.wait_for(state).unwrap(), picture);
     board.cut_power().unwrap();
-    assert_eq!(board.wait_for(weights).unwrap(), (2, crc(&fashion)));
+    assert_eq!(board.wait_for(weights).unwrap(), (2, crc(&new)));
     assert_eq!(board.wait_for(state).unwrap(), picture);
 }
 

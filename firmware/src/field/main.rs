@@ -106,7 +106,9 @@ fn main() -> ! {
         }
         defmt::println!("@listening");
         while updates.take_installed().is_none() {
-            listen(&mut line, &mut updates);
+            if !listen(&mut line, &mut updates) {
+                line.wait();
+            }
         }
     }
 }

@@ -82,18 +82,27 @@ pub struct Line(());
 const DATA: *mut u32 = 0x4000_4000 as *mut u32;
 const STATE: *const u32 = 0x4000_4004 as *const u32;
 const CTRL: *mut u32 = 0x4000_4008 as *mut u32;
+const INTCLEAR: *mut u32 = 0x4000_400c as *mut u32;
 const BAUDDIV: *mut u32 = 0x4000_4010 as *mut u32;
 const TX_FULL: u32 = 1;
 const RX_FULL: u32 = 2;
-const TX_AND_RX: u32 = 3;
+/// Transmitter, receiver and the receiver's interrupt.
+const ON: u32 = 1 | 2 | 8;
+const RX_INTERRUPT: u32 = 2;
+/// The interrupt controller's registers; the receiver's is number 0.
+const ENABLE: *mut u32 = 0xe000_e100 as *mut u32;
+const UNPEND: *mut u32 = 0xe000_e280 as *mut u32;
 
 /// Starts the board. To be called once.
 pub fn start() -> (Line, Flash) {
+    // The interrupt wakes the processor, and is never taken.
+    cortex_m::interrupt::disable();
     // SAFETY: registers of a UART that nothing else here uses; it is off while
     // its divider is 0.
     unsafe {
         BAUDDIV.write_volatile(16);
-        CTRL.write_volatile(TX_AND_RX);
+        CTRL.write_volatile(ON);
+        ENABLE.write_volatile(1);
     }
     (Line(()), Flash(()))
 }
@@ -104,6 +113,17 @@ impl Line {
         // SAFETY: as above; reading the data register takes the byte, which is
         // meant.
         unsafe { (STATE.read_volatile() & RX_FULL != 0).then(|| DATA.read_volatile() as u8) }
+    }
+
+    /// Sleeps until something has come. Asking again and again would keep QEMU
+    /// from bringing it.
+    pub fn wait(&mut self) {
+        cortex_m::asm::wfi();
+        // SAFETY: as above. What comes from now on wakes the processor again.
+        unsafe {
+            INTCLEAR.write_volatile(RX_INTERRUPT);
+            UNPEND.write_volatile(1);
+        }
     }
 
     /// Sends bytes.

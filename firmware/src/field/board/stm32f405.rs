@@ -9,7 +9,7 @@ use cortex_m::peripheral::{DCB, NVIC};
 use defmt_rtt as _;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use heapless::spsc::{Consumer, Producer, Queue};
-use stm32f4xx_hal::flash::{Error, LockedFlash, UnlockedFlash};
+use stm32f4xx_hal::flash::{Error, FlashExt, LockedFlash, UnlockedFlash};
 use stm32f4xx_hal::pac::{self, interrupt};
 use stm32f4xx_hal::serial::{Event, Serial};
 use stm32f4xx_hal::{prelude::*, rcc::Config};
@@ -33,11 +33,11 @@ impl ReadNorFlash for Flash {
     const READ_SIZE: usize = LockedFlash::READ_SIZE;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        self.0.read(offset, bytes)
+        ReadNorFlash::read(&mut self.0, offset, bytes)
     }
 
     fn capacity(&self) -> usize {
-        self.0.capacity()
+        ReadNorFlash::capacity(&self.0)
     }
 }
 
@@ -108,6 +108,17 @@ impl Line {
     /// A byte, if one has come.
     pub fn read(&mut self) -> Option<u8> {
         self.heard.dequeue()
+    }
+
+    /// Sleeps until something has come.
+    pub fn wait(&mut self) {
+        // An interrupt that is held back wakes the processor, too: what comes
+        // after the question is not slept through.
+        cortex_m::interrupt::free(|_| {
+            if !self.heard.ready() {
+                cortex_m::asm::wfi();
+            }
+        });
     }
 
     /// Sends bytes.
