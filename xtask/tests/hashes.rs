@@ -25,6 +25,14 @@ fn every_target_makes_the_same_bits() {
     };
     let left_out: Vec<_> = rows.iter().map(left_out).collect();
     assert_eq!(left_out, [0, 1, 0, 0, 0, 0, 0, 0]);
+    // Models that differ only behind a comma share a column.
+    let table = table(&subjects, &rows);
+    let cells: Vec<_> = table
+        .lines()
+        .map(|line| line.split(" | ").count())
+        .collect();
+    assert_eq!(cells, [11; 10]);
+    assert!(table.contains("| random: pixels | random: x_0 | random points: x_0 |"));
     // Every way to multiply that there is.
     for engine in ["Thumb", "Dsp", "Words", "Portable"] {
         assert!(rows.iter().any(|row| row.engine == engine), "no {engine}");
