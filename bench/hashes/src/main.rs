@@ -56,8 +56,9 @@ static mut MEMORY: [u32; ARENA] = [0; ARENA];
 fn main() -> bool {
     // Opaque: what was put there counts, not what the compiler saw of it.
     let slot = core::hint::black_box(&MODEL);
+    let memory = &raw mut MEMORY;
     // SAFETY: this runs once, and nothing else knows of the memory.
-    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    let memory = unsafe { &mut *memory };
     let blob = slot.blob.get(..slot.length as usize).unwrap_or_default();
     say(format_args!(
         "@engine name={}",
