@@ -876,8 +876,6 @@ fn points_are_drawn_in_the_terminal_and_have_no_classes() {
     refused(&ask(&["--guidance", "1"]), &["guidance"]);
     let roll = roll();
     let roll = roll.to_str().unwrap();
-    #[cfg(feature = "evaluate")]
-    refused(&run(&["explain", roll]), &["points", "evaluate"]);
     let output = run(&["inspect", roll, "--json"]);
     succeeded(&output);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -941,6 +939,50 @@ mod explain {
         }
         let args = ["--data", data, "--picture", data];
         refused(&explain(&out, &args), &["--data", "--picture"]);
+    }
+
+    #[test]
+    fn points_and_the_one_that_is_followed() {
+        let folder = TempDir::new().unwrap();
+        let (blob, out) = (roll(), folder.path().join("out"));
+        let roll = |options: &[&str]| {
+            let mut command = tool();
+            command.arg("explain").arg(&blob).arg("--out").arg(&out);
+            command.args(options).output().unwrap()
+        };
+        for (options, words) in [
+            (&["--picture", "mine.png"][..], "--picture are for pictures"),
+            (&["--data", "."], "--picture are for pictures"),
+            (&["--class", "3"], "no classes"),
+            (&["--point", "1000000"], "0 to 999999"),
+            (&["--point", "1", "--data", "."], "cannot be used with"),
+            (&["--steps", "1001"], "1001 steps"),
+        ] {
+            refused(&roll(options), &[words]);
+            assert!(!out.exists(), "{options:?} left a folder behind");
+        }
+        refused(&explain(&out, &["--point", "1"]), &["--point", "pictures"]);
+
+        let output = roll(&["--point", "3", "--steps", "2"]);
+        succeeded(&output);
+        assert!(stdout(&output).contains("number 3 is followed"));
+        let page = page(&out);
+        for words in ["number 3 is followed", "aria-label=\"trajectories, Heun"] {
+            assert!(page.contains(words), "{words}");
+        }
+        // The end of the followed way is point 0 of a sampling.
+        let samples = folder.path().join("samples");
+        let mut command = tool();
+        command.arg("sample").arg(&blob).arg("--out").arg(&samples);
+        succeeded(
+            &command
+                .args(["--count", "1", "--steps", "2"])
+                .output()
+                .unwrap(),
+        );
+        let table = fs::read_to_string(samples.join("points.csv")).unwrap();
+        let state = table.lines().nth(1).unwrap().split(',').nth(2).unwrap();
+        assert!(page.contains(&format!("<code>{state}</code>")), "{state}");
     }
 
     #[test]

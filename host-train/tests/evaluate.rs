@@ -59,6 +59,7 @@ fn plan(steps: &[u16]) -> Plan {
         },
         method: Method::DpmSolver,
         spacing: Spacing::Quadratic,
+        class_names: Vec::new(),
         bound_pictures: 3,
         progress: false,
     }

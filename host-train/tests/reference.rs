@@ -551,6 +551,7 @@ fn without_classes_everything_else_is_measured() {
         },
         method: Method::Ddim { eta: 0.0 },
         spacing: Spacing::Trailing,
+        class_names: Vec::new(),
         bound_pictures: 3,
         progress: false,
     };

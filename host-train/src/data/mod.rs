@@ -2,6 +2,8 @@
 //! folder of PNGs.
 
 #[cfg(feature = "train")]
+mod args;
+#[cfg(feature = "train")]
 mod download;
 mod examples;
 mod folder;
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "train")]
+pub use args::DataArgs;
 #[cfg(feature = "train")]
 pub use download::{Source, default_cache};
 pub use examples::Examples;

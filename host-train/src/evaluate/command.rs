@@ -13,7 +13,7 @@ use super::pictures::{IMAGES, read_pictures};
 use super::points;
 use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
-use crate::data::{Dataset, Source, Split, default_cache};
+use crate::data::{DataArgs, Dataset, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
 use crate::sample::{Pictures, SamplingArgs, eta_of};
@@ -48,18 +48,9 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// A folder with IDX files (raw or .gz), training and test pictures, or with
-    /// a sub-folder of PNGs for each class; without it MNIST is downloaded
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// What to download: mnist or fashion-mnist
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "mnist",
-        conflicts_with = "data"
-    )]
-    pub dataset: String,
+    /// The real pictures, for training and for testing.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Where downloads and the judge are kept
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -212,22 +203,23 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     if subjects[0].network.draws_points() {
         return run_points(args, &subjects, recommended, &device);
     }
-    let plan = Plan {
+    let mut plan = Plan {
         settings: match &subjects[0].network {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
             _ => args.settings(recommended, classes)?,
         },
         method: args.sampling.method(recommended)?,
         spacing: args.sampling.spacing(),
+        class_names: Vec::new(),
         bound_pictures: args.bound_pictures,
         progress: !args.quiet,
     };
 
     let cache = args.cache()?;
-    let folder = match &args.data {
-        Some(folder) => folder.clone(),
-        None => Source::named(&args.dataset)?.fetch(&cache)?,
-    };
+    let folder = args.data.folder(|| Ok(cache.clone()))?;
+    if let Some(pictures) = Dataset::folder(&folder)? {
+        plan.class_names = pictures.names().to_vec();
+    }
     let train = Dataset::load_sized(&folder, Split::Train, size, classes)?;
     let test = Dataset::load_sized(&folder, Split::Test, size, classes)?;
     // What cannot be done shall not be found out after minutes.
@@ -255,7 +247,7 @@ fn run_points(
     device: &burn::tensor::Device,
 ) -> Result<()> {
     ensure!(
-        args.data.is_none() && args.sampling.guidance.is_none(),
+        args.data.data.is_none() && args.sampling.guidance.is_none(),
         "--data and --guidance are for pictures: points are held against the Swiss roll, which is drawn"
     );
     let plan = points::Plan {

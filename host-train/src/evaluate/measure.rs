@@ -154,6 +154,8 @@ pub struct Plan {
     pub method: Method,
     /// The timesteps' rule.
     pub spacing: Spacing,
+    /// The names of the data's classes; empty where they have none.
+    pub class_names: Vec<String>,
     /// Test pictures for the bound; 0 for none.
     pub bound_pictures: usize,
     /// Whether progress is shown.
@@ -226,13 +228,18 @@ pub fn measure(
     device: &Device,
 ) -> Result<(Evaluation, Gallery)> {
     plan.validate(subjects, train)?;
-    let columns = match subjects.first().context("no model")?.network.classes() {
+    let classes = subjects.first().context("no model")?.network.classes();
+    let columns = match classes {
         classes @ 1..=CLASS_COLUMNS => classes.into(),
         _ => COLUMNS,
     };
     let mut gallery = Gallery {
         size: train.size,
         columns,
+        labels: match columns == usize::from(classes) && columns == plan.class_names.len() {
+            true => plan.class_names.clone(),
+            false => Vec::new(),
+        },
         models: Vec::new(),
     };
 
@@ -258,6 +265,12 @@ pub fn measure(
             .iter()
             .position(|&s| s == settings.shown_steps);
         let pictures = &kept[at.unwrap_or(0)];
+        let in_turn = pictures.classes.iter().take(SHOWN).enumerate();
+        let in_turn = in_turn.map(|(index, class)| (class.map(usize::from), index % columns));
+        // Pictures from elsewhere need not be.
+        if !in_turn.into_iter().all(|(class, turn)| class == Some(turn)) {
+            gallery.labels.clear();
+        }
         let found = nearest(&pictures.pixels[..sought * pixels], &train.pixels, pixels);
         let generated: Vec<f64> = found.iter().map(|near| near.distance).collect();
         let pairs = &found[..PAIRS.min(found.len())];
@@ -310,6 +323,7 @@ pub fn measure(
             train: train.len(),
             test: test.len(),
             train_sha256: train.fingerprint(),
+            class_names: plan.class_names.clone(),
         },
         judge_test_accuracy: judge.test_accuracy(),
         settings,

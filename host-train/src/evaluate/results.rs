@@ -44,6 +44,20 @@ pub struct DataFacts {
     pub test: usize,
     /// Of the training pictures and their labels.
     pub train_sha256: String,
+    /// The names of the classes, by number, where the data have some: those of
+    /// the sub-folders of PNGs.
+    pub class_names: Vec<String>,
+}
+
+impl DataFacts {
+    /// A class's number, and its name where it has one.
+    #[must_use]
+    pub fn class(&self, number: usize) -> String {
+        match self.class_names.get(number) {
+            Some(name) => format!("{number} {name}"),
+            None => number.to_string(),
+        }
+    }
 }
 
 /// How pictures were generated.
@@ -268,6 +282,7 @@ pub(crate) mod tests {
                 train: 60_000,
                 test: 10_000,
                 train_sha256: "abc".to_owned(),
+                class_names: Vec::new(),
             },
             judge_test_accuracy: 0.9941,
             settings: Settings {
@@ -337,6 +352,23 @@ pub(crate) mod tests {
                 text: "too <good>".to_owned(),
             }],
         }
+    }
+
+    /// The same of pictures from folders with names.
+    pub fn named() -> Evaluation {
+        let mut evaluation = example();
+        evaluation.data.class_names = ["cat", "<dog>", "fish"].map(str::to_owned).into();
+        evaluation
+    }
+
+    #[test]
+    fn names_of_classes_are_in_the_json() {
+        let json = serde_json::to_value(named()).unwrap();
+        assert_eq!(json["data"]["class_names"][1], "<dog>");
+        let json = serde_json::to_value(example()).unwrap();
+        assert_eq!(json["data"]["class_names"].as_array().unwrap().len(), 0);
+        assert_eq!(named().data.class(2), "2 fish");
+        assert_eq!(example().data.class(2), "2");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::results::{Evaluation, Neighbours, Real, SetResult};
+use super::results::{DataFacts, Evaluation, Neighbours, Real, SetResult};
 
 /// Something a reader should not miss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +46,7 @@ const READ: f64 = 0.5;
 pub fn warnings(evaluation: &Evaluation) -> Vec<Warning> {
     let mut found = Vec::new();
     for set in &evaluation.sets {
-        let mut texts = of_set(set, &evaluation.real);
+        let mut texts = of_set(set, &evaluation.real, &evaluation.data);
         if set.steps == evaluation.settings.shown_steps {
             let same = |found: &&Neighbours| found.model == set.model;
             let neighbours = evaluation.neighbours.iter().find(same);
@@ -65,7 +65,7 @@ fn percent(share: f64) -> String {
     format!("{:.0}%", 100.0 * share)
 }
 
-fn of_set(set: &SetResult, real: &Real) -> Vec<String> {
+fn of_set(set: &SetResult, real: &Real, data: &DataFacts) -> Vec<String> {
     let mut texts = Vec::new();
     let (found, real_manifold) = (&set.manifold, &real.test.manifold);
     let floor = real.frechet.max(real.test.frechet);
@@ -95,7 +95,7 @@ fn of_set(set: &SetResult, real: &Real) -> Vec<String> {
         .iter()
         .enumerate()
         .filter(|(_, covered)| covered.is_some_and(|c| c < CLASS_PART * found.coverage))
-        .map(|(class, _)| class.to_string())
+        .map(|(class, _)| data.class(class))
         .collect();
     if !missing.is_empty() {
         texts.push(format!(
@@ -152,11 +152,18 @@ mod tests {
         };
         assert_eq!(warnings(&good()), []);
         type Spoil = fn(&mut Evaluation);
-        let cases: [(Spoil, &str); 8] = [
+        let cases: [(Spoil, &str); 9] = [
             (|e| e.sets[0].manifold.precision *= 0.6, "far from real"),
             (|e| e.sets[0].frechet = 6.0 * 0.375, "far from real"),
             (|e| e.sets[0].manifold.recall *= 0.4, "never drawn"),
             (|e| e.sets[0].class_coverage[1] = Some(0.0), "class 1"),
+            (
+                |e| {
+                    e.sets[0].class_coverage[2] = Some(0.0);
+                    e.data.class_names = ["cat", "dog", "fish"].map(str::to_owned).into();
+                },
+                "class 2 fish",
+            ),
             (|e| e.sets[0].twins = 0.3, "repeats itself: 30%"),
             (
                 |e| e.sets[0].accuracy.as_mut().unwrap().overall = 0.1,

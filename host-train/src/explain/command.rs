@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tiny_ddpm::{Data, Model, Topology};
 
-use super::page::{Facts, page};
-use super::story::{Asked, Story, own_picture};
+use super::page::{self, Facts};
+use super::story::{Asked, PointsStory, Story, own_picture};
 use crate::data::{Dataset, Split, Square, to_unit};
 use crate::model_file;
 use crate::output::{Staged, print};
@@ -17,7 +17,7 @@ use crate::sample::Classes;
 /// The page's name.
 const PAGE: &str = "explain.html";
 
-/// Show how a model draws: one picture on its way into the noise and back
+/// Show how a model draws: a picture or points on the way into the noise and back
 ///
 /// Writes explain.html, one file that needs nothing beside it: a picture with
 /// more and more noise, the schedule's curves, what the network is asked and
@@ -25,7 +25,8 @@ const PAGE: &str = "explain.html";
 /// side by side, with the equations and the functions that compute them.
 ///
 /// The picture is a test picture (--data), a PNG (--picture) or, without
-/// either, one that the model draws itself.
+/// either, one that the model draws itself. Of a model for points it is a cloud
+/// of held-out points of the Swiss roll, of which one is followed (--point).
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct ExplainArgs {
@@ -39,6 +40,15 @@ pub struct ExplainArgs {
     /// A PNG; it is turned grey and resized
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
+    /// A model for points: the held-out point that is followed, by its number
+    /// [default: 0]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with_all = ["data", "picture", "class"],
+        allow_negative_numbers = true
+    )]
+    pub point: Option<usize>,
     /// What the network is told: a class's number or `none` [default: the test
     /// picture's class, or 0; `none` for a PNG]
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
@@ -65,7 +75,9 @@ Examples:
   tiny-ddpm explain models/digits.tddpm --data MNIST --class 7 --seed 42
       with the first seven of the test pictures
   tiny-ddpm explain models/digits.tddpm --picture mine.png --class 3
-      with a PNG of your own";
+      with a PNG of your own
+  tiny-ddpm explain models/swiss-roll.tddpm --point 3
+      points in two dimensions, where everything can be seen";
 
 impl ExplainArgs {
     /// What the network is told, where that is said, and checked against the
@@ -113,46 +125,12 @@ impl ExplainArgs {
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
-    ensure!(
-        matches!(model.topology().data(), Data::Picture { .. }),
-        "{} draws points: `explain` is for pictures, and `evaluate` shows how points come about",
-        args.blob.display()
-    );
-    let wanted = args.class(&model)?;
-    // What cannot be drawn shall be said before data are read.
-    args.asked(&model, wanted.flatten())?;
-    let (x_0, picture, asked) = match (&args.data, &args.picture) {
-        (Some(folder), _) => {
-            let (pixels, label, described) = test_picture(folder, &model, wanted.flatten())?;
-            let known = u16::from(label) < model.topology().classes;
-            let class = wanted.unwrap_or(known.then_some(label));
-            (values(&pixels), described, args.asked(&model, class)?)
-        }
-        (None, Some(file)) => {
-            let (pixels, described) = own_png(file, &model)?;
-            let asked = args.asked(&model, wanted.flatten())?;
-            (values(&pixels), described, asked)
-        }
-        (None, None) => {
-            let some = model.topology().classes > 0;
-            let asked = args.asked(&model, wanted.unwrap_or(some.then_some(0)))?;
-            let described = "a picture that the model drew itself, with other noise".to_owned();
-            (own_picture(&model, asked)?, described, asked)
-        }
+    let (facts, html) = match model.topology().data() {
+        Data::Picture { .. } => of_picture(args, &model, &bytes)?,
+        Data::Point { .. } => of_points(args, &model, &bytes)?,
     };
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let story = Story::new(&model, &x_0, asked)?;
-    let facts = Facts {
-        path: args.blob.display().to_string(),
-        sha256: model_file::sha256(&bytes),
-        info: model.info().clone(),
-        picture,
-        class: asked.class,
-        seed: asked.seed,
-        guidance: asked.request(&model).guidance,
-    };
-    let html = page(&facts, &model.schedule(), &story)?;
     let path = args.out.join(PAGE);
     let mut staged = Staged::default();
     staged.add(&path, html.as_bytes())?;
@@ -161,11 +139,91 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
         print(&format!(
             "{}: x_0 is {}\n  {}\n",
             facts.info.name,
-            facts.picture,
+            facts.x_0,
             path.display()
         ))?;
     }
     Ok(())
+}
+
+/// What the page says of the model, of what is shown with it and of the seed.
+fn facts<'b>(
+    args: &ExplainArgs,
+    model: &Model<'b>,
+    bytes: &[u8],
+    x_0: String,
+    asked: Asked,
+) -> Facts<'b> {
+    Facts {
+        path: args.blob.display().to_string(),
+        sha256: model_file::sha256(bytes),
+        info: model.info().clone(),
+        x_0,
+        class: asked.class,
+        seed: asked.seed,
+        guidance: asked.request(model).guidance,
+    }
+}
+
+fn of_picture<'b>(
+    args: &ExplainArgs,
+    model: &Model<'b>,
+    bytes: &[u8],
+) -> Result<(Facts<'b>, String)> {
+    ensure!(
+        args.point.is_none(),
+        "--point is for models of points: {} draws pictures, of which --data or --picture names one",
+        args.blob.display()
+    );
+    let wanted = args.class(model)?;
+    // What cannot be drawn shall be said before data are read.
+    args.asked(model, wanted.flatten())?;
+    let (x_0, described, asked) = match (&args.data, &args.picture) {
+        (Some(folder), _) => {
+            let (pixels, label, described) = test_picture(folder, model, wanted.flatten())?;
+            let known = u16::from(label) < model.topology().classes;
+            let class = wanted.unwrap_or(known.then_some(label));
+            (values(&pixels), described, args.asked(model, class)?)
+        }
+        (None, Some(file)) => {
+            let (pixels, described) = own_png(file, model)?;
+            let asked = args.asked(model, wanted.flatten())?;
+            (values(&pixels), described, asked)
+        }
+        (None, None) => {
+            let some = model.topology().classes > 0;
+            let asked = args.asked(model, wanted.unwrap_or(some.then_some(0)))?;
+            let described = "a picture that the model drew itself, with other noise".to_owned();
+            (own_picture(model, asked)?, described, asked)
+        }
+    };
+    let story = Story::new(model, &x_0, asked)?;
+    let facts = facts(args, model, bytes, described, asked);
+    let html = page::of_picture(&facts, &model.schedule(), &story)?;
+    Ok((facts, html))
+}
+
+fn of_points<'b>(
+    args: &ExplainArgs,
+    model: &Model<'b>,
+    bytes: &[u8],
+) -> Result<(Facts<'b>, String)> {
+    ensure!(
+        args.data.is_none() && args.picture.is_none(),
+        "--data and --picture are for pictures: {} draws points, and the Swiss roll, which they are of, is drawn too",
+        args.blob.display()
+    );
+    let class = args.class(model)?.flatten();
+    let asked = args.asked(model, class)?;
+    let point = args.point.unwrap_or(0);
+    let story = PointsStory::new(model, point, asked)?;
+    let described = format!(
+        "{} held-out points of the Swiss roll, of which number {point} is followed",
+        story.x_0.len()
+    );
+    let facts = facts(args, model, bytes, described, asked);
+    let html = page::of_points(&facts, &model.schedule(), &story)?;
+    Ok((facts, html))
 }
 
 /// The first test picture, of a class if one is given; with its class and what

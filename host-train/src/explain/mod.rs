@@ -1,4 +1,5 @@
-//! `tiny-ddpm explain`: a picture book of one model, one picture and one seed.
+//! `tiny-ddpm explain`: a picture book of one model, one picture (or cloud
+//! of points) and one seed.
 //!
 //! Whatever the page shows is computed by the functions of `core` that run on
 //! the chip, too; [`story`] asks them, [`page`] shows what they said. The same

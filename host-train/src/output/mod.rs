@@ -2,21 +2,26 @@
 //! and drawings in the terminal.
 //!
 //! Encoders return bytes and touch no disk; [`Staged`] puts them there, each
-//! file whole or not at all.
+//! file whole or not at all, and [`generations`] does so with folders.
 
+pub mod generations;
 mod gif;
 mod grid;
+mod map;
 mod npy;
 mod scatter;
 mod staged;
 mod terminal;
+mod unfinished;
 
 pub use self::gif::encode_gif;
 pub use grid::Grid;
+pub use map::{MAP_STYLE, Map};
 pub use npy::encode_npy;
 pub use scatter::scatter;
 pub use staged::Staged;
 pub use terminal::{Drawing, Style, print};
+pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};
 
 use anyhow::Result;
 

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
+use super::UNFINISHED;
+use super::generations::{Disk, RealDisk};
+
 /// Files written beside their places, which [`Staged::publish`] then moves
 /// there. Dropped unpublished, they are gone, and what stood there before
 /// still does.
@@ -28,33 +31,48 @@ impl Staged {
         Ok(())
     }
 
-    /// Moves every file to its place, over what stands there.
+    /// Moves every file to its place, over what stands there, and waits until
+    /// the disk has it.
     ///
     /// # Errors
     /// Where a file cannot be moved: its place may be a folder.
     pub fn publish(self) -> Result<()> {
+        let mut folders: Vec<PathBuf> = Vec::new();
         for (path, file) in self.files {
             file.persist(&path)
                 .with_context(|| format!("cannot write {}", path.display()))?;
+            let folder = folder_of(&path);
+            if !folders.iter().any(|known| known == folder) {
+                folders.push(folder.to_owned());
+            }
+        }
+        for folder in folders {
+            RealDisk
+                .sync_folder(&folder)
+                .with_context(|| format!("cannot write to {}", folder.display()))?;
         }
         Ok(())
     }
 }
 
-/// On one file system with its place, so that moving it is one step.
-fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
-    let folder = match path.parent() {
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// On one file system with its place, so that moving it is one step.
+fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         // Temporary files are private; these are to be like any other.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder)?;
+    let mut file = builder.tempfile_in(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)

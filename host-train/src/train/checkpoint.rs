@@ -1,12 +1,10 @@
 //! Run folders and the checkpoints in them.
 //!
 //! A run folder holds `config.toml`, `metrics.csv`, sample grids and one or two
-//! folders `checkpoint-STEP`. A checkpoint is written under another name and
-//! renamed when all of it is on the disk, and only then is the one before it
-//! removed: whatever has the name is whole, whenever the run was killed.
+//! folders `checkpoint-STEP`, which are [`Generations`]: the newest is whole,
+//! whenever the run was killed or the power was cut.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -17,9 +15,9 @@ use super::optimizer::Optimizer;
 use super::{Ema, Network, UNet};
 use crate::config::Config;
 use crate::output::Staged;
+use crate::output::generations::Generations;
 
 const PREFIX: &str = "checkpoint-";
-const UNFINISHED: &str = ".unfinished-";
 const MOMENTS: [&str; 2] = ["moment1.bpk", "moment2.bpk"];
 /// Raised when an old checkpoint can no longer be read.
 const FORMAT: u32 = 1;
@@ -65,7 +63,16 @@ impl Checkpoint {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn any(run: &Path) -> Result<bool> {
-        Ok(!finished(run)?.is_empty())
+        Ok(Self::newest_step(run)?.is_some())
+    }
+
+    /// The step of a run's newest checkpoint, if it has one.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn newest_step(run: &Path) -> Result<Option<u32>> {
+        let found = Generations::new(run, PREFIX).newest();
+        found.with_context(|| format!("cannot read {}", run.display()))
     }
 
     /// The newest checkpoint of a run.
@@ -78,9 +85,10 @@ impl Checkpoint {
             "there is no run folder {}; `tiny-ddpm train --out DIR` makes one",
             run.display()
         );
-        let Some((_, folder)) = finished(run)?.into_iter().max() else {
+        let Some(step) = Self::newest_step(run)? else {
             bail!("{} holds no checkpoint", run.display());
         };
+        let folder = Generations::new(run, PREFIX).path(step);
         let path = folder.join("state.json");
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -106,37 +114,31 @@ impl Checkpoint {
         ema: &Ema,
         optimizer: &Optimizer,
     ) -> Result<Self> {
-        let folder = run.join(format!("{PREFIX}{:08}", state.step));
-        if folder.exists() {
+        let generations = Generations::new(run, PREFIX);
+        let folder = generations.path(state.step);
+        if folder.is_dir() {
             return Ok(Self { folder, state });
         }
         let write = || -> Result<()> {
-            let unfinished = tempfile::Builder::new()
-                .prefix(UNFINISHED)
-                .tempdir_in(run)?;
-            let at = |name| unfinished.path().join(name);
-            write_synced(&at("model.bpk"), &record(model.clone())?)?;
-            write_synced(&at("ema.bpk"), &record(ema.model.clone())?)?;
+            let draft = generations.begin(state.step)?;
+            draft.add("model.bpk", &record(model.clone())?)?;
+            draft.add("ema.bpk", &record(ema.model.clone())?)?;
             for (name, moment) in MOMENTS.iter().zip(optimizer.moments(model)) {
-                write_synced(&at(name), &record(moment)?)?;
+                draft.add(name, &record(moment)?)?;
             }
-            write_synced(&at("state.json"), &serde_json::to_vec_pretty(&state)?)?;
-            sync_folder(unfinished.path())?;
-            fs::rename(unfinished.keep(), &folder)?;
-            sync_folder(run)
+            draft.add("state.json", &serde_json::to_vec_pretty(&state)?)?;
+            draft.publish()?;
+            Ok(())
         };
         write().with_context(|| {
             format!(
-                "cannot write the checkpoint {} (is the disk full?); the one before it is kept",
+                "cannot write the checkpoint {}; the one before it is kept",
                 folder.display()
             )
         })?;
-        for (step, old) in finished(run)? {
-            if step < state.step {
-                fs::remove_dir_all(&old)
-                    .with_context(|| format!("cannot remove the old {}", old.display()))?;
-            }
-        }
+        generations.remove_before(state.step).with_context(|| {
+            format!("cannot remove the checkpoints before {}", folder.display())
+        })?;
         Ok(Self { folder, state })
     }
 
@@ -171,27 +173,6 @@ impl Checkpoint {
     }
 }
 
-/// Removes what a killed run was writing.
-///
-/// # Errors
-/// Where the folder cannot be read or changed.
-pub fn remove_unfinished(run: &Path) -> Result<()> {
-    let remove = || -> Result<()> {
-        for entry in fs::read_dir(run)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with(UNFINISHED))
-            {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
-    };
-    remove().with_context(|| format!("cannot clean up {}", run.display()))
-}
-
 /// The configuration of a run and its averaged weights, newest checkpoint.
 ///
 /// # Errors
@@ -216,20 +197,6 @@ pub fn load_ema(run: &Path, device: &Device) -> Result<(Config, UNet)> {
             run.display()
         ),
     }
-}
-
-/// The finished checkpoints in a run folder, by step.
-fn finished(run: &Path) -> Result<Vec<(u32, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(run).with_context(|| format!("cannot read {}", run.display()))? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let step = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        if let Some(step) = step.and_then(|step| step.parse().ok()) {
-            found.push((step, entry.path()));
-        }
-    }
-    Ok(found)
 }
 
 /// Writes a network's weights, in one go.
@@ -259,20 +226,4 @@ fn record(model: Network) -> Result<Bytes> {
 fn read(path: &Path) -> Result<Bytes> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Bytes::from_bytes_vec(bytes))
-}
-
-/// Writes a new file and waits until the disk has it.
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(())
-}
-
-/// Makes the names in a folder durable, where the system knows how to.
-fn sync_folder(folder: &Path) -> Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }

@@ -7,19 +7,31 @@ use burn::module::Module;
 use clap::Args;
 use tiny_ddpm::Data;
 
+use super::Checkpoint;
 use super::backend::Backend;
 use super::run::{Outcome, Run};
+use super::trouble::{Situation, Trouble};
 use crate::config::Config;
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
-use crate::data::{Dataset, Examples, Folder, Source, Split, default_cache};
+use crate::data::{DataArgs, Dataset, Examples, Folder, Split, default_cache};
 use crate::inspect::grouped;
+use crate::output::Staged;
 use crate::points::Points;
 use crate::quant::WeightBits;
 
 const DEFAULT_PRESET: &str = "digits";
 
+/// What --help says of --data beside what it says elsewhere.
+const DATA_HELP: &str = "\
+A folder with IDX files (raw or .gz), or with a sub-folder of PNGs for each class;
+without it MNIST is downloaded. PNGs are turned grey and resized; a preset takes its
+number of classes from the folder
+
+A network for points is shown the Swiss roll, which needs no data";
+
 /// Train a network.
 #[derive(Args, Clone, Debug)]
+#[command(mut_arg("data", |data| data.long_help(DATA_HELP)))]
 #[command(after_help = "\
 Examples:
   tiny-ddpm train --preset digits --out runs/mine
@@ -73,21 +85,9 @@ pub struct TrainArgs {
     /// changes what is not said like that
     #[arg(long, value_name = "W", requires = "from")]
     pub distill: Option<f32>,
-    /// A folder with IDX files (raw or .gz), or with a sub-folder of PNGs for each
-    /// class; without it MNIST is downloaded. PNGs are turned grey and resized; a
-    /// preset takes its number of classes from the folder
-    ///
-    /// A network for points is shown the Swiss roll, which needs no data
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// What to download: mnist or fashion-mnist
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "mnist",
-        conflicts_with = "data"
-    )]
-    pub dataset: String,
+    /// What it is trained on.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Where downloads are kept
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub cache: Option<PathBuf>,
@@ -177,17 +177,14 @@ impl TrainArgs {
 
     /// The folder with the data, downloaded where none is named.
     fn data(&self) -> Result<PathBuf> {
-        match (&self.data, &self.cache) {
-            (Some(folder), _) => Ok(folder.clone()),
-            (None, Some(cache)) => Source::named(&self.dataset)?.fetch(cache),
-            (None, None) => Source::named(&self.dataset)?.fetch(&default_cache()?),
-        }
+        let cache = || self.cache.clone().map_or_else(default_cache, Ok);
+        self.data.folder(cache)
     }
 
     /// What a network for points of so many values is trained on.
     fn points(&self, values: u8) -> Result<Points> {
         ensure!(
-            self.data.is_none(),
+            self.data.data.is_none(),
             "--data is for pictures: a network for points learns the Swiss roll, which is drawn"
         );
         ensure!(
@@ -209,21 +206,22 @@ impl TrainArgs {
         }
     }
 
-    /// What a user types to go on with the run.
-    fn resume_command(&self, run: &Path) -> String {
+    /// What a user types to go on with the run on a backend.
+    fn resume_command(&self, run: &Path, backend: Backend) -> String {
         let mut command = format!("tiny-ddpm train --resume {}", run.display());
-        if let Some(data) = &self.data {
-            command += &format!(" --data {}", data.display());
-        } else if self.dataset != "mnist" {
-            command += &format!(" --dataset {}", self.dataset);
-        }
-        if let Some(cache) = &self.cache {
-            command += &format!(" --cache {}", cache.display());
-        }
-        if self.backend != Backend::Flex {
-            command += &format!(" --backend {}", self.backend.name());
+        command += &self.data_again();
+        if backend != Backend::Flex {
+            command += &format!(" --backend {}", backend.name());
         }
         command
+    }
+
+    /// What names the same data again.
+    fn data_again(&self) -> String {
+        match &self.cache {
+            Some(cache) => format!("{} --cache {}", self.data.again(), cache.display()),
+            None => self.data.again(),
+        }
     }
 }
 
@@ -276,7 +274,9 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
     if let Some(pictures) = pictures {
         let path = folder.join(CLASSES);
         let names = pictures.names().join("\n") + "\n";
-        std::fs::write(&path, names).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut staged = Staged::default();
+        staged.add(path, names.as_bytes())?;
+        staged.publish()?;
     }
     eprintln!(
         "{} parameters, {} steps of {} examples; the run is in {}",
@@ -285,14 +285,29 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         run.config().training.batch,
         folder.display()
     );
-    match run.train()? {
-        Outcome::Finished => Ok(std::process::ExitCode::SUCCESS),
-        Outcome::Interrupted { step } => {
+    let training = run.config().training;
+    let resume = |backend| args.resume_command(&folder, backend);
+    match run.train() {
+        Ok(Outcome::Finished) => Ok(std::process::ExitCode::SUCCESS),
+        Ok(Outcome::Interrupted { step }) => {
             eprintln!(
                 "stopped after step {step}, which is saved; go on with\n  {}",
-                args.resume_command(&folder)
+                resume(args.backend)
             );
             Ok(std::process::ExitCode::from(INTERRUPTED))
+        }
+        Err(error) => {
+            let trouble = error.downcast::<Trouble>()?;
+            let advice = trouble.advice(&Situation {
+                run: &folder,
+                saved: Checkpoint::newest_step(&folder).unwrap_or(None),
+                training: &training,
+                backend: args.backend,
+                resume: resume(args.backend),
+                resume_on_cpu: resume(Backend::Flex),
+                data: args.data_again(),
+            });
+            Err(anyhow::anyhow!("{trouble}\n{advice}"))
         }
     }
 }

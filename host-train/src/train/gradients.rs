@@ -49,7 +49,10 @@ pub fn in_shards<M: Module>(
                 .collect();
             handles
                 .into_iter()
-                .map(|handle| handle.join().expect("a shard panicked"))
+                .map(|handle| {
+                    let done = handle.join();
+                    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         })
     };

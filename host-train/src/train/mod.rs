@@ -22,6 +22,7 @@ pub mod qat;
 pub mod reference;
 pub mod run;
 pub mod teacher;
+pub mod trouble;
 pub mod unet;
 
 pub use backend::Backend;
@@ -31,4 +32,5 @@ pub use network::{Forward, Network};
 pub use parameters::Parameter;
 pub use qat::Qat;
 pub use reference::ReferenceUNet;
+pub use trouble::Trouble;
 pub use unet::{NoTaps, Observe, Taps, UNet};

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::tensor::Device;
-use image::GrayImage;
 use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing};
 
 use super::denoiser::FloatDenoiser;
@@ -63,14 +62,18 @@ pub fn write_grid(
     }
     let size = config.network.image_size();
     let pixels = size * size;
-    let grid = GrayImage::from_fn((columns * size) as u32, (ROWS * size) as u32, |x, y| {
-        let (x, y) = (x as usize, y as usize);
-        let picture = y / size * columns + x / size;
-        let value = pictures[picture * pixels + y % size * size + x % size];
-        image::Luma([((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8])
-    });
-    grid.save(path)
-        .with_context(|| format!("cannot write {}", path.display()))
+    let (width, height) = (columns * size, ROWS * size);
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let grid: Vec<u8> = places
+        .map(|(x, y)| {
+            let picture = y / size * columns + x / size;
+            let value = pictures[picture * pixels + y % size * size + x % size];
+            ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
+        })
+        .collect();
+    let mut staged = Staged::default();
+    staged.add(path, &encode_png(width, height, &grid)?)?;
+    staged.publish()
 }
 
 /// The classes of so many pictures in so many columns.

@@ -3,25 +3,27 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::batch::Batches;
-use super::checkpoint::{Checkpoint, State, remove_unfinished};
+use super::checkpoint::{Checkpoint, State};
 use super::curve::write_curve;
 use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
 use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
+use super::trouble::{Trouble, guarded};
 use super::{Ema, Network};
 use crate::config::Config;
 use crate::data::Examples;
 use crate::export::CalibrationSettings;
+use crate::output::{Staged, refuse_taken, remove_unfinished};
 use crate::quant::Ranges;
 
 /// How training ended.
@@ -75,13 +77,11 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Where the folder exists and is not empty.
     pub fn refuse_existing(folder: &Path) -> Result<()> {
-        let taken = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-        ensure!(
-            !taken,
-            "{0} is not empty; go on with its run by --resume {0}, or name another folder with --out",
+        let otherwise = format!(
+            "go on with its run by --resume {}, or name another folder with --out",
             folder.display()
         );
-        Ok(())
+        refuse_taken(folder, &otherwise)
     }
 
     /// A new run in a new folder.
@@ -115,9 +115,11 @@ impl<'a> Run<'a> {
         Self::refuse_existing(folder)?;
         let write = || -> Result<()> {
             fs::create_dir_all(folder)?;
-            fs::write(folder.join("config.toml"), config.to_toml()?)?;
-            fs::write(folder.join("metrics.csv"), METRICS_HEADER)?;
-            Ok(())
+            remove_unfinished(folder)?;
+            let mut staged = Staged::default();
+            staged.add(folder.join("config.toml"), config.to_toml()?.as_bytes())?;
+            staged.add(folder.join("metrics.csv"), METRICS_HEADER.as_bytes())?;
+            staged.publish()
         };
         write().with_context(|| format!("cannot start a run in {}", folder.display()))?;
         Ok(Self::fresh(folder, config, data, device))
@@ -250,24 +252,36 @@ impl<'a> Run<'a> {
         let path = self.folder.join("metrics.csv");
         let rewrite = || -> Result<()> {
             // A run killed at its very start has no metrics yet.
-            let text = fs::read_to_string(&path).unwrap_or_default();
+            let text = fs::read(&path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let columns = METRICS_HEADER.split(',').count();
             let mut kept = String::from(METRICS_HEADER);
             for line in text.lines().skip(1) {
-                let step = line.split(',').next().and_then(|step| step.parse().ok());
-                if step.is_some_and(|step: u32| step <= self.step) {
+                // One may be cut short.
+                let cells: Vec<Option<f64>> = line.split(',').map(|c| c.parse().ok()).collect();
+                let whole = cells.len() == columns && cells.iter().all(Option::is_some);
+                if whole && cells[0] <= Some(f64::from(self.step)) {
                     kept += line;
                     kept.push('\n');
                 }
             }
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(kept.as_bytes())?;
-            file.persist(&path)?;
-            Ok(())
+            let mut staged = Staged::default();
+            staged.add(&path, kept.as_bytes())?;
+            staged.publish()
         };
         rewrite().with_context(|| format!("cannot rewrite {}", path.display()))
     }
 
     fn save(&self) -> Result<()> {
+        let weights = [&self.model, &self.ema.model].into_iter();
+        let weights = weights.flat_map(Network::parameters);
+        for parameter in weights {
+            if !parameter.values.iter().all(|value| value.is_finite()) {
+                let found = format!("{} has values that are no numbers", parameter.name);
+                let step = self.step;
+                return Err(Trouble::NotANumber { step, found }.into());
+            }
+        }
         let state = State::new(self.step, self.data_sha256.clone(), self.unlogged.clone());
         Checkpoint::save(&self.folder, state, &self.model, &self.ema, &self.optimizer)?;
         Ok(())
@@ -283,10 +297,25 @@ impl<'a> Run<'a> {
     /// Trains until all steps are done or Ctrl-C is pressed.
     ///
     /// # Errors
-    /// Where a file cannot be written, or the loss is no longer a number; the
-    /// newest checkpoint is then the last good one.
-    pub fn train(mut self) -> Result<Outcome> {
+    /// A [`Trouble`] where a file cannot be written, the loss or a weight is no
+    /// longer a number, or the backend panics; the newest checkpoint is then the
+    /// last good one.
+    pub fn train(self) -> Result<Outcome> {
         let stop = stop_on_ctrl_c()?;
+        let step = AtomicU32::new(self.step);
+        let trained = guarded(|| self.train_on(stop, &step));
+        let trouble = match trained {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Err(error)) => error.downcast::<Trouble>().unwrap_or_else(Trouble::Files),
+            Err(message) => Trouble::Panic {
+                step: step.load(Ordering::SeqCst) + 1,
+                message,
+            },
+        };
+        Err(trouble.into())
+    }
+
+    fn train_on(mut self, stop: &AtomicBool, step: &AtomicU32) -> Result<Outcome> {
         let config = self.config.clone();
         let training = &config.training;
         let mut batches = Batches::new(self.data, &config)?;
@@ -305,16 +334,17 @@ impl<'a> Run<'a> {
             let norm = clip(&self.model, &mut gradients, training.grad_clip);
             if !loss.is_finite() || !norm.is_finite() {
                 progress.finish();
-                bail!(
-                    "step {}: the loss is {loss} and the gradient's norm {norm}; the last checkpoint is kept. Try a lower learning_rate (it is {})",
-                    self.step + 1,
-                    training.learning_rate
-                );
+                return Err(Trouble::NotANumber {
+                    step: self.step + 1,
+                    found: format!("the loss is {loss} and the gradient's norm {norm}"),
+                }
+                .into());
             }
             let rate = training.learning_rate_at(self.step);
             self.model = self.optimizer.step(rate, self.model, gradients);
             self.ema = self.ema.update(&self.model, self.step);
             self.step += 1;
+            step.store(self.step, Ordering::SeqCst);
 
             let last = self.step == training.steps;
             let stopping = stop.load(Ordering::SeqCst);
@@ -327,6 +357,8 @@ impl<'a> Run<'a> {
                 progress.log(self.step, mean, norm, rate)?;
             }
             if at(training.checkpoint_every) || stopping {
+                // What a checkpoint counts as done must have its row.
+                progress.sync()?;
                 self.save()?;
             }
             if at(training.sample_every) {
@@ -436,7 +468,7 @@ impl Progress {
             self.metrics,
             "{step},{loss:.6},{norm:.6},{rate:.8},{seconds:.2}"
         )
-        .context("cannot write metrics.csv (is the disk full?)")?;
+        .context("cannot write metrics.csv")?;
         if self.lines {
             let speed = f64::from(self.steps) / seconds;
             let left = (self.bar.length().unwrap_or(0) as f64 - f64::from(step)) / speed;
@@ -448,45 +480,15 @@ impl Progress {
         Ok(())
     }
 
+    /// Waits until the disk has all rows.
+    fn sync(&self) -> Result<()> {
+        self.metrics.sync_data().context("cannot write metrics.csv")
+    }
+
     fn finish(&self) {
         self.bar.abandon();
     }
 }
 
 #[cfg(all(test, feature = "flex"))]
-mod tests {
-    use super::*;
-    use crate::data::Dataset;
-    use burn::module::{Module, ModuleMapper, Param};
-    use burn::tensor::Tensor;
-
-    struct Poison;
-    impl ModuleMapper for Poison {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|value| value * f32::NAN)
-        }
-    }
-
-    #[test]
-    fn a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let mut config = Config::preset("smoke").unwrap();
-        config.training.steps = 2;
-        config.training.sample_every = 0;
-        let data = Dataset {
-            size: 28,
-            pixels: vec![0; 8 * 784],
-            labels: vec![3; 8],
-        };
-        let run = Run::create(&path, config.clone(), &data, Device::flex()).unwrap();
-        run.train().unwrap();
-
-        config.training.steps = 4;
-        let mut run = Run::resume(&path, config, &data, Device::flex()).unwrap();
-        run.model = run.model.map(&mut Poison);
-        let error = run.train().unwrap_err().to_string();
-        assert!(error.contains("step 3") && error.contains("NaN"), "{error}");
-        assert_eq!(Checkpoint::newest(&path).unwrap().state.step, 2);
-    }
-}
+mod tests;

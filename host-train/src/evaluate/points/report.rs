@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::super::report::{STYLE, escaped, list, row_of};
 use super::plot::{map, paths};
 use super::results::{Gallery, PointsEvaluation};
+use crate::output::MAP_STYLE;
 
 const HEAD: [&str; 8] = [
     "points",
@@ -17,8 +18,6 @@ const HEAD: [&str; 8] = [
     "seconds",
 ];
 const MORE_STYLE: &str = "
-.map { width: 15rem; max-width: 100%; display: block; }
-.map.large { width: 40rem; }
 td:nth-child(2), th:nth-child(2) { text-align: left; }
 ";
 
@@ -99,7 +98,7 @@ pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> String {
     };
     let title = format!("How good is {}?", escaped(title));
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul>\n"
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{MAP_STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul>\n"
     );
     list(&mut page, &evaluation.models);
     let data = &evaluation.data;

@@ -29,6 +29,8 @@ figure { display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top; }
 .warning { border-left: .3rem solid #c60; padding-left: .7rem; }
 figcaption, .note { font-size: .9rem; opacity: .8; }
 code { overflow-wrap: anywhere; }
+.columns { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; max-width: 100%; font-size: .8rem; }
+.columns span { overflow: hidden; text-overflow: ellipsis; text-align: center; white-space: nowrap; }
 .plot { width: 100%; max-width: 640px; display: block; }
 .plot text { fill: currentColor; }
 .plot [stroke=\"#000000\"] { stroke: currentColor; }
@@ -66,6 +68,7 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
             figure(
                 grid.within(620),
                 gallery.size,
+                &gallery.labels,
                 &pictures.generated,
                 "The first of the set, not chosen."
             )?
@@ -207,7 +210,7 @@ fn classes(page: &mut String, evaluation: &Evaluation) {
         "<h2>Read as the class asked for{steps}</h2>\n<div class=\"scroll\"><table>\n"
     );
     let mut head = vec!["class".to_owned()];
-    head.extend((0..count).map(|class| class.to_string()));
+    head.extend((0..count).map(|class| escaped(&evaluation.data.class(class))));
     row_of(page, "th", "", &head);
     for (model, accuracy) in sets {
         let mut row = vec![model.to_owned()];
@@ -229,7 +232,7 @@ fn neighbours(page: &mut String, evaluation: &Evaluation, gallery: &Gallery) -> 
     for found in &evaluation.neighbours {
         let pictures = gallery.models.iter();
         if let Some(pictures) = pictures.into_iter().find(|p| p.numbers == found.model) {
-            *page += &pairs(found, pictures, gallery.size)?;
+            *page += &pairs(found, pictures, gallery)?;
         }
     }
     *page += "<div class=\"scroll\"><table>\n";
@@ -267,7 +270,8 @@ fn neighbours(page: &mut String, evaluation: &Evaluation, gallery: &Gallery) -> 
     Ok(())
 }
 
-fn pairs(found: &Neighbours, pictures: &ModelPictures, size: usize) -> Result<String> {
+fn pairs(found: &Neighbours, pictures: &ModelPictures, gallery: &Gallery) -> Result<String> {
+    let size = gallery.size;
     let count = found.generated.len();
     let upper = pictures.generated.chunks_exact((size * size).max(1));
     let mut pixels: Vec<u8> = upper.take(count).flatten().copied().collect();
@@ -283,7 +287,10 @@ fn pairs(found: &Neighbours, pictures: &ModelPictures, size: usize) -> Result<St
         distances.join(", ")
     );
     let grid = Grid::new(2 * count, size, Some(count));
-    figure(grid.within(620), size, &pixels, &caption)
+    // The first of the set again, so that classes follow each other.
+    let labels = gallery.labels.iter().cycle().take(count);
+    let labels: Vec<String> = labels.cloned().collect();
+    figure(grid.within(620), size, &labels, &pixels, &caption)
 }
 
 fn bound(page: &mut String, evaluation: &Evaluation) {
@@ -353,13 +360,31 @@ pub(crate) fn row_of(page: &mut String, tag: &str, kind: &str, cells: &[String])
     *page += "</tr>\n";
 }
 
-/// Pictures in a grid, as a PNG within the page.
-fn figure(grid: Grid, size: usize, pixels: &[u8], caption: &str) -> Result<String> {
+/// Pictures in a grid, as a PNG within the page, under names of its columns.
+fn figure(
+    grid: Grid,
+    size: usize,
+    labels: &[String],
+    pixels: &[u8],
+    caption: &str,
+) -> Result<String> {
     let pictures = pixels.chunks_exact((size * size).max(1));
     let png = encode_png(grid.width(), grid.height(), &grid.draw(pictures))?;
     let caption = escaped(caption);
+    let mut above = String::new();
+    if !labels.is_empty() {
+        let _ = write!(
+            above,
+            "<div class=\"columns\" style=\"width: {}px\">",
+            grid.width()
+        );
+        for name in labels.iter().map(|name| escaped(name)) {
+            let _ = write!(above, "<span title=\"{name}\">{name}</span>");
+        }
+        above += "</div>";
+    }
     Ok(format!(
-        "<figure><img alt=\"{caption}\" width=\"{}\" src=\"data:image/png;base64,{}\"><figcaption>{caption}</figcaption></figure>\n",
+        "<figure>{above}<img alt=\"{caption}\" width=\"{}\" src=\"data:image/png;base64,{}\"><figcaption>{caption}</figcaption></figure>\n",
         grid.width(),
         BASE64_STANDARD.encode(png)
     ))
@@ -382,7 +407,7 @@ pub(crate) fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::results::tests::example;
+    use super::super::super::results::tests::{example, named};
     use super::*;
 
     fn gallery() -> Gallery {
@@ -394,6 +419,7 @@ mod tests {
         Gallery {
             size: 2,
             columns: 10,
+            labels: Vec::new(),
             models: vec![pictures("f32", 10), pictures("int8", 250)],
         }
     }
@@ -432,6 +458,29 @@ mod tests {
             assert!(opened > 0, "{tag}");
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }
+    }
+
+    #[test]
+    fn classes_with_names_are_called_by_them() {
+        let evaluation = named();
+        let gallery = Gallery {
+            columns: 3,
+            labels: evaluation.data.class_names.clone(),
+            ..gallery()
+        };
+        let page = html(&evaluation, &gallery).unwrap();
+        let head = "<th>class</th><th>0 cat</th><th>1 &lt;dog&gt;</th><th>2 fish</th>";
+        assert!(page.contains(head));
+        let label = "<span title=\"&lt;dog&gt;\">&lt;dog&gt;</span>";
+        // Above each model's pictures; the one pair that is shown is a cat.
+        assert_eq!(page.matches(label).count(), 2);
+        assert_eq!(page.matches("<span title=\"cat\">cat</span>").count(), 3);
+        let text = super::super::conclusion(&evaluation);
+        assert!(text.contains("  1 <dog>: 97.40%"), "{text}");
+        // Numbers alone where they are all there is.
+        let page = html(&example(), &self::gallery()).unwrap();
+        assert!(page.contains("<th>class</th><th>0</th><th>1</th>"));
+        assert!(!page.contains("class=\"columns\""));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Gallery {
     pub size: usize,
     /// Columns of the grids: one for each class.
     pub columns: usize,
+    /// The names of these classes, where they have some; else empty.
+    pub labels: Vec<String>,
     /// What is shown of each model.
     pub models: Vec<ModelPictures>,
 }

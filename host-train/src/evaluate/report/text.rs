@@ -62,7 +62,12 @@ pub fn conclusion(evaluation: &Evaluation) -> String {
         let _ = write!(text, "\n{} by class{steps}:", set.model);
         for (class, share) in accuracy.classes.iter().enumerate() {
             if let Some(share) = share {
-                let _ = write!(text, "  {class}: {}", percent(*share));
+                let _ = write!(
+                    text,
+                    "  {}: {}",
+                    evaluation.data.class(class),
+                    percent(*share)
+                );
             }
         }
         text.push('\n');

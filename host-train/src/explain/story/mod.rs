@@ -1,5 +1,10 @@
-//! What the page tells, computed: into the noise, what the network is asked
-//! there, and the ways back.
+//! What a page tells, computed: into the noise, what the network is asked
+//! there, and the ways back. [`Story`] is that of a picture, [`PointsStory`] that
+//! of a cloud of points.
+
+mod points;
+
+pub use points::{Flock, PointsLesson, PointsStory};
 
 use anyhow::Result;
 use tiny_ddpm::noise::Noise;
@@ -25,6 +30,9 @@ mod stream {
     pub const AT_ONCE: u64 = 2;
     /// The noise of each step in turn.
     pub const STEP_BY_STEP: u64 = 3;
+    /// The same two of points, whose numbers are those of their ways back.
+    pub const POINTS_AT_ONCE: u64 = u64::MAX;
+    pub const POINTS_STEP_BY_STEP: u64 = u64::MAX - 1;
 }
 
 /// Everything that is told.
@@ -87,8 +95,16 @@ pub struct Trajectory {
     pub frames: Vec<Frame>,
     /// x_0.
     pub x_0: Vec<f32>,
-    /// The hash of its pixels, as the chip prints it.
-    pub hash: u32,
+}
+
+impl Trajectory {
+    /// The hash of the picture's pixels, as the chip prints it.
+    #[must_use]
+    pub fn hash(&self) -> u32 {
+        let mut drawn = vec![0; self.x_0.len()];
+        to_pixels(&self.x_0, &mut drawn);
+        picture_hash(&drawn)
+    }
 }
 
 /// One stage of a trajectory.
@@ -174,13 +190,15 @@ impl Story {
     pub fn new(model: &Model<'_>, x_0: &[f32], asked: Asked) -> Result<Self> {
         let schedule = model.schedule();
         let epsilon = noise(asked.seed, stream::AT_ONCE, x_0.len());
-        let forward = forward(&schedule, x_0, &epsilon, asked.seed);
+        let mut noise = Noise::new(asked.seed, stream::STEP_BY_STEP);
+        let shown = shown(&schedule, &SHOWN);
+        let forward = forward(&schedule, x_0, &epsilon, &mut noise, &shown);
         let mut workspace = vec![0; model.workspace_words()];
         let mut unet = Unet::new(model, &mut workspace)?;
         let lessons = forward
             .iter()
             .filter(|noised| noised.timestep > 0)
-            .map(|noised| lesson(&mut unet, noised, x_0, &epsilon, asked.class))
+            .map(|noised| lesson(&mut unet, noised, x_0, &epsilon, x_0.len(), asked.class))
             .collect::<Result<_>>()?;
         let settings = asked.settings(model, stream::REVERSE);
         let mut follow = |method, steps| {
@@ -218,19 +236,27 @@ pub fn own_picture(model: &Model<'_>, asked: Asked) -> Result<Vec<f32>> {
     Ok(drawn)
 }
 
-/// x_0 with ever more noise: at once, and step by step.
-fn forward(schedule: &Schedule, x_0: &[f32], epsilon: &[f32], seed: u64) -> Vec<Noised> {
-    let mut shown: Vec<u16> = SHOWN
-        .iter()
-        .map(|part| (part * f64::from(schedule.timesteps())).round() as u16)
-        .collect();
+/// The timesteps at these parts of T, each once.
+fn shown(schedule: &Schedule, parts: &[f64]) -> Vec<u16> {
+    let timestep = |part: f64| (part * f64::from(schedule.timesteps())).round() as u16;
+    let mut shown: Vec<u16> = parts.iter().copied().map(timestep).collect();
     shown.dedup();
-    let mut noise = Noise::new(seed, stream::STEP_BY_STEP);
+    shown
+}
+
+/// x_0 with ever more noise: `epsilon` at once, and `noise` step by step.
+fn forward(
+    schedule: &Schedule,
+    x_0: &[f32],
+    epsilon: &[f32],
+    noise: &mut Noise,
+    shown: &[u16],
+) -> Vec<Noised> {
     let mut x = x_0.to_vec();
     let mut reached = 0;
     shown
-        .into_iter()
-        .map(|timestep| {
+        .iter()
+        .map(|&timestep| {
             while reached < timestep {
                 reached += 1;
                 // q(x_t | x_{t-1}): its α_t is the ᾱ of a single step.
@@ -263,11 +289,13 @@ impl Noised {
     }
 }
 
+/// One for each `values` values of x_0, all told as one.
 fn lesson(
     unet: &mut Unet<'_, '_, '_>,
     noised: &Noised,
     x_0: &[f32],
     epsilon: &[f32],
+    values: usize,
     class: Option<u8>,
 ) -> Result<Lesson> {
     let (timestep, alpha_bar) = (noised.timestep, noised.alpha_bar);
@@ -278,7 +306,9 @@ fn lesson(
         .map(|(&x_0, &epsilon)| prediction.target(alpha_bar, x_0, epsilon))
         .collect();
     let mut answer = vec![0.0; x_t.len()];
-    unet.predict(&x_t, timestep, class, &mut answer)?;
+    for (x_t, answer) in x_t.chunks(values).zip(answer.chunks_mut(values)) {
+        unet.predict(x_t, timestep, class, answer)?;
+    }
     let mut x0_hat = answer.clone();
     prediction.to_x0_hat(alpha_bar, &x_t, &mut x0_hat);
     let loss = mean_square(target.iter().zip(&answer).map(|(a, b)| a - b));
@@ -348,14 +378,11 @@ where
             x0_hat: sampler.x0_hat().to_vec(),
         });
     }
-    let mut drawn = vec![0; pixels];
-    to_pixels(&x_t, &mut drawn);
     Ok(Trajectory {
         method: settings.method,
         steps: settings.steps,
         evaluations: counted.runs,
         frames,
-        hash: picture_hash(&drawn),
         x_0: x_t,
     })
 }
@@ -395,7 +422,9 @@ mod tests {
         for kind in [ScheduleKind::LINEAR, ScheduleKind::Cosine] {
             let schedule = Schedule::new(kind, 200).unwrap();
             let epsilon = noise(1, stream::AT_ONCE, x_0.len());
-            let forward = forward(&schedule, &x_0, &epsilon, 1);
+            let mut noise = Noise::new(1, stream::STEP_BY_STEP);
+            let shown = shown(&schedule, &SHOWN);
+            let forward = forward(&schedule, &x_0, &epsilon, &mut noise, &shown);
             assert_eq!(forward[0].at_once, x_0);
             assert_eq!(forward[0].step_by_step, x_0);
             assert_eq!(forward.last().unwrap().timestep, 200);
@@ -411,9 +440,7 @@ mod tests {
         }
         // Of a short chain each timestep is shown once.
         let schedule = Schedule::new(ScheduleKind::Cosine, 3).unwrap();
-        let forward = forward(&schedule, &x_0, &x_0, 1);
-        let shown: Vec<u16> = forward.iter().map(|noised| noised.timestep).collect();
-        assert_eq!(shown, [0, 1, 2, 3]);
+        assert_eq!(shown(&schedule, &SHOWN), [0, 1, 2, 3]);
     }
 
     #[test]
@@ -431,7 +458,7 @@ mod tests {
     fn the_way_back_is_that_of_sample(model: &Model<'_>, story: &Story) {
         let request = ASKED.request(model);
         let drawn = generate(model, &request, |_| ControlFlow::Continue(())).unwrap();
-        assert_eq!(story.reverse.hash, drawn.hashes().next().unwrap());
+        assert_eq!(story.reverse.hash(), drawn.hashes().next().unwrap());
         let seen: Vec<u16> = story.reverse.frames.iter().map(|f| f.timestep).collect();
         assert_eq!(seen, [1000, 750, 500, 250]);
         let guided = if request.guidance == 0.0 { 1 } else { 2 };
@@ -447,7 +474,7 @@ mod tests {
             assert_eq!(timesteps.count(), usize::from(sampler.steps));
             let steps = usize::from(sampler.steps);
             assert!((steps..=4 * steps).contains(&sampler.evaluations));
-            hashes.push(sampler.hash);
+            hashes.push(sampler.hash());
         }
         hashes.sort_unstable();
         hashes.dedup();
