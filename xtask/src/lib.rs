@@ -7,13 +7,15 @@
 //! - [`firmware`]: builds firmware around a blob;
 //! - [`emulator`]: runs it, and reads its log;
 //! - [`host`]: generates the same pictures with the same code, here;
-//! - [`mod@bench`]: counts instructions on emulated machines.
+//! - [`mod@bench`]: counts instructions on emulated machines;
+//! - [`hostile`]: mutated blobs, on emulated machines and here.
 
 pub mod bench;
 pub mod demo;
 pub mod emulator;
 pub mod firmware;
 pub mod host;
+pub mod hostile;
 pub mod request;
 pub mod scatter;
 pub mod setup;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, stages};
+use xtask::{bench, demo, hostile, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Demo(demo::Options),
     /// Count the instructions of kernels and of a denoising step
     Bench(bench::Options),
+    /// Feed an emulated chip random and mutated blobs
+    Hostile(hostile::Options),
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Hostile(options) => hostile::run(&options),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

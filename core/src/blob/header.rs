@@ -58,7 +58,8 @@ pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
     let length = word(16) as usize;
     if body.len() < length {
         return Err(BlobError::TooShort {
-            needed: HEADER_LEN.saturating_add(length),
+            // In 32 bits, so that every device says the same.
+            needed: word(16).saturating_add(HEADER_LEN as u32) as usize,
             found: blob.len(),
         });
     }
