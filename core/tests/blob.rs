@@ -156,6 +156,95 @@ fn a_wrong_architecture_hash_is_found() {
     assert!(matches!(error, BlobError::ArchMismatch { .. }), "{error}");
 }
 
+/// Those that were 0 in every blob so far.
+#[test]
+fn reserved_bytes_must_be_0() {
+    let clean = random_blob(smallest_topology(), 3);
+    for at in [10, 11, 24, 25, 26, 27] {
+        for value in [1, 0x80, 0xff] {
+            let mut blob = clean.clone();
+            blob[at] = value;
+            let crc = picture_hash(&blob[..28]);
+            blob[28..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(Model::load(&blob).unwrap_err(), BlobError::Reserved { at });
+        }
+    }
+}
+
+/// The varint at `at`, made longer by `more` bytes that say nothing.
+fn lengthened(blob: &[u8], at: usize, more: usize) -> Vec<u8> {
+    let last = at + blob[at..].iter().position(|byte| byte & 0x80 == 0).unwrap();
+    let mut longer = blob.to_vec();
+    longer[last] |= 0x80;
+    let zeros = [&[0x80_u8; 16][..more - 1], &[0]].concat();
+    longer.splice(last + 1..last + 1, zeros);
+    reseal(&mut longer);
+    longer
+}
+
+/// Where an array's length stands: a varint of as few bytes as it can have.
+fn length_of(blob: &[u8], array: &[u8]) -> usize {
+    let start = array.as_ptr().addr() - blob.as_ptr().addr();
+    let bits = usize::BITS - array.len().leading_zeros();
+    start - bits.div_ceil(7).max(1) as usize
+}
+
+/// What 32 bits cannot read, 64 do not read either, and nothing has two
+/// encodings.
+#[test]
+fn a_number_in_more_bytes_than_it_needs_is_refused() {
+    let clean = random_blob(small_topology(), 3);
+    let model = Model::load(&clean).unwrap();
+    let name = model.info().name;
+    // The name's length, that of the levels, and the first level's channels.
+    let levels = HEADER_LEN + 1 + name.len() + 2;
+    for at in [HEADER_LEN, levels, levels + 1] {
+        for more in [1, 4, 5, 9, 10] {
+            let error = Model::load(&lengthened(&clean, at, more)).unwrap_err();
+            assert_eq!(error, BlobError::Info, "byte {at}, {more} more");
+        }
+    }
+    let mut places = Vec::new();
+    model.for_each_layer(|layer| {
+        let end = |array: &[u8]| array.as_ptr().addr() + array.len() - clean.as_ptr().addr();
+        let mut place = |at| places.push((at, layer.site));
+        let arrays = match layer.record {
+            Record::Linear(r) => vec![r.padding, r.weights, r.scales, r.bias],
+            Record::Table(r) => vec![r.values],
+            Record::Norm(r) => {
+                // The multiplier.
+                place(end(r.offsets));
+                vec![r.gains, r.offsets]
+            }
+            Record::Conv(r) => {
+                // The factor of a residual, and the form.
+                place(end(r.multipliers));
+                place(end(r.zero_points));
+                vec![
+                    r.padding,
+                    r.weights,
+                    r.bias,
+                    r.multipliers,
+                    r.shifts,
+                    r.zero_points,
+                ]
+            }
+            Record::Output(r) => vec![r.padding, r.weights, r.bias, r.scales],
+            _ => Vec::new(),
+        };
+        for array in arrays {
+            place(length_of(&clean, array));
+        }
+    });
+    assert!(places.len() > 300, "{}", places.len());
+    for (at, layer) in places {
+        for more in [1, 4, 5, 9, 10] {
+            let error = Model::load(&lengthened(&clean, at, more)).unwrap_err();
+            assert_eq!(error, BlobError::Record { layer }, "byte {at}, {more} more");
+        }
+    }
+}
+
 #[test]
 fn bytes_after_the_last_layer_are_found() {
     let mut blob = random_blob(small_topology(), 3);

@@ -161,7 +161,7 @@ fn a_network_that_asks_for_too_much_work_is_refused() {
     let macs = u32::MAX;
     assert_eq!(largest().validate(), Err(E::Work { macs }));
     assert_eq!(Work::of(&largest()).macs, macs);
-    assert!(Plan::new(&largest()).macs() as u64 > 70_000_000_000);
+    assert!(Plan::new(&largest()).macs() > 70_000_000_000);
 }
 
 /// Each number of channels, up to the limit and beyond.
@@ -179,7 +179,7 @@ fn as_much_work_as_stated_is_allowed_and_no_more() {
         let macs = Plan::new(&topology).macs();
         assert!(macs > last);
         let valid = topology.validate();
-        match macs <= MAX_MACS as usize {
+        match macs <= u64::from(MAX_MACS) {
             true => assert_eq!(valid, Ok(()), "{channels}"),
             false => assert!(matches!(valid, Err(E::Work { .. })), "{channels}"),
         }
@@ -189,7 +189,7 @@ fn as_much_work_as_stated_is_allowed_and_no_more() {
         );
         last = macs;
     }
-    assert!(last > MAX_MACS as usize, "no network was refused");
+    assert!(last > u64::from(MAX_MACS), "no network was refused");
 }
 
 /// Too large to run in a test, but every sum of the plan must hold.
@@ -203,6 +203,8 @@ fn the_largest_network_can_be_planned() {
         .iter()
         .sum();
     assert!(plan.activation_bytes() > skips);
+    // Counted right where a `usize` could not hold it.
+    assert!(plan.macs() > u64::from(u32::MAX));
 }
 
 prop_compose! {
@@ -248,7 +250,7 @@ proptest! {
         let loaded = Model::load(&blob);
         prop_assert_eq!(loaded.is_ok(), topology.validate().is_ok());
         if let Ok(model) = loaded {
-            prop_assert_eq!(Work::of(&topology).macs as usize, model.plan().macs());
+            prop_assert_eq!(u64::from(Work::of(&topology).macs), model.plan().macs());
             let mut workspace = vec![0; model.workspace_words()];
             let mut unet = Unet::new(&model, &mut workspace).unwrap();
             let x = vec![0.3; topology.pixels()];

@@ -82,7 +82,7 @@ pub struct Report {
     pub parameters: usize,
     /// Multiply-accumulates of one run of the network: a step without
     /// guidance.
-    pub macs_per_step: usize,
+    pub macs_per_step: u64,
     /// Multiply-accumulates of a picture with the recommended settings.
     pub macs_per_picture: u64,
     /// The noise schedule.
@@ -133,7 +133,7 @@ pub struct Layer {
     /// Trained numbers.
     pub parameters: usize,
     /// Multiply-accumulates of one run.
-    pub macs: usize,
+    pub macs: u64,
     /// What a step of the output's integers stands for: one for all channels or
     /// one for each; none where the output is `f32`.
     pub scales: Vec<f32>,
@@ -180,7 +180,7 @@ impl Report {
             peak_layer: plan.peak_layer().to_string(),
             parameters: layers.iter().map(|layer| layer.parameters).sum(),
             macs_per_step: plan.macs(),
-            macs_per_picture: plan.macs() as u64 * u64::from(recommended.steps) * runs,
+            macs_per_picture: plan.macs() * u64::from(recommended.steps) * runs,
             schedule: info.schedule,
             timesteps: info.timesteps,
             prediction: info.prediction,
@@ -272,7 +272,7 @@ impl Report {
             "work",
             format!(
                 "{} multiply-accumulates a step, twice that with guidance",
-                grouped(self.macs_per_step as u64)
+                grouped(self.macs_per_step)
             ),
         );
         line(
@@ -309,7 +309,7 @@ impl Report {
             let work = if layer.macs == 0 {
                 String::new()
             } else {
-                grouped(layer.macs as u64)
+                grouped(layer.macs)
             };
             row([
                 &layer.name,
@@ -328,7 +328,7 @@ impl Report {
         }
         let other = grouped(self.other_bytes as u64);
         row(["header and framing", "", "", "", &other, "", "", ""]);
-        let (bytes, macs) = (self.flash_bytes as u64, self.macs_per_step as u64);
+        let (bytes, macs) = (self.flash_bytes as u64, self.macs_per_step);
         row(["all", "", "", "", &grouped(bytes), &grouped(macs), "", ""]);
     }
 }

@@ -65,6 +65,7 @@ class Reader:
             value |= (byte & 127) << shift
             if byte < 128:
                 self.need(value < 1 << bits, f"more than {bits} bits before byte {self.at}")
+                self.need(byte or not shift, f"a byte too many before byte {self.at}")
                 return value
         raise Refused(self.where, f"more than {bits} bits before byte {self.at}")
 
@@ -78,7 +79,7 @@ class Reader:
         return byte == 1
 
     def bytes(self):
-        return self.take(self.varint(64))
+        return self.take(self.varint(32))
 
     def choice(self, names):
         index = self.varint(32)
@@ -89,10 +90,11 @@ class Reader:
 def open_header(blob):
     """Checks the header; returns the topology's CRC."""
     need(len(blob) >= 32, "header", f"{len(blob)} bytes where 32 are needed")
-    magic, version, _, arch, length, body_crc, _, crc = struct.unpack("<8sHHIIIII", blob[:32])
+    magic, version, zero, arch, length, body_crc, zeros, crc = struct.unpack("<8sHHIIIII", blob[:32])
     need(magic == b"tinyddpm", "header", "not a tiny-ddpm model")
     need(version == 2, "header", f"version {version}, only 2 is known")
     need(crc == zlib.crc32(blob[:28]), "header", "damaged header")
+    need(zero == 0 and zeros == 0, "header", "a byte that must be 0 is not")
     length += 32
     need(len(blob) == length, "header", f"{len(blob)} bytes where {length} are needed")
     need(body_crc == zlib.crc32(blob[32:]), "header", "damaged body")
@@ -106,7 +108,7 @@ def read_info(r):
     except UnicodeDecodeError as error:
         raise Refused("info", f"name: {error}") from error
     topology = {"image_size": r.u8(), "patch": r.u8(), "levels": []}
-    for i in range(r.varint(64)):
+    for i in range(r.varint(32)):
         r.need(i < 4, "more than 4 levels")
         topology["levels"].append({"channels": r.varint(16), "attention": r.bool()})
     topology.update(blocks=r.u8(), mid_attention=r.bool(), heads=r.u8(), group_channels=r.u8())

@@ -115,6 +115,7 @@ fn place(error: BlobError) -> String {
         | BlobError::BadMagic
         | BlobError::Version { .. }
         | BlobError::HeaderCrc { .. }
+        | BlobError::Reserved { .. }
         | BlobError::Crc { .. } => "header".into(),
         BlobError::Info => "info".into(),
         BlobError::ArchMismatch { .. } => "architecture".into(),
@@ -473,13 +474,14 @@ fn what_is_damaged_is_refused_or_accepted_alike() -> Result<()> {
         }
     }
 
-    let mut reserved = smallest.clone();
-    reserved[10] = 1;
-    reserved[24] = 1;
-    let crc = picture_hash(&reserved[..28]);
-    reserved[28..32].copy_from_slice(&crc.to_le_bytes());
-    Model::load(&reserved).context("bytes 10 and 24 are not looked at")?;
-    blobs.push(("bytes that are not looked at".into(), reserved));
+    for place in [10, 11, 24, 27] {
+        let mut reserved = smallest.clone();
+        reserved[place] = 1;
+        let crc = picture_hash(&reserved[..28]);
+        reserved[28..32].copy_from_slice(&crc.to_le_bytes());
+        ensure!(Model::load(&reserved).is_err(), "byte {place} must be 0");
+        blobs.push((format!("reserved byte {place}"), reserved));
+    }
 
     for length in (0..smallest.len()).step_by(61) {
         let short = smallest[..length].to_vec();
@@ -507,12 +509,21 @@ fn what_is_damaged_is_refused_or_accepted_alike() -> Result<()> {
     long.remove(first + 1);
     long.splice(timesteps + 1..timesteps + 2, [0x87, 0x00]);
     let long = repaired(&long);
-    Model::load(&long).context("a varint may be longer than it must")?;
+    let refused = Model::load(&long).is_err_and(|error| error == BlobError::Info);
+    ensure!(refused, "a varint is no longer than it must be");
     // And with a bit that 16 bits have no place for.
     let mut beyond = long.clone();
     beyond[timesteps + 2] = 4;
     blobs.push(("a varint beyond 16 bits".into(), repaired(&beyond)));
     blobs.push(("a long varint".into(), long));
+    // A length in as many bytes as 64 bits have, of which 32 know nothing.
+    for more in 1..10 {
+        let mut length = smallest.clone();
+        length[HEADER_LEN] |= 0x80;
+        let zeros = [&vec![0x80; more - 1][..], &[0]].concat();
+        length.splice(HEADER_LEN + 1..HEADER_LEN + 1, zeros);
+        blobs.push((format!("a length of {} bytes", 1 + more), repaired(&length)));
+    }
 
     let said = agree(&blobs)?;
     let mut places = BTreeSet::new();

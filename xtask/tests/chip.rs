@@ -128,7 +128,7 @@ fn instructions_are_counted_and_repeatable() {
     // The firmware says so only if a loop of known length measures right.
     assert_eq!(first.unit, "instructions");
     assert_eq!(first.pictures, second.pictures);
-    let macs = 2 * model().plan().macs() as u64;
+    let macs = 2 * model().plan().macs();
     assert!(first.pictures[0].ticks > macs, "{:?}", first.pictures[0]);
 }
 

@@ -40,6 +40,11 @@ pub enum BlobError {
         /// Stored in it.
         stored: u32,
     },
+    /// A byte of the header that means nothing yet is not 0.
+    Reserved {
+        /// Its place in the header, counted from 0.
+        at: usize,
+    },
     /// The body's checksum is wrong.
     Crc {
         /// Computed from the body.
@@ -47,7 +52,8 @@ pub enum BlobError {
         /// Stored in the header.
         stored: u32,
     },
-    /// The body's description of the network could not be decoded.
+    /// The body's description of the network could not be decoded, or is not in
+    /// the shortest encoding.
     Info,
     /// The header's architecture hash is not that of the topology.
     ArchMismatch {
@@ -68,7 +74,8 @@ pub enum BlobError {
     },
     /// The recommended settings are out of range.
     Recommended,
-    /// The record of a layer could not be decoded.
+    /// The record of a layer could not be decoded, or is not in the shortest
+    /// encoding.
     Record {
         /// The layer.
         layer: Site,
@@ -168,6 +175,7 @@ impl fmt::Display for BlobError {
             Self::HeaderCrc { computed, stored } => {
                 write!(f, "header damaged: CRC {computed:08x}, stored {stored:08x}")
             }
+            Self::Reserved { at } => write!(f, "byte {at} of the header is not 0"),
             Self::Crc { computed, stored } => {
                 write!(f, "body damaged: CRC {computed:08x}, stored {stored:08x}")
             }

@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | 0..8 | magic, `tinyddpm` |
 //! | 8..10 | format version |
-//! | 10..12 | 0 |
+//! | 10..12 | 0, reserved |
 //! | 12..16 | architecture hash: CRC-32 of the encoded topology |
 //! | 16..20 | length of the body |
 //! | 20..24 | CRC-32 of the body |
-//! | 24..28 | 0 |
+//! | 24..28 | 0, reserved |
 //! | 28..32 | CRC-32 of bytes 0..28 |
 //!
 //! All numbers are little-endian; CRC-32 is ISO-HDLC. A CRC finds accidents,
@@ -16,6 +16,7 @@
 
 use super::BlobError;
 use crate::picture::crc32;
+use core::ops::Range;
 
 /// Bytes of the header. A multiple of 16, so that what is aligned in the
 /// body is aligned in the blob.
@@ -24,6 +25,8 @@ pub const HEADER_LEN: usize = 32;
 ///
 /// Version 1 had weights in rows.
 pub const VERSION: u16 = 2;
+/// What later versions may give a meaning: until then 0.
+const RESERVED: [Range<usize>; 2] = [10..12, 24..28];
 const MAGIC: &[u8; 8] = b"tinyddpm";
 
 /// Splits a blob into its architecture hash and its body, after checking all
@@ -55,11 +58,17 @@ pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
     if computed != stored {
         return Err(BlobError::HeaderCrc { computed, stored });
     }
+    for at in RESERVED.into_iter().flatten() {
+        if header.get(at).is_some_and(|&byte| byte != 0) {
+            return Err(BlobError::Reserved { at });
+        }
+    }
     let length = word(16) as usize;
     if body.len() < length {
+        // The same number where a `usize` has 64 bits.
+        let needed = word(16).saturating_add(HEADER_LEN as u32);
         return Err(BlobError::TooShort {
-            // In 32 bits, so that every device says the same.
-            needed: word(16).saturating_add(HEADER_LEN as u32) as usize,
+            needed: needed as usize,
             found: blob.len(),
         });
     }

@@ -1,6 +1,6 @@
 //! A loaded blob.
 
-use super::records::{Info, LayerInfo, Packing, Recommended, Records};
+use super::records::{Info, LayerInfo, Packing, Recommended, Records, take_shortest};
 use super::{BlobError, HEADER_LEN, header, validate};
 use crate::picture::crc32;
 use crate::unet::Plan;
@@ -31,8 +31,7 @@ impl<'b> Model<'b> {
     /// The first [`BlobError`] found.
     pub fn load(blob: &'b [u8]) -> Result<Self, BlobError> {
         let (stored, body) = header::open(blob)?;
-        let (info, layers) =
-            postcard::take_from_bytes::<Info<'b>>(body).map_err(|_| BlobError::Info)?;
+        let (info, layers) = take_shortest::<Info<'b>>(body).ok_or(BlobError::Info)?;
         info.topology.validate().map_err(BlobError::Topology)?;
         let computed = arch_hash(&info.topology);
         if computed != stored {

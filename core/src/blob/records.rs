@@ -6,6 +6,7 @@
 pub use crate::kernels::packing::Form;
 use crate::unet::Site;
 use crate::{Prediction, ScheduleKind, Topology};
+use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that weights are aligned to, counted from the blob's first byte.
@@ -263,6 +264,20 @@ pub struct Records<'b> {
     rest: &'b [u8],
 }
 
+/// The record at the beginning of `bytes`, and what follows it; `None` where
+/// they are none, or not the shortest encoding of one.
+///
+/// Postcard takes lengths of up to ten bytes on 64-bit machines and of up to
+/// five on others. Neither takes fewer than there must be, so that whoever
+/// insists on the fewest accepts the same everywhere.
+pub(super) fn take_shortest<'b, R: Deserialize<'b> + Serialize>(
+    bytes: &'b [u8],
+) -> Option<(R, &'b [u8])> {
+    let (record, rest) = postcard::take_from_bytes(bytes).ok()?;
+    let shortest = postcard::serialize_with_flavor(&record, Size::default()).ok()?;
+    (bytes.len() - rest.len() == shortest).then_some((record, rest))
+}
+
 impl<'b> Records<'b> {
     pub(super) fn new(rest: &'b [u8]) -> Self {
         Self { rest }
@@ -272,6 +287,16 @@ impl<'b> Records<'b> {
     /// `None` the reader stays where it was.
     pub fn next_record<R: Deserialize<'b>>(&mut self) -> Option<R> {
         let (record, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(record)
+    }
+
+    /// The same where the bytes come from a stranger: see [`take_shortest`].
+    pub(super) fn next_checked<R>(&mut self) -> Option<R>
+    where
+        R: Deserialize<'b> + Serialize,
+    {
+        let (record, rest) = take_shortest(self.rest)?;
         self.rest = rest;
         Some(record)
     }
@@ -320,7 +345,7 @@ pub struct LayerInfo<'b> {
     /// Weights of one output channel; 0 where it has none.
     pub fan_in: usize,
     /// Multiply-accumulates of one run.
-    pub macs: usize,
+    pub macs: u64,
     /// Its numbers.
     pub record: Record<'b>,
 }

@@ -16,7 +16,7 @@ use crate::kernels::{floats, halfwords, words};
 use crate::unet::{
     Attention, Conv, Extra, Geometry, Interpreter, Norm, Part, Shape, Site, Stage, walk,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Largest magnitude of a bias, and of what an embedding may add to it.
 pub(crate) const MAX_BIAS: i32 = 1 << 29;
@@ -98,8 +98,11 @@ fn within(halves: &[u8], limit: i16) -> bool {
 }
 
 impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
-    fn next<R: Deserialize<'b>>(&mut self, layer: Site) -> Result<R, BlobError> {
-        let record = self.records.next_record();
+    fn next<R>(&mut self, layer: Site) -> Result<R, BlobError>
+    where
+        R: Deserialize<'b> + Serialize,
+    {
+        let record = self.records.next_checked();
         record.ok_or(BlobError::Record { layer })
     }
 
@@ -109,7 +112,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         check: Check,
         output: Shape,
         fan_in: usize,
-        macs: usize,
+        macs: u64,
         record: Record<'b>,
     ) -> Result<(), BlobError> {
         check.map_err(|what| BlobError::Param { layer: site, what })?;
@@ -130,7 +133,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
             self.linear_record(&record, inputs, outputs),
             vector(outputs),
             inputs,
-            inputs * outputs,
+            (inputs * outputs) as u64,
             Record::Linear(record),
         )
     }
@@ -289,8 +292,8 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
         let check = ensure(factors, ParamError::Multiplier);
         let check = check.and_then(|()| scale(record.output.scale));
         let shape = attention.query.shape;
-        let macs = 2 * shape.values() * shape.side * shape.side;
-        self.report(attention.site, check, shape, 0, macs, Record::Mix(record))?;
+        let (macs, record) = (attention.macs(), Record::Mix(record));
+        self.report(attention.site, check, shape, 0, macs, record)?;
         Ok(&[])
     }
 

@@ -59,7 +59,7 @@ pub struct Plan {
     guided: Bytes,
     /// Where these reach their peak.
     peak: Site,
-    macs: usize,
+    macs: u64,
 }
 
 impl Plan {
@@ -146,7 +146,7 @@ impl Plan {
 
     /// Multiply-accumulates of one run, convolutions counted directly.
     #[must_use]
-    pub fn macs(&self) -> usize {
+    pub fn macs(&self) -> u64 {
         self.macs
     }
 }
@@ -237,7 +237,7 @@ impl Interpreter for Planner<'_, '_> {
     fn time(&mut self) -> Result<(), Infallible> {
         let features = usize::from(self.topology.time_features);
         let embedding = usize::from(self.topology.embedding);
-        self.plan.macs += (features + embedding) * embedding;
+        self.plan.macs += ((features + embedding) * embedding) as u64;
         for _ in 0..2 {
             let _: Option<LinearRecord<'_>> = self.record();
         }
@@ -260,7 +260,7 @@ impl Interpreter for Planner<'_, '_> {
         let form = record.map_or(Form::Direct, |record| record.form);
         self.plan.macs += conv.macs();
         if matches!(conv.extra, Extra::Embedding) {
-            self.plan.macs += usize::from(self.topology.embedding) * conv.channels;
+            self.plan.macs += u64::from(self.topology.embedding) * conv.channels as u64;
             let _: Option<LinearRecord<'_>> = self.record();
         }
         Ok(self.place(
@@ -277,7 +277,7 @@ impl Interpreter for Planner<'_, '_> {
     ) -> Result<Option<Place>, Infallible> {
         let _: Option<MixRecord> = self.record();
         let shape = attention.query.shape;
-        self.plan.macs += 2 * shape.values() * shape.side * shape.side;
+        self.plan.macs += attention.macs();
         Ok(self.place(attention.site, shape, End::Low, attention_words(attention)))
     }
 

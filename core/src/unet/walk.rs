@@ -123,8 +123,9 @@ impl<D> Conv<D> {
 
     /// Multiply-accumulates of one run.
     #[must_use]
-    pub fn macs(&self) -> usize {
-        self.output().values() * self.fan_in()
+    pub fn macs(&self) -> u64 {
+        // May be beyond 32 bits.
+        self.output().values() as u64 * self.fan_in() as u64
     }
 }
 
@@ -164,6 +165,15 @@ pub struct Attention<D> {
     pub key: Activation<D>,
     /// Values.
     pub value: Activation<D>,
+}
+
+impl<D> Attention<D> {
+    /// Multiply-accumulates of one run.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        let shape = self.query.shape;
+        2 * shape.values() as u64 * (shape.side * shape.side) as u64
+    }
 }
 
 /// A meaning for the operations of the network.

@@ -96,7 +96,7 @@ impl Counter {
     }
 
     fn sums<D>(&mut self, conv: &Conv<D>) {
-        self.macs += product(conv.output().values(), conv.fan_in());
+        self.macs += conv.macs();
         self.activation(conv.output());
     }
 
@@ -140,7 +140,7 @@ impl Interpreter for Counter {
     fn attention(&mut self, attention: &Attention<()>) -> Result<(), Infallible> {
         let shape = attention.query.shape;
         let positions = shape.side * shape.side;
-        self.macs += 2 * product(shape.values(), positions);
+        self.macs += attention.macs();
         self.values += product(self.heads * positions, positions);
         self.activation(shape);
         Ok(())

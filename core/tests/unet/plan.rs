@@ -28,7 +28,7 @@ fn a_point_network_s_macs_are_counted_right() {
     let up = 32 * 16 + 32 * 16 + embedding + 16 * 16;
     // Three values, and sine and cosine of each at four frequencies.
     let expected = time + 27 * 16 + 4 * block + 2 * up + 16 * 3;
-    assert_eq!(Plan::new(&point_topology()).macs(), expected);
+    assert_eq!(Plan::new(&point_topology()).macs(), expected as u64);
 }
 
 /// Counted by hand from the network's description.
@@ -43,7 +43,7 @@ fn the_smallest_network_s_macs_are_counted_right() {
     let attention = 3 * conv1x1(4) + 2 * (4 * 4 * 4) + conv1x1(4);
     let up = conv1x1(8) + conv3x3(8) + embedding + conv3x3(4);
     let expected = time + conv3x3(4) + 3 * block + attention + up + conv3x3(4);
-    assert_eq!(Plan::new(&smallest_topology()).macs(), expected);
+    assert_eq!(Plan::new(&smallest_topology()).macs(), expected as u64);
 }
 
 #[test]

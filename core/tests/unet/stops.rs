@@ -145,7 +145,7 @@ fn the_work_is_what_a_run_does() {
         unet.predict_observed(&x, 5, None, &mut out, |layer| values += layer.values.len())
             .unwrap();
         let work = Work::of(&topology);
-        assert_eq!(work.macs as usize, macs);
+        assert_eq!(u64::from(work.macs), macs);
         assert_eq!(work.values as usize, values);
         let embedding = usize::from(topology.time_features) + 2 * usize::from(topology.embedding);
         assert!(work.floats as usize > embedding + pixels);
