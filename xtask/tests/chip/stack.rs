@@ -2,6 +2,7 @@
 //! noticed.
 
 use super::{FIRMWARE, NANO_FIRMWARE, assert_fails, nano, run, short};
+use std::slice::from_ref;
 use tiny_ddpm::{Method, Model};
 use xtask::emulator::Memory;
 use xtask::firmware::Firmware;
@@ -69,7 +70,7 @@ fn the_micro_bit_keeps_a_quarter_of_its_stack() {
 #[test]
 fn a_stack_that_is_just_enough_is_enough() {
     let request = short(4);
-    let peak = deepest(&FIRMWARE, &[request.clone()]).stack_peak;
+    let peak = deepest(&FIRMWARE, from_ref(&request)).stack_peak;
     let run = run(
         &FIRMWARE
             .with_stack(peak.next_multiple_of(8) as u32)
@@ -82,13 +83,13 @@ fn a_stack_that_is_just_enough_is_enough() {
 #[test]
 fn too_small_a_stack_is_noticed_on_an_stm32f405() {
     let request = short(4);
-    let peak = deepest(&FIRMWARE, &[request.clone()]).stack_peak;
+    let peak = deepest(&FIRMWARE, from_ref(&request)).stack_peak;
     assert_noticed(&FIRMWARE, &request, peak);
 }
 
 #[test]
 fn too_small_a_stack_is_noticed_on_a_micro_bit() {
     let request = nano_request(Method::Ddim { eta: 0.0 }, 0.0);
-    let peak = deepest(&NANO_FIRMWARE, &[request.clone()]).stack_peak;
+    let peak = deepest(&NANO_FIRMWARE, from_ref(&request)).stack_peak;
     assert_noticed(&NANO_FIRMWARE, &request, peak);
 }
