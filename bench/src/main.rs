@@ -2,7 +2,9 @@
 //! emulated microcontroller; `cargo xtask bench` runs it.
 //!
 //! What to do comes as words from the emulator: `kernels`, `step` (of the
-//! model in the file `model.tddpm`), `check`, `check-spoiled`, `misread`.
+//! model in the file `model.tddpm`), `check`, `check-spoiled`, `misread`,
+//! `hostile=SEED:FIRST:COUNT` (mutations of the models in `bases.tddpm`), `work`
+//! (a step of each of these), `watchdog=TRIAL` (with the first two of them).
 //! Lines that begin with `@` are for programs: a word that names the line,
 //! then `name=value` words.
 #![no_std]
@@ -10,10 +12,15 @@
 
 mod board;
 mod check;
+mod cost;
+mod hostile;
 mod kernels;
 mod layers;
 mod memory;
+mod mutate;
 mod step;
+#[cfg(machine = "mps2")]
+mod watchdog;
 
 use board::Counter;
 use core::mem::MaybeUninit;
@@ -28,6 +35,7 @@ struct Statics {
     memory: Memory,
     blob: Aligned<{ 2 << 20 }>,
     room: step::Room,
+    hostile: hostile::Room,
 }
 
 static mut STATICS: Statics = Statics {
@@ -38,6 +46,16 @@ static mut STATICS: Statics = Statics {
         x: [0.0; _],
         out: [0.0; _],
     },
+    hostile: hostile::Room::zeros(),
+};
+
+/// What work costs here.
+const HERE: cost::Cost = if cfg!(instructions = "riscv32imc") {
+    cost::RV32
+} else if cfg!(instructions = "thumbv6m") {
+    cost::CORTEX_M0
+} else {
+    cost::CORTEX_M4
 };
 
 /// Why there is no result.
@@ -50,6 +68,10 @@ enum Failure {
     Step(step::StepError),
     File(semihosting::io::Error),
     Mismatch,
+    Blob(tiny_ddpm::BlobError),
+    Refusal(hostile::Refusal),
+    #[cfg(machine = "mps2")]
+    Watchdog(watchdog::WatchdogError),
     Word,
 }
 
@@ -105,8 +127,108 @@ fn run(word: &str, statics: &mut Statics) -> Result<(), Failure> {
             println!("a word at an odd address: {:#010x}", board::misread());
             Ok(())
         }
-        _ => Err(Failure::Word),
+        "work" => work(statics),
+        _ => match word.split_once('=') {
+            Some(("hostile", cases)) => hostile(cases, statics),
+            #[cfg(machine = "mps2")]
+            Some(("watchdog", trial)) => {
+                let trial = watchdog::Trial::from_name(trial).ok_or(Failure::Word)?;
+                let counter = Counter::start().ok_or(Failure::Counter)?;
+                let (all, _) = bases(&mut statics.blob.0)?;
+                watchdog::run(trial, counter, [all[0], all[1]], &mut statics.room)
+                    .map_err(Failure::Watchdog)
+            }
+            _ => Err(Failure::Word),
+        },
     }
+}
+
+/// The blobs of the file `bases.tddpm`, and how many there are.
+fn bases(buffer: &mut [u8]) -> Result<([&[u8]; hostile::MOST_BASES], usize), Failure> {
+    let length = read(c"bases.tddpm", buffer).map_err(Failure::File)?;
+    let mut bases = [&[][..]; _];
+    let count = hostile::split(&buffer[..length], &mut bases);
+    Ok((bases, count))
+}
+
+fn hostile(cases: &str, statics: &mut Statics) -> Result<(), Failure> {
+    let mut numbers = cases.split(':').map(str::parse);
+    let mut number = || numbers.next()?.ok();
+    let cases = hostile::Cases {
+        seed: number().ok_or(Failure::Word)?,
+        first: number().ok_or(Failure::Word)?,
+        count: number().ok_or(Failure::Word)?,
+    };
+    let counter = Counter::start().ok_or(Failure::Counter)?;
+    let (bases, count) = bases(&mut statics.blob.0)?;
+    let mut last = counter.stamp();
+    let mut lap = || {
+        let now = counter.stamp();
+        counter.between(core::mem::replace(&mut last, now), now)
+    };
+    let mut report = |tally: &hostile::Tally| {
+        println!("@tally cases={} hash={:08x}", tally.cases, tally.hash.0);
+        if tally.cases < cases.count {
+            return;
+        }
+        for (name, (tried, accepted)) in mutate::KINDS.iter().zip(tally.kinds) {
+            println!("@mutation name={name} tried={tried} accepted={accepted}");
+        }
+        for (name, count) in tally.verdicts() {
+            println!("@verdict name={name} count={count}");
+        }
+        println!(
+            "@longest load={} step={} share={} not_finite={}",
+            tally.longest.0, tally.longest.1, tally.share, tally.not_finite
+        );
+    };
+    hostile::run(
+        &bases[..count],
+        cases,
+        &mut statics.hostile,
+        &mut hostile::Meter {
+            lap: &mut lap,
+            cost: HERE,
+        },
+        &mut report,
+    );
+    Ok(())
+}
+
+/// A step of each model, with what it may cost.
+fn work(statics: &mut Statics) -> Result<(), Failure> {
+    let counter = Counter::start().ok_or(Failure::Counter)?;
+    let (bases, count) = bases(&mut statics.blob.0)?;
+    for (index, blob) in bases[..count].iter().enumerate() {
+        let model = tiny_ddpm::Model::load(blob).map_err(Failure::Blob)?;
+        // With each choice of sampler and workspace that these lead to.
+        for seed in 0..4 {
+            let (mut last, mut ran) = (counter.stamp(), hostile::Ran::default());
+            let mut lap = || {
+                let now = counter.stamp();
+                counter.between(core::mem::replace(&mut last, now), now)
+            };
+            let room = &mut statics.room;
+            hostile::step(
+                &model,
+                &mut memory::Random::new(seed),
+                &mut room.workspace,
+                &mut room.x,
+                &mut room.out,
+                &mut hostile::Meter {
+                    lap: &mut lap,
+                    cost: HERE,
+                },
+                &mut ran,
+            )
+            .map_err(Failure::Refusal)?;
+            println!(
+                "@work index={index} instructions={} share={} hash={:08x}",
+                ran.instructions, ran.share, ran.hash
+            );
+        }
+    }
+    Ok(())
 }
 
 fn check(memory: &mut Memory, spoil: bool) -> Result<(), Failure> {

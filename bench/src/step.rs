@@ -40,14 +40,14 @@ pub struct Room {
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// Multiply-accumulates of the network.
-    pub macs: usize,
+    pub macs: u64,
     /// The whole step.
     pub instructions: u64,
     /// The hash of the prediction.
     pub hash: u32,
     /// Multiply-accumulates and instructions of each kind of layer, where the
     /// embedding's projections belong to the convolutions that add them.
-    pub kinds: [(usize, u64); KINDS.len()],
+    pub kinds: [(u64, u64); KINDS.len()],
 }
 
 /// Why there is no step.

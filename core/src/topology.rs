@@ -10,6 +10,7 @@
 //! [`Topology::validate`] every size below is small enough that no index or
 //! accumulator of the forward pass can overflow.
 
+use crate::unet::{MAX_MACS, Work};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +138,11 @@ pub enum TopologyError {
     Embedding(u16),
     /// More than 256 classes.
     Classes(u16),
+    /// One run takes more multiply-accumulates than [`MAX_MACS`].
+    Work {
+        /// So many; from 2^32 - 1 on, no more is said.
+        macs: u32,
+    },
 }
 
 impl core::fmt::Display for TopologyError {
@@ -175,6 +181,11 @@ impl core::fmt::Display for TopologyError {
             }
             Self::Embedding(n) => write!(f, "embedding {n}: must be 1 to {MAX_EMBEDDING}"),
             Self::Classes(n) => write!(f, "{n} classes: at most 256 are possible"),
+            Self::Work { macs } => write!(
+                f,
+                "{macs} multiply-accumulates a run: at most {MAX_MACS} are possible; \
+                 take fewer channels, fewer blocks or a larger patch"
+            ),
         }
     }
 }
@@ -242,7 +253,11 @@ impl Topology {
             }
             side /= 2;
         }
-        self.validate_level(last, side, last.attention || self.mid_attention)
+        self.validate_level(last, side, last.attention || self.mid_attention)?;
+        match Work::of(self).macs {
+            0..=MAX_MACS => Ok(()),
+            macs => Err(E::Work { macs }),
+        }
     }
 
     fn validate_level(

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tiny_ddpm::topology::{
     MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_IMAGE_SIZE, MAX_POINT_VALUES,
 };
-use tiny_ddpm::unet::Plan;
+use tiny_ddpm::unet::{MAX_MACS, Plan, Work};
 use tiny_ddpm::{Data, Denoiser, Level, Model, Topology, TopologyError as E, Unet};
 
 fn level(channels: u16, attention: bool) -> Level {
@@ -132,10 +132,9 @@ fn each_error_names_its_value() {
     }
 }
 
-/// Too large to run in a test, but every sum of the plan must hold.
-#[test]
-fn the_largest_network_can_be_planned() {
-    let topology = Topology {
+/// What the limits of single fields allow together.
+fn largest() -> Topology {
+    Topology {
         image_size: MAX_IMAGE_SIZE,
         patch: 1,
         levels: [
@@ -153,8 +152,50 @@ fn the_largest_network_can_be_planned() {
         time_features: MAX_EMBEDDING,
         embedding: MAX_EMBEDDING,
         classes: 256,
-    };
-    assert_eq!(topology.validate(), Ok(()));
+    }
+}
+
+/// Some 70 * 10^9 multiply-accumulates: no device has time for them.
+#[test]
+fn a_network_that_asks_for_too_much_work_is_refused() {
+    let macs = u32::MAX;
+    assert_eq!(largest().validate(), Err(E::Work { macs }));
+    assert_eq!(Work::of(&largest()).macs, macs);
+    assert!(Plan::new(&largest()).macs() > 70_000_000_000);
+}
+
+/// Each number of channels, up to the limit and beyond.
+#[test]
+fn as_much_work_as_stated_is_allowed_and_no_more() {
+    let mut last = 0;
+    for channels in 1..=MAX_CHANNELS {
+        let topology = Topology {
+            levels: [level(channels, false)].into_iter().collect(),
+            blocks: 1,
+            group_channels: 1,
+            mid_attention: false,
+            ..largest()
+        };
+        let macs = Plan::new(&topology).macs();
+        assert!(macs > last);
+        let valid = topology.validate();
+        match macs <= u64::from(MAX_MACS) {
+            true => assert_eq!(valid, Ok(()), "{channels}"),
+            false => assert!(matches!(valid, Err(E::Work { .. })), "{channels}"),
+        }
+        assert_eq!(
+            Work::of(&topology).macs,
+            u32::try_from(macs).unwrap_or(u32::MAX)
+        );
+        last = macs;
+    }
+    assert!(last > u64::from(MAX_MACS), "no network was refused");
+}
+
+/// Too large to run in a test, but every sum of the plan must hold.
+#[test]
+fn the_largest_network_can_be_planned() {
+    let topology = largest();
     let plan = Plan::new(&topology);
     // Every skip connection is alive at once, and a concatenation beside them.
     let skips: usize = [64_usize, 32, 16, 8]
@@ -209,6 +250,7 @@ proptest! {
         let loaded = Model::load(&blob);
         prop_assert_eq!(loaded.is_ok(), topology.validate().is_ok());
         if let Ok(model) = loaded {
+            prop_assert_eq!(u64::from(Work::of(&topology).macs), model.plan().macs());
             let mut workspace = vec![0; model.workspace_words()];
             let mut unet = Unet::new(&model, &mut workspace).unwrap();
             let x = vec![0.3; topology.pixels()];

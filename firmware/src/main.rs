@@ -6,12 +6,13 @@
 
 mod board;
 mod draw;
+mod fault;
 mod report;
 mod request;
 mod stack;
 
 use board::Counter;
-use cortex_m_rt::{ExceptionFrame, entry, exception};
+use cortex_m_rt::entry;
 use request::Request;
 use tiny_ddpm::blob::BlobError;
 use tiny_ddpm::picture::to_pixels;
@@ -200,11 +201,5 @@ fn panicked(info: &core::panic::PanicInfo) -> ! {
     let place = info.location();
     let (file, line) = place.map_or(("?", 0), |place| (place.file(), place.line()));
     defmt::error!("panicked at {=str}:{=u32}", file, line);
-    board::exit(false)
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    defmt::error!("hard fault at {=u32:#010x}", frame.pc());
     board::exit(false)
 }

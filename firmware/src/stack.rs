@@ -1,16 +1,22 @@
 //! How deep the stack went.
 //!
-//! The start-up code painted all memory between the static variables and the
-//! top of the stack; what is no longer painted has been used.
+//! The start-up code painted all of it; what is no longer painted has been used.
+//! It begins below the static variables and ends where RAM begins, see
+//! `memory/` and [`fault`](crate::fault).
 
 use cortex_m_rt::STACK_PAINT_VALUE;
 
 unsafe extern "C" {
-    static _stack_start: u32;
+    pub static _stack_start: u32;
     static _stack_end: u32;
 }
 
-/// Bytes the stack may take, down to the static variables.
+/// The lowest address of the stack.
+pub fn end() -> usize {
+    bounds().1 as usize
+}
+
+/// Bytes the stack may take, down to the beginning of RAM.
 pub fn room() -> usize {
     let (top, end) = bounds();
     top as usize - end as usize

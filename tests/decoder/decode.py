@@ -169,6 +169,40 @@ def check_topology(t):
             need(positions <= 256, where, f"{at}: attention between {positions} positions")
         need(i == last or side % 2 == 0, where, f"{at}: side {side} is odd")
         side //= 2
+    need(macs(t) <= 2**31, where, f"{macs(t)} multiply-accumulates a run: at most 2^31")
+
+
+def macs(t):
+    """Multiply-accumulates of one run."""
+    embedding, blocks, levels = t["embedding"], t["blocks"], t["levels"]
+    taps = 1 if points(t) else 9
+    values = t["patch"] if points(t) else t["patch"] ** 2
+
+    def conv(side, inputs, outputs, taps=taps):
+        return side**2 * taps * inputs * outputs
+
+    def block(side, inputs, outputs):
+        shortcut = conv(side, inputs, outputs, 1) if inputs != outputs else 0
+        return shortcut + conv(side, inputs, outputs) + embedding * outputs + conv(side, outputs, outputs)
+
+    def attention(side, channels):
+        return 4 * conv(side, channels, channels, 1) + 2 * side**4 * channels
+
+    side, before = sides(t), levels[0]["channels"]
+    total = (t["time_features"] + embedding) * embedding
+    total += conv(side, 9 * values if points(t) else values, before) + conv(side, before, values)
+    for i, level in enumerate(levels):
+        channels = level["channels"]
+        if i > 0:
+            total += conv(side // 2, before, before) + conv(side, channels, before)
+            side //= 2
+        total += block(side, before, channels) + (blocks - 1) * block(side, channels, channels)
+        total += blocks * block(side, 2 * channels, channels)
+        if level["attention"]:
+            total += 2 * blocks * attention(side, channels)
+        before = channels
+    total += 2 * block(side, before, before)
+    return total + (attention(side, before) if t["mid_attention"] else 0)
 
 
 def topology_bytes(t):

@@ -635,6 +635,9 @@ fn descriptions_are_accepted_up_to_the_same_limits() -> Result<()> {
             plain(i, 64, 1, 17);
             i.topology.group_channels = 17;
         }),
+        // So much work, and more than a run may ask for.
+        (GOOD, |i| plain(i, 64, 1, 79)),
+        ("topology", |i| plain(i, 64, 1, 80)),
         // 16 or 17 positions a side attend to each other.
         (GOOD, |i| {
             plain(i, 64, 4, 4);

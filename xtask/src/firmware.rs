@@ -51,6 +51,14 @@ impl Board {
         }
     }
 
+    /// Where its flash begins, with the vector table.
+    fn flash(self) -> u32 {
+        match self {
+            Self::Stm32f405 => 0x0800_0000,
+            Self::Microbit => 0,
+        }
+    }
+
     /// An instruction takes so many doublings of a nanosecond in QEMU: the
     /// firmware's timer counts on it.
     #[must_use]
@@ -106,6 +114,27 @@ impl Firmware {
         Self::keep(self.board, &elf)
     }
 
+    /// The same firmware with a stack of `bytes`, a multiple of 8: the first
+    /// word of its flash, with which the processor begins, points so far above
+    /// the beginning of RAM.
+    ///
+    /// # Errors
+    /// If the ELF is none, or its flash does not begin with a vector table.
+    pub fn with_stack(&self, bytes: u32) -> Result<Self> {
+        const RAM: u32 = 0x2000_0000;
+        let mut elf = fs::read(&self.path)?;
+        let at = file_offset(&elf, self.board.flash());
+        let word = at.and_then(|at| elf.get_mut(at..)?.first_chunk_mut::<4>());
+        let word = word.ok_or_else(|| anyhow!("no vector table in {}", self.path.display()))?;
+        let top = u32::from_le_bytes(*word);
+        ensure!(
+            (RAM..RAM + (1 << 20)).contains(&top),
+            "the stack begins at {top:#010x}"
+        );
+        *word = (RAM + bytes).to_le_bytes();
+        Self::keep(self.board, &elf)
+    }
+
     /// Files an ELF under its checksum, so that it stays what it is.
     fn keep(board: Board, elf: &[u8]) -> Result<Self> {
         let folder = target_dir();
@@ -115,6 +144,18 @@ impl Firmware {
         file.persist(&path)?;
         Ok(Self { board, path })
     }
+}
+
+/// Where in a 32-bit ELF the segment lies that begins at an address.
+fn file_offset(elf: &[u8], address: u32) -> Option<usize> {
+    const LOAD: u32 = 1;
+    let half = |at: usize| Some(u16::from_le_bytes(*elf.get(at..)?.first_chunk()?));
+    let word = |at: usize| Some(u32::from_le_bytes(*elf.get(at..)?.first_chunk()?));
+    let (table, size, count) = (word(28)? as usize, half(42)?, half(44)?);
+    (0..usize::from(count))
+        .map(|index| table + index * usize::from(size))
+        .find(|&at| word(at) == Some(LOAD) && word(at + 8) == Some(address))
+        .and_then(|at| Some(word(at + 4)? as usize))
 }
 
 fn target_dir() -> PathBuf {

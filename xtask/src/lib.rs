@@ -10,7 +10,8 @@
 //! - [`host`]: generates the same pictures with the same code, here;
 //! - [`untrusted`]: builds firmware in which nothing can panic;
 //! - [`mod@bench`]: counts instructions on emulated machines;
-//! - [`hashes`]: compares what all targets make.
+//! - [`hashes`]: compares what all targets make;
+//! - [`hostile`]: mutated blobs, on emulated machines and here.
 
 pub mod bench;
 pub mod demo;
@@ -19,6 +20,7 @@ pub mod field;
 pub mod firmware;
 pub mod hashes;
 pub mod host;
+pub mod hostile;
 pub mod hygiene;
 pub mod request;
 pub mod scatter;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, hashes, hygiene, stages};
+use xtask::{bench, demo, hashes, hostile, hygiene, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Command {
     Hashes(hashes::Options),
     /// Check dependencies, lock files, features and the public API
     Hygiene,
+    /// Feed an emulated chip random and mutated blobs
+    Hostile(hostile::Options),
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Hashes(options) => hashes::run(&options),
         Command::Hygiene => hygiene::run_alone(),
+        Command::Hostile(options) => hostile::run(&options),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

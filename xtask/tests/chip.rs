@@ -5,6 +5,8 @@
 
 #[path = "../../core/tests/common/mod.rs"]
 mod common;
+#[path = "chip/stack.rs"]
+mod stack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,13 @@ use xtask::{DIGITS, NANO, SWISS_ROLL, host, root};
 
 static BLOB: LazyLock<Vec<u8>> = LazyLock::new(|| fs::read(digits()).unwrap());
 static FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| build(Board::Stm32f405, &digits(), None));
+
+static NANO_FIRMWARE: LazyLock<Firmware> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nano.tddpm");
+    fs::write(&path, nano()).unwrap();
+    build(Board::Microbit, &path, None)
+});
 
 fn digits() -> PathBuf {
     root().join(DIGITS)
@@ -195,17 +204,13 @@ fn impossible_requests_are_reported() {
 #[test]
 fn a_sampler_that_needs_more_memory_than_there_is_is_reported() {
     let blob = nano();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nano.tddpm");
-    fs::write(&path, &blob).unwrap();
-    let firmware = build(Board::Microbit, &path, None);
     let request = Request {
         method: Method::Heun,
         steps: 2,
         classes: vec![1],
         ..Request::recommended(&Model::load(&blob).unwrap())
     };
-    assert_fails(&run(&firmware, &request), "Memory");
+    assert_fails(&run(&NANO_FIRMWARE, &request), "Memory");
 }
 
 /// What a picture may take of a chip with 16 KiB of RAM: all buffers and the
@@ -227,10 +232,6 @@ fn nano() -> Vec<u8> {
 fn nano_fits_a_micro_bit_and_is_the_hosts_bit_for_bit() {
     let blob = nano();
     let model = Model::load(&blob).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nano.tddpm");
-    fs::write(&path, &blob).unwrap();
-    let firmware = build(Board::Microbit, &path, None);
     for guidance in [0.0, 0.5] {
         let request = Request {
             steps: 3,
@@ -238,7 +239,7 @@ fn nano_fits_a_micro_bit_and_is_the_hosts_bit_for_bit() {
             classes: vec![3, 8],
             ..Request::recommended(&model)
         };
-        let run = run(&firmware, &request);
+        let run = run(&NANO_FIRMWARE, &request);
         assert!(run.success, "{:?}", run.log);
         assert_eq!(run.unit, "instructions");
         let expected = host::generate(&model, &request).unwrap();

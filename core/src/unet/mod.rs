@@ -1,7 +1,7 @@
 //! The int8 U-Net.
 //!
-//! [`walk`] is the network, written once; [`Plan`] says what memory it needs;
-//! [`Unet`] runs it, from a [`Model`](crate::Model) in flash and a workspace
+//! [`walk`] is the network, written once; [`Plan`] says what memory it needs, and
+//! [`Work`] how much it computes; [`Unet`] runs it, from a [`Model`](crate::Model) in flash and a workspace
 //! that the caller lends.
 //!
 //! The picture is cut into patches. At each level stand residual blocks of
@@ -21,9 +21,11 @@ mod plan;
 mod run;
 mod site;
 mod walk;
+mod work;
 
 pub use error::UnetError;
 pub use plan::Plan;
 pub use run::{Observation, Unet};
 pub use site::{Part, Site, Stage};
 pub use walk::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
+pub use work::{MAX_MACS, Work};

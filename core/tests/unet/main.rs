@@ -8,6 +8,7 @@ mod definition;
 mod extremes;
 mod plan;
 mod reference;
+mod stops;
 
 use common::{point_topology, small_topology, smallest_topology};
 use tiny_ddpm::{Level, Topology};

@@ -77,7 +77,8 @@ impl Machine {
             Self::Rv32 => ("qemu-system-riscv32", "virt", 0),
         };
         let mut qemu = command(program);
-        qemu.args(["-machine", machine])
+        // What resets itself has failed.
+        qemu.args(["-machine", machine, "-no-reboot"])
             .args(["-display", "none", "-monitor", "none", "-serial", "none"])
             .args(["-icount", &format!("shift={shift},sleep=off,align=off")]);
         if self == Self::Rv32 {

@@ -2,10 +2,16 @@
 
 #[path = "../../../bench/src/check.rs"]
 pub mod check;
+#[path = "../../../bench/src/cost.rs"]
+pub mod cost;
+#[path = "../../../bench/src/hostile.rs"]
+pub mod hostile;
 #[path = "../../../bench/src/layers.rs"]
 pub mod layers;
 #[path = "../../../bench/src/memory.rs"]
 pub mod memory;
+#[path = "../../../bench/src/mutate.rs"]
+pub mod mutate;
 
 use check::Outcome;
 use memory::{Hash, Memory, Random};
