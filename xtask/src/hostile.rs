@@ -4,19 +4,18 @@
 //! What the chip says of each blob and computes with it must be what this
 //! computer does: both run `bench/src/hostile.rs` and hash all of it.
 
-#[path = "../../core/tests/common/mod.rs"]
-pub mod models;
-
 use crate::bench::machine::{self, Machine};
 use crate::bench::reference::cost::CORTEX_M4;
 use crate::bench::reference::hostile::{self, Cases, Meter, Room, Tally};
 use crate::bench::reference::mutate::KINDS;
 use crate::bench::{Values, run_words};
+use crate::random::{
+    self, nibble_blob, point_topology, random_blob, small_topology, smallest_topology,
+};
 use crate::setup::{self, Purpose};
 use crate::shell::{duration, heading};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use models::{nibble_blob, point_topology, random_blob, small_topology, smallest_topology};
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
@@ -98,11 +97,11 @@ pub fn bases() -> Vec<Vec<u8>> {
     };
     vec![
         random_blob(smallest_topology(), 1),
-        models::transformed_blob(smallest_topology(), 2),
+        random::transformed_blob(smallest_topology(), 2),
         nibble_blob(smallest_topology(), 3),
         random_blob(point_topology(), 4),
         random_blob(levels.clone(), 5),
-        models::transformed_blob(levels, 6),
+        random::transformed_blob(levels, 6),
     ]
 }
 

@@ -11,6 +11,7 @@
 //! - [`untrusted`]: builds firmware in which nothing can panic;
 //! - [`mod@bench`]: counts instructions on emulated machines;
 //! - [`hashes`]: compares what all targets make;
+//! - [`hygiene`]: dependencies, lock files, features and the public API;
 //! - [`hostile`]: mutated blobs, on emulated machines and here.
 
 pub mod bench;
@@ -22,6 +23,9 @@ pub mod hashes;
 pub mod host;
 pub mod hostile;
 pub mod hygiene;
+/// Models with random weights, of `core`'s tests.
+#[path = "../../core/tests/common/mod.rs"]
+pub mod random;
 pub mod request;
 pub mod scatter;
 pub mod setup;

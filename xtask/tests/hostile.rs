@@ -10,10 +10,10 @@ use tiny_ddpm::{Level, Model, ScheduleKind, Topology};
 use xtask::bench::machine::{self, Machine};
 use xtask::bench::reference::hostile::{Cases, Ran, step};
 use xtask::bench::reference::memory::Random;
-use xtask::hostile::models::{
+use xtask::hostile::{bases, hex, on_chip, on_host, uncounted, with_bases};
+use xtask::random::{
     nibble_blob, point_topology, random_blob, small_topology, smallest_topology, transformed_blob,
 };
-use xtask::hostile::{bases, hex, on_chip, on_host, uncounted, with_bases};
 use xtask::setup::{CORTEX_M4, OTHER_TARGETS, Toolchain, has_qemu, has_riscv_qemu};
 
 const MACHINES: [Machine; 3] = [Machine::M4, Machine::M0, Machine::Rv32];

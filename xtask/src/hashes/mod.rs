@@ -9,11 +9,9 @@ pub mod target;
 
 #[path = "../../../bench/hashes/src/cases.rs"]
 pub mod cases;
-/// Models with random weights.
-#[path = "../../../core/tests/common/mod.rs"]
-mod random;
 
 use crate::bench::Values;
+use crate::random;
 use crate::request::read_blob;
 use crate::setup::{self, Purpose, Toolchain};
 use crate::shell::{duration, heading};
