@@ -7,12 +7,14 @@
 //! - [`firmware`]: builds firmware around a blob;
 //! - [`emulator`]: runs it, and reads its log;
 //! - [`host`]: generates the same pictures with the same code, here;
-//! - [`mod@bench`]: counts instructions on emulated machines.
+//! - [`mod@bench`]: counts instructions on emulated machines;
+//! - [`fuzz`]: gives bytes of strangers to all that reads some.
 
 pub mod bench;
 pub mod demo;
 pub mod emulator;
 pub mod firmware;
+pub mod fuzz;
 pub mod host;
 pub mod request;
 pub mod scatter;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, stages};
+use xtask::{bench, demo, fuzz, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ Examples:
   cargo xtask demo --board microbit
   cargo xtask demo --blob runs/mine/model.tddpm --png out/mine.png
   cargo xtask bench --target m4,m0
+  cargo xtask fuzz --target blob --time 600
   cargo xtask test --fast";
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,8 @@ enum Command {
     Demo(demo::Options),
     /// Count the instructions of kernels and of a denoising step
     Bench(bench::Options),
+    /// Give bytes of strangers to all that reads some
+    Fuzz(fuzz::Options),
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run_targets(&options),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, firmware, root};
+use crate::{bench, firmware, fuzz, root};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -54,6 +54,7 @@ impl Stages {
         self.stage("core on other targets", || core_alone(toolchain))?;
         self.stage("firmware", || firmware_lints(toolchain))?;
         self.stage("clippy", || lints(options.fast))?;
+        self.stage("fuzzing", || fuzz::run_targets(&fuzz::Options::default()))?;
         if !options.fast {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;
@@ -95,7 +96,7 @@ fn cargo(subcommand: &str) -> Command {
 
 fn formatting() -> Result<()> {
     run(cargo("fmt").args(["--all", "--check"]))?;
-    for manifest in ["firmware/Cargo.toml", "bench/Cargo.toml"] {
+    for manifest in ["firmware/Cargo.toml", "bench/Cargo.toml", "fuzz/Cargo.toml"] {
         run(cargo("fmt").args(["--check", "--manifest-path", manifest]))?;
     }
     Ok(())

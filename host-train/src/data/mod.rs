@@ -5,7 +5,6 @@
 mod download;
 mod examples;
 mod folder;
-mod idx;
 mod picture;
 pub mod swiss_roll;
 
@@ -18,9 +17,9 @@ use sha2::{Digest, Sha256};
 pub use download::{Source, default_cache};
 pub use examples::Examples;
 pub use folder::Folder;
-pub use idx::{read_images, read_labels};
 pub use picture::Square;
 
+pub use crate::idx::{read_images, read_labels};
 use crate::shape::Shape;
 
 /// Which half of a data set.
