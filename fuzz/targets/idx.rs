@@ -39,7 +39,11 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 
-    // Compressed, in two members, it is the same file.
+    // Compressed, in two members, it is the same file. That takes a while: of
+    // those that are refused a few will do.
+    if pictures.is_err() && classified.is_err() && file.len() % 16 > 0 {
+        return;
+    }
     let compressed = |part: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(part).expect("into memory");
