@@ -54,7 +54,7 @@ impl Stages {
         self.stage("core on other targets", || core_alone(toolchain))?;
         self.stage("firmware", || firmware_lints(toolchain))?;
         self.stage("clippy", || lints(options.fast))?;
-        self.stage("fuzzing", || fuzz::run_targets(&fuzz::Options::default()))?;
+        self.stage("fuzzing", fuzz::stage)?;
         if !options.fast {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;

@@ -10,7 +10,7 @@ pub mod swiss_roll;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "train")]
@@ -172,8 +172,4 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
             folder.display()
         )
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
