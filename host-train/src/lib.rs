@@ -1,6 +1,6 @@
 //! Trains, exports, repacks, samples, inspects and sends tiny-ddpm models.
 
-#[cfg(feature = "train")]
+#[cfg(feature = "config")]
 pub mod config;
 #[cfg(feature = "evaluate")]
 pub mod data;
@@ -10,6 +10,8 @@ pub mod evaluate;
 pub mod explain;
 #[cfg(feature = "train")]
 pub mod export;
+#[cfg(feature = "idx")]
+pub mod idx;
 pub mod inspect;
 pub mod loss;
 pub mod model_file;

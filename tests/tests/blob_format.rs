@@ -416,6 +416,37 @@ fn the_page_shows_the_first_bytes_of_nano() -> Result<()> {
     Ok(())
 }
 
+/// They run as they are, and whoever stored them in another way would change
+/// the pictures.
+#[test]
+fn transformed_weights_of_no_weights_are_not_repacked() -> Result<()> {
+    let clean = transformed_blob(small_topology(), 4);
+    repack(&clean, Target::Portable, 0)?;
+    let mut found = Vec::new();
+    Model::load(&clean)?.for_each_layer(|layer| {
+        if let Record::Conv(conv) = layer.record
+            && matches!(conv.form, Form::Winograd | Form::Phases)
+        {
+            let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
+            found.push((start, layer.site.to_string()));
+        }
+    });
+    ensure!(found.len() > 5, "{found:?}");
+    for (start, layer) in found {
+        let mut blob = clean.clone();
+        blob[start] ^= 1;
+        let blob = repaired(&blob);
+        Model::load(&blob).with_context(|| format!("{layer}: must run"))?;
+        for target in [Target::Portable, Target::CortexM4] {
+            let error = repack(&blob, target, usize::MAX).map(drop).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(&layer), "{layer}: {message}");
+            assert!(message.contains("export"), "{message}");
+        }
+    }
+    Ok(())
+}
+
 /// Bytes of a blob that are no number of an array, and those at the ends of
 /// arrays.
 fn telling_places(blob: &[u8]) -> Result<Vec<usize>> {
@@ -871,7 +902,7 @@ fn numbers_are_accepted_up_to_the_same_limits() -> Result<()> {
     for (bytes, place) in [
         ([0xfe, 0xff, 0x03], ""),
         ([0x80, 0x80, 0x04], norm),
-        ([0x81, 0x80, 0x00], norm),
+        ([0x81, 0x80, 0x01], norm),
     ] {
         case(&blob, at, &bytes, place);
     }
@@ -887,10 +918,12 @@ fn numbers_are_accepted_up_to_the_same_limits() -> Result<()> {
     // Two on the way, and that in the middle comes second.
     let layer = "layer mid.attn.mix";
     for (logit, value, place) in [
-        ([0x80, 0x80, 0x00], [0x80, 0x80, 0x80, 0x08], ""),
-        ([0x80, 0x80, 0x00], [0x82, 0x80, 0x80, 0x08], layer),
-        ([0x80, 0x80, 0x00], [0x81, 0x80, 0x80, 0x00], layer),
-        ([0x81, 0x80, 0x00], [0x80, 0x80, 0x80, 0x00], layer),
+        ([0x80, 0x80, 0x01], [0x80, 0x80, 0x80, 0x08], ""),
+        ([0x80, 0x80, 0x01], [0x82, 0x80, 0x80, 0x08], layer),
+        ([0x80, 0x80, 0x01], [0x81, 0x80, 0x80, 0x01], layer),
+        ([0x81, 0x80, 0x01], [0x80, 0x80, 0x80, 0x01], layer),
+        // 0 in more bytes than it needs.
+        ([0x80, 0x80, 0x00], [0x80, 0x80, 0x80, 0x01], layer),
     ] {
         case(&blob, places[1], &[&logit[..], &value].concat(), place);
     }

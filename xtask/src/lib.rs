@@ -12,13 +12,15 @@
 //! - [`mod@bench`]: counts instructions on emulated machines;
 //! - [`hashes`]: compares what all targets make;
 //! - [`hygiene`]: dependencies, lock files, features and the public API;
-//! - [`hostile`]: mutated blobs, on emulated machines and here.
+//! - [`hostile`]: mutated blobs, on emulated machines and here;
+//! - [`fuzz`]: gives bytes of strangers to all that reads some.
 
 pub mod bench;
 pub mod demo;
 pub mod emulator;
 pub mod field;
 pub mod firmware;
+pub mod fuzz;
 pub mod hashes;
 pub mod host;
 pub mod hostile;

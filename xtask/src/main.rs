@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, hashes, hostile, hygiene, stages};
+use xtask::{bench, demo, fuzz, hashes, hostile, hygiene, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -24,6 +24,7 @@ Examples:
   cargo xtask demo --blob runs/mine/model.tddpm --png out/mine.png
   cargo xtask bench --target m4,m0
   cargo xtask hashes
+  cargo xtask fuzz --target blob --time 600
   cargo xtask test --fast";
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +39,8 @@ enum Command {
     Hygiene,
     /// Feed an emulated chip random and mutated blobs
     Hostile(hostile::Options),
+    /// Give bytes of strangers to all that reads some
+    Fuzz(fuzz::Options),
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Hashes(options) => hashes::run(&options),
         Command::Hygiene => hygiene::run_alone(),
         Command::Hostile(options) => hostile::run(&options),
+        Command::Fuzz(options) => fuzz::run_targets(&options),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

@@ -233,7 +233,11 @@ fn has_vulkan() -> bool {
             .any(|mut entries| entries.next().is_some())
 }
 
-fn install(wanted: &[&str]) -> Result<()> {
+/// Installs what is missing of some Debian packages.
+///
+/// # Errors
+/// Where that is not possible; the message says what a person can do.
+pub fn install(wanted: &[&str]) -> Result<()> {
     let missing = missing_packages(wanted).unwrap_or_else(|| wanted.to_vec());
     if missing.is_empty() {
         return Ok(());

@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, COMPARED_TARGETS, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, field, firmware, hygiene, root, untrusted};
+use crate::{bench, field, firmware, fuzz, hygiene, root, untrusted};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -61,6 +61,7 @@ impl Stages {
         self.stage("core on other targets", || core_alone(toolchain))?;
         self.stage("firmware", || firmware_lints(toolchain))?;
         self.stage("clippy", || lints(options.fast))?;
+        self.stage("fuzzing", fuzz::stage)?;
         if !options.fast {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;
@@ -109,7 +110,8 @@ fn cargo(subcommand: &str) -> Command {
 fn formatting() -> Result<()> {
     run(cargo("fmt").args(["--all", "--check"]))?;
     let untrusted = "firmware/untrusted/Cargo.toml";
-    for manifest in ["firmware/Cargo.toml", untrusted, "bench/Cargo.toml"] {
+    let (bench, fuzz) = ("bench/Cargo.toml", "fuzz/Cargo.toml");
+    for manifest in ["firmware/Cargo.toml", untrusted, bench, fuzz] {
         run(cargo("fmt").args(["--all", "--check", "--manifest-path", manifest]))?;
     }
     Ok(())

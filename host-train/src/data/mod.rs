@@ -7,13 +7,12 @@ mod args;
 mod download;
 mod examples;
 mod folder;
-mod idx;
 mod picture;
 pub mod swiss_roll;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "train")]
@@ -22,9 +21,9 @@ pub use args::DataArgs;
 pub use download::{Source, default_cache};
 pub use examples::Examples;
 pub use folder::Folder;
-pub use idx::{read_images, read_labels};
 pub use picture::Square;
 
+pub use crate::idx::{read_images, read_labels};
 use crate::shape::Shape;
 
 /// Which half of a data set.
@@ -177,8 +176,4 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
             folder.display()
         )
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

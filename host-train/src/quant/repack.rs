@@ -5,7 +5,7 @@
 //! they take, and how many multiplications. Weights that 4 bits hold are stored
 //! in 4 bits, unless they are transformed.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{
@@ -37,7 +37,8 @@ const MIN_INPUTS: usize = 8;
 /// smallest form has more.
 ///
 /// # Errors
-/// Where `blob` is no model.
+/// Where `blob` is no model, or has transformed weights that no weights of 8
+/// bits give: they have no other form.
 pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
     let model = Model::load(blob)?;
     let mut choices = choices(&model)?;
@@ -137,9 +138,15 @@ impl Interpreter for Collector<'_> {
 
     fn conv(&mut self, conv: &Conv<()>) -> Result<()> {
         let record: ConvRecord<'_> = self.next()?;
+        let rows = rows(conv, &record);
+        ensure!(
+            gives(&rows, conv, &record),
+            "layer {}: its transformed weights are not those of any 8-bit weights, so that they cannot be stored in another way; export the model again",
+            conv.site
+        );
         self.choices.push(Choice {
             index: self.choices.len(),
-            smallest: smallest(&rows(conv, &record)),
+            smallest: smallest(&rows),
             form: Form::fastest(conv.geometry),
             geometry: conv.geometry,
             side: conv.x.shape.side,
@@ -181,6 +188,18 @@ fn rows<D>(conv: &Conv<D>, record: &ConvRecord<'_>) -> Vec<i8> {
     let form = record.form;
     form.unpack(conv.geometry, inputs, record.weights, &mut rows);
     rows
+}
+
+/// Whether these rows are the record's weights: others can be run as well, but
+/// only as they are.
+fn gives<D>(rows: &[i8], conv: &Conv<D>, record: &ConvRecord<'_>) -> bool {
+    if matches!(record.form, Form::Direct | Form::Nibbles) {
+        return true;
+    }
+    let mut packed = vec![0; record.weights.len()];
+    let inputs = conv.input_channels();
+    record.form.pack(conv.geometry, inputs, rows, &mut packed);
+    packed == record.weights && !rows.contains(&i8::MIN)
 }
 
 /// Writes the model again, its convolutions in these forms.

@@ -15,7 +15,16 @@ const MAX_BYTES: u64 = 1 << 31;
 /// # Errors
 /// Where the file is not a whole IDX file of `size` x `size` pictures.
 pub fn read_images(path: &Path, size: usize) -> Result<Vec<u8>> {
-    let bytes = unpack(path)?;
+    images(path, read(path)?, size)
+}
+
+/// The pixels in the bytes of such a file. Its name says whether they are
+/// gzipped, and stands in messages.
+///
+/// # Errors
+/// As [`read_images`].
+pub fn images(path: &Path, bytes: Vec<u8>, size: usize) -> Result<Vec<u8>> {
+    let bytes = unpack(path, bytes)?;
     let (dimensions, mut body) = header::<3>(path, &bytes, "pictures")?;
     let [count, height, width] = dimensions;
     ensure!(
@@ -24,7 +33,8 @@ pub fn read_images(path: &Path, size: usize) -> Result<Vec<u8>> {
         path.display()
     );
     ensure!(count > 0, "{}: there are no pictures in it", path.display());
-    exact(path, &mut body, count * size * size)?;
+    // Beyond what any file has, where 32 bits do not hold the product.
+    exact(path, &mut body, count.saturating_mul(size * size))?;
     Ok(body.to_vec())
 }
 
@@ -34,7 +44,15 @@ pub fn read_images(path: &Path, size: usize) -> Result<Vec<u8>> {
 /// Where the file is not a whole IDX file of labels below `classes`. A network
 /// without classes (0) takes any label.
 pub fn read_labels(path: &Path, classes: u16) -> Result<Vec<u8>> {
-    let bytes = unpack(path)?;
+    labels(path, read(path)?, classes)
+}
+
+/// The labels in the bytes of such a file, whose name is as for [`images`].
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn labels(path: &Path, bytes: Vec<u8>, classes: u16) -> Result<Vec<u8>> {
+    let bytes = unpack(path, bytes)?;
     let ([count], mut body) = header::<1>(path, &bytes, "labels")?;
     exact(path, &mut body, count)?;
     if classes > 0 {
@@ -50,8 +68,11 @@ pub fn read_labels(path: &Path, classes: u16) -> Result<Vec<u8>> {
     Ok(body.to_vec())
 }
 
-fn unpack(path: &Path) -> Result<Vec<u8>> {
-    let bytes = super::read(path)?;
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn unpack(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(bytes);
     }
