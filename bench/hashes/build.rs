@@ -6,7 +6,7 @@ use std::{env, fs};
 fn main() {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let (machine, memory) = match &*target {
-        "thumbv6m-none-eabi" => ("microbit", "../../firmware/memory/microbit.x"),
+        "thumbv6m-none-eabi" => ("microbit", "../memory/microbit.x"),
         "thumbv7m-none-eabi" | "thumbv7em-none-eabihf" => ("mps2", "../memory/mps2.x"),
         "thumbv8m.main-none-eabihf" => ("an505", "../memory/an505.x"),
         "riscv32imc-unknown-none-elf" => ("virt", "../memory/virt.x"),

@@ -22,8 +22,8 @@ pub fn fail() -> ! {
     process::exit(1)
 }
 
-/// Whether the stack never came near the static variables below it: the
-/// start-up code painted all there was.
+/// Whether the stack never came near its end: the start-up code painted all
+/// there was.
 pub fn stack_sufficed() -> bool {
     /// Words that must not have been touched.
     const RESERVE: usize = 64;
