@@ -4,7 +4,7 @@ use super::common::{point_topology, random_blob, smallest_topology};
 use super::topologies;
 use std::collections::BTreeSet;
 use tiny_ddpm::Model;
-use tiny_ddpm::unet::{Plan, Work};
+use tiny_ddpm::unet::{Plan, Stage, Work};
 use tiny_ddpm::{Data, Level, Topology};
 
 #[test]
@@ -112,6 +112,29 @@ fn the_smallest_network_s_layers_are_named_in_order() {
         list(&["out.norm", "out.conv"]),
     ];
     assert_eq!(names, expected.concat());
+}
+
+/// On the way up, too, where a block takes its skip from the last on the way
+/// down.
+#[test]
+fn blocks_count_from_0_in_the_order_in_which_they_run() {
+    for topology in topologies() {
+        let (levels, blocks) = (topology.levels.len() as u8, topology.blocks);
+        let blob = random_blob(topology, 1);
+        let (mut down, mut up) = (Vec::new(), Vec::new());
+        Model::load(&blob)
+            .unwrap()
+            .for_each_layer(|layer| match layer.site.stage {
+                Stage::Down { level, block } => down.push((level, block)),
+                Stage::Up { level, block } => up.push((level, block)),
+                _ => {}
+            });
+        down.dedup();
+        up.dedup();
+        let all = |level| (0..blocks).map(move |block| (level, block));
+        assert_eq!(down, (0..levels).flat_map(all).collect::<Vec<_>>());
+        assert_eq!(up, (0..levels).rev().flat_map(all).collect::<Vec<_>>());
+    }
 }
 
 /// The peak is at least what its layer's output takes, and less than all
