@@ -4,7 +4,7 @@ use super::common::{point_topology, random_blob, smallest_topology};
 use super::topologies;
 use std::collections::BTreeSet;
 use tiny_ddpm::Model;
-use tiny_ddpm::unet::Plan;
+use tiny_ddpm::unet::{Plan, Stage, Work};
 use tiny_ddpm::{Data, Level, Topology};
 
 #[test]
@@ -44,6 +44,26 @@ fn the_smallest_network_s_macs_are_counted_right() {
     let up = conv1x1(8) + conv3x3(8) + embedding + conv3x3(4);
     let expected = time + conv3x3(4) + 3 * block + attention + up + conv3x3(4);
     assert_eq!(Plan::new(&smallest_topology()).macs(), expected as u64);
+}
+
+/// Counted by hand, as above.
+#[test]
+fn the_smallest_network_s_values_are_counted_right() {
+    let topology = smallest_topology();
+    let heads = u32::from(topology.heads);
+    // 2x2 positions of 4 channels; a norm, a convolution, and both again.
+    let activation = 2 * 2 * 4;
+    let block = 4 * activation;
+    // One norm of 8 channels, and a shortcut.
+    let up = block + 2 * activation;
+    let attention = 6 * activation + heads * 4 * 4;
+    let (input, conv_in, out) = (activation, activation, 2 * activation);
+    let work = Work::of(&topology);
+    let values = input + conv_in + 3 * block + attention + up + out;
+    assert_eq!(work.values, values);
+    // Sines and cosines, two layers of the embedding, its projection in four
+    // blocks, and each of 4x4 pixels once at either end.
+    assert_eq!(work.floats, 2 + 2 * 4 + 4 * 4 + 2 * 16);
 }
 
 #[test]
@@ -94,6 +114,29 @@ fn the_smallest_network_s_layers_are_named_in_order() {
     assert_eq!(names, expected.concat());
 }
 
+/// On the way up, too, where a block takes its skip from the last on the way
+/// down.
+#[test]
+fn blocks_count_from_0_in_the_order_in_which_they_run() {
+    for topology in topologies() {
+        let (levels, blocks) = (topology.levels.len() as u8, topology.blocks);
+        let blob = random_blob(topology, 1);
+        let (mut down, mut up) = (Vec::new(), Vec::new());
+        Model::load(&blob)
+            .unwrap()
+            .for_each_layer(|layer| match layer.site.stage {
+                Stage::Down { level, block } => down.push((level, block)),
+                Stage::Up { level, block } => up.push((level, block)),
+                _ => {}
+            });
+        down.dedup();
+        up.dedup();
+        let all = |level| (0..blocks).map(move |block| (level, block));
+        assert_eq!(down, (0..levels).flat_map(all).collect::<Vec<_>>());
+        assert_eq!(up, (0..levels).rev().flat_map(all).collect::<Vec<_>>());
+    }
+}
+
 /// The peak is at least what its layer's output takes, and less than all
 /// activations side by side.
 #[test]
@@ -132,4 +175,43 @@ fn activations_share_memory() {
         assert!(plan.activation_bytes() < all, "{plan:?} of {all}");
         assert!(4 * plan.workspace_words() > plan.activation_bytes());
     }
+}
+
+/// Counted by hand in words, so that no chip keeps more memory free than its
+/// network needs.
+#[test]
+fn the_smallest_network_s_memory_is_counted_right() {
+    // The peak is the first convolution on the way up, of 8 channels to 4.
+    let activations = (8 + 4 + 4) * 4 / 4;
+    let embedding = 4 / 2;
+    // Five words for each output; three positions of padding; what four
+    // positions read, in halfwords.
+    let scratch = 5 * 4 + 3 * 8 / 4 + 4 * (9 * 8) / 2;
+    // The last activation, which a guided step keeps.
+    let kept = 4 * 4 / 4;
+    let plan = Plan::new(&smallest_topology());
+    let full = embedding + activations + scratch;
+    assert_eq!(plan.peak_layer().to_string(), "up0.0.conv1");
+    assert_eq!(plan.workspace_words(), full);
+    assert_eq!(plan.guided_workspace_words(), full + kept);
+    // In parts: each of four positions has a sum for each output, and reads 32
+    // values at a time, in halfwords from where they are gathered in bytes.
+    let parts = 4 * 4 + 4 * 32 / 2 + 4 * 32 / 4;
+    let least = embedding + activations + 5 * 4 + 3 * 8 / 4 + parts;
+    assert_eq!(plan.least_workspace_words(), least);
+    assert_eq!(plan.least_guided_workspace_words(), least + kept);
+}
+
+/// The same of points, whose first convolution is the widest.
+#[test]
+fn a_point_network_s_memory_is_counted_right() {
+    let activations = (28 + 16) / 4;
+    let embedding = 12 / 2;
+    // 27 values are no whole groups of four: they are gathered first.
+    let scratch = 5 * 16 + 28 / 4 + 4 * 28 / 2 + 4 * 28 / 4;
+    let plan = Plan::new(&point_topology());
+    let words = embedding + activations + scratch;
+    assert_eq!(plan.peak_layer().to_string(), "conv_in");
+    assert_eq!(plan.workspace_words(), words);
+    assert_eq!(plan.guided_workspace_words(), words + 16 / 4);
 }
