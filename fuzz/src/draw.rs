@@ -177,7 +177,7 @@ impl Drawing<'_, '_, '_> {
         mut draw: impl FnMut(&mut Self) -> i64,
         bytes: impl Fn(i64) -> [u8; N],
     ) -> Vec<u8> {
-        if self.byte() % 2 == 0 {
+        if self.byte().is_multiple_of(2) {
             let one = match count {
                 0 => [0; N],
                 _ => bytes(draw(self)),
@@ -216,7 +216,7 @@ impl Drawing<'_, '_, '_> {
     fn floats(&mut self, count: usize) -> Vec<u8> {
         let choices = [0.0, 1e-4, -1.0, 1e-40, f32::MAX, f32::MIN];
         let one = self.one_of(&choices);
-        let alike = self.byte() % 2 == 0;
+        let alike = self.byte().is_multiple_of(2);
         let mut floats = Vec::new();
         for _ in 0..count {
             let mut float = if alike { one } else { self.one_of(&choices) };

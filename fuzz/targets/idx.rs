@@ -33,10 +33,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!([header, found.clone()].concat(), file);
         assert!(classes == 0 || found.iter().all(|&label| u16::from(label) < classes));
     }
-    for error in [pictures.as_ref().err(), classified.as_ref().err()] {
-        if let Some(error) = error {
-            assert!(error.to_string().contains("some-file"));
-        }
+    let errors = [pictures.as_ref().err(), classified.as_ref().err()];
+    for error in errors.into_iter().flatten() {
+        assert!(error.to_string().contains("some-file"));
     }
 
     // Compressed, in two members, it is the same file. That takes a while: of
