@@ -9,10 +9,11 @@
 //! - `microbit`, `-icount shift=6`: an instruction takes 64 ns, and TIMER0 runs
 //!   at 16 MHz, as on silicon.
 
-use core::mem::MaybeUninit;
+mod semihosted;
+
 use cortex_m as _;
 use defmt_semihosting as _;
-use semihosting::sys::arm_compat::sys_get_cmdline_uninit;
+pub use semihosted::{arguments, exit};
 
 #[cfg(board = "stm32f405")]
 mod timer {
@@ -96,20 +97,4 @@ pub fn unit(ticks: u32, turns: u32) -> &'static str {
     } else {
         "ticks"
     }
-}
-
-/// The words of `-semihosting-config arg=...`, parted by spaces.
-pub fn arguments(buffer: &mut [u8]) -> &str {
-    // SAFETY: `MaybeUninit<u8>` has the layout of `u8`, and semihosting only
-    // ever writes initialised bytes.
-    let buffer = unsafe { &mut *(core::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    match sys_get_cmdline_uninit(buffer) {
-        Ok(line) => core::str::from_utf8(line).unwrap_or_default(),
-        Err(_) => "",
-    }
-}
-
-/// Ends the emulator with status 0 or 1.
-pub fn exit(success: bool) -> ! {
-    semihosting::process::exit(i32::from(!success))
 }

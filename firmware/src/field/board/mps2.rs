@@ -5,12 +5,14 @@
 //! does. Bits go from 1 to 0 and pages have the size of an STM32F405's largest
 //! sectors.
 
+#[path = "../../board/semihosted.rs"]
+mod semihosted;
+
 use core::convert::Infallible;
-use core::mem::MaybeUninit;
 use cortex_m as _;
 use defmt_semihosting as _;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
-use semihosting::sys::arm_compat::sys_get_cmdline_uninit;
+pub use semihosted::{arguments, exit};
 
 /// Where flash begins.
 pub const FLASH: usize = 0;
@@ -136,20 +138,4 @@ impl Line {
             }
         }
     }
-}
-
-/// The words of `-semihosting-config arg=...`, parted by spaces.
-pub fn arguments(buffer: &mut [u8]) -> &str {
-    // SAFETY: `MaybeUninit<u8>` has the layout of `u8`, and semihosting only
-    // ever writes initialised bytes.
-    let buffer = unsafe { &mut *(core::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
-    match sys_get_cmdline_uninit(buffer) {
-        Ok(line) => core::str::from_utf8(line).unwrap_or_default(),
-        Err(_) => "",
-    }
-}
-
-/// Ends the emulator with status 0 or 1.
-pub fn exit(success: bool) -> ! {
-    semihosting::process::exit(i32::from(!success))
 }

@@ -5,10 +5,14 @@
 //! its flash it stands still, interrupts too; what comes meanwhile is lost, and
 //! sent again.
 
-use cortex_m::peripheral::{DCB, NVIC};
+#[path = "../../board/probe.rs"]
+mod probe;
+
+use cortex_m::peripheral::NVIC;
 use defmt_rtt as _;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use heapless::spsc::{Consumer, Producer, Queue};
+pub use probe::{arguments, exit};
 use stm32f4xx_hal::flash::{Error, FlashExt, LockedFlash, UnlockedFlash};
 use stm32f4xx_hal::pac::{self, interrupt};
 use stm32f4xx_hal::serial::{Event, Serial};
@@ -127,21 +131,5 @@ impl Line {
             // What does not arrive is asked for again.
             let _ = serial.bwrite_all(bytes);
         }
-    }
-}
-
-/// A board has no command line; `TINY_DDPM_ARGS` at build time stands for it.
-pub fn arguments(_buffer: &mut [u8]) -> &str {
-    option_env!("TINY_DDPM_ARGS").unwrap_or_default()
-}
-
-/// Tells `probe-rs run` how it went, or sleeps where nobody listens.
-pub fn exit(success: bool) -> ! {
-    if DCB::is_debugger_attached() {
-        cortex_m::asm::delay(168_000_000 / 10);
-        semihosting::process::exit(i32::from(!success))
-    }
-    loop {
-        cortex_m::asm::wfi();
     }
 }
