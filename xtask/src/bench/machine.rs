@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-/// How long a machine may be silent: a slow step takes seconds.
+/// How long an emulator may be silent: a slow step, or a chain, takes seconds.
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// A processor.
@@ -92,7 +92,7 @@ impl Machine {
     ///
     /// # Errors
     /// If QEMU does not start or is silent for two minutes.
-    pub fn run(self, words: &[&str], folder: &Path, mut report: impl FnMut(&str)) -> Result<bool> {
+    pub fn run(self, words: &[&str], folder: &Path, report: impl FnMut(&str)) -> Result<bool> {
         let mut semihosting = String::from("enable=on,target=native");
         for word in words {
             semihosting += &format!(",arg={word}");
@@ -101,30 +101,44 @@ impl Machine {
         qemu.args(["-semihosting-config", &semihosting])
             .arg("-kernel")
             .arg(elf(self.triple()))
-            .current_dir(folder)
-            .stdout(Stdio::piped());
-        let child = qemu.spawn().context(
-            "QEMU could not be started; `cargo xtask test` and `cargo xtask bench` install it",
-        )?;
-        let mut running = Running(child);
-        let stdout = running.0.stdout.take();
-        let lines = forward(stdout.ok_or_else(|| anyhow!("QEMU has no output"))?);
-        loop {
-            match lines.recv_timeout(SILENCE) {
-                Ok(line) => report(&line),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("the {} has been silent for {SILENCE:?}", self.title())
-                }
+            .current_dir(folder);
+        watch(&mut qemu, self.title(), report)
+            .context("`cargo xtask test` and `cargo xtask bench` install QEMU")
+    }
+}
+
+/// Runs an emulator to its end; `report` gets every line that it prints.
+/// Whether it succeeded.
+///
+/// # Errors
+/// If it does not start or is silent for two minutes.
+pub(crate) fn watch(
+    emulator: &mut Command,
+    title: &str,
+    mut report: impl FnMut(&str),
+) -> Result<bool> {
+    let child = emulator.stdout(Stdio::piped()).spawn().with_context(|| {
+        let name = emulator.get_program().display();
+        format!("{name} could not be started")
+    })?;
+    let mut running = Running(child);
+    let stdout = running.0.stdout.take();
+    let lines = forward(stdout.ok_or_else(|| anyhow!("there is no output"))?);
+    loop {
+        match lines.recv_timeout(SILENCE) {
+            Ok(line) => report(&line),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the {title} has been silent for {SILENCE:?}")
             }
         }
-        Ok(running.0.wait()?.success())
     }
+    Ok(running.0.wait()?.success())
 }
 
 /// An emulator; it ends with this value.
 #[derive(Debug)]
-pub(crate) struct Running(pub(crate) Child);
+struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -135,7 +149,7 @@ impl Drop for Running {
 }
 
 /// Reads in a thread, so that waiting can end.
-pub(crate) fn forward(stdout: ChildStdout) -> Receiver<String> {
+fn forward(stdout: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {

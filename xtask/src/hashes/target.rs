@@ -1,19 +1,15 @@
 //! The targets whose bits are compared: how to build for each, and to run it.
 
-use crate::bench::machine::{Running, bench_cargo, forward};
+use crate::bench::machine::{bench_cargo, watch};
 use crate::setup::{CORTEX_M0, CORTEX_M3, CORTEX_M4, CORTEX_M33, RISC_V, Toolchain, WASM};
 use crate::shell::{command, run};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::process::Command;
 use tempfile::NamedTempFile;
 
-/// How long a target may be silent: a chain takes seconds.
-const SILENCE: Duration = Duration::from_secs(120);
 /// Where a program has room for a model; see `bench/hashes/src/main.rs`.
 const MARK: &[u8; 16] = b"tiny-ddpm's slot";
 
@@ -121,7 +117,7 @@ impl Target {
     /// # Errors
     /// If the model does not fit, or the program does not start or is silent
     /// for two minutes.
-    pub fn run(self, blob: &[u8], mut report: impl FnMut(&str)) -> Result<bool> {
+    pub fn run(self, blob: &[u8], report: impl FnMut(&str)) -> Result<bool> {
         let built = self.program();
         let mut program =
             fs::read(&built).with_context(|| format!("{} cannot be read", built.display()))?;
@@ -129,24 +125,8 @@ impl Target {
         let file = NamedTempFile::new()?;
         fs::write(file.path(), &program)?;
 
-        let mut emulator = self.command(file.path());
-        let child = emulator.stdout(Stdio::piped()).spawn().with_context(|| {
-            let name = emulator.get_program().display();
-            format!("{name} could not be started; `cargo xtask hashes` installs it")
-        })?;
-        let mut running = Running(child);
-        let stdout = running.0.stdout.take();
-        let lines = forward(stdout.ok_or_else(|| anyhow!("there is no output"))?);
-        loop {
-            match lines.recv_timeout(SILENCE) {
-                Ok(line) => report(&line),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("the {} has been silent for {SILENCE:?}", self.title())
-                }
-            }
-        }
-        Ok(running.0.wait()?.success())
+        watch(&mut self.command(file.path()), self.title(), report)
+            .context("`cargo xtask hashes` installs what is missing")
     }
 
     fn command(self, program: &Path) -> Command {
