@@ -60,7 +60,12 @@ pub enum Said {
     /// It has none.
     NoWeights,
     /// It does nothing but listen.
-    Listening,
+    Listening {
+        /// The deepest its stack went.
+        stack_peak: u64,
+        /// How deep it may go.
+        stack_room: u64,
+    },
     /// Something that other firmware says, too.
     Other(Event),
 }
@@ -261,7 +266,13 @@ fn listen(elf: &[u8], log: &Receiver<Vec<u8>>, said: &Sender<Result<Said>>) -> R
 impl Said {
     fn parse(text: String) -> Result<Self> {
         match text.split_once(' ').unwrap_or((&text, "")) {
-            ("@listening", _) => Ok(Self::Listening),
+            ("@listening", values) => {
+                let values = Values(values);
+                Ok(Self::Listening {
+                    stack_peak: values.number("stack_peak")?,
+                    stack_room: values.number("stack_room")?,
+                })
+            }
             ("@weights", "none") => Ok(Self::NoWeights),
             ("@weights", values) => {
                 let values = Values(values);

@@ -30,6 +30,9 @@ fn pair(seed: u8) -> KeyPair {
     KeyPair::from_seed(Seed::new([seed; 32]))
 }
 
+/// Bytes of the stack, as `firmware/memory` states them.
+const STACK: u64 = 32 << 10;
+
 const RIGHT: u8 = 7;
 const WRONG: u8 = 8;
 
@@ -210,8 +213,19 @@ fn state(said: &Said) -> Option<u32> {
     }
 }
 
+/// That it listens; what has run by then left half of the stack alone.
 fn listening(said: &Said) -> Option<()> {
-    (*said == Said::Listening).then_some(())
+    let &Said::Listening {
+        stack_peak,
+        stack_room,
+    } = said
+    else {
+        return None;
+    };
+    println!("stack: {stack_peak} of {stack_room} bytes");
+    assert_eq!(stack_room, STACK);
+    assert!(stack_peak <= STACK / 2, "{stack_peak} bytes of stack");
+    Some(())
 }
 
 fn crc(blob: &[u8]) -> u32 {
@@ -286,6 +300,8 @@ fn weights_arrive_through_noise_and_power_cuts_and_only_with_their_signature() {
     board.cut_power().unwrap();
     assert_eq!(board.wait_for(weights).unwrap(), (2, crc(&new)));
     assert_eq!(board.wait_for(state).unwrap(), picture);
+    // Having checked a signature at boot.
+    board.wait_for(listening).unwrap();
 }
 
 /// The same by the code for serial ports; and a model that is too much for

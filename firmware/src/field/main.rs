@@ -12,17 +12,18 @@
 mod board;
 #[path = "../draw.rs"]
 mod draw;
+#[path = "../fault.rs"]
+mod fault;
 #[path = "../report.rs"]
 #[allow(dead_code, reason = "steps are not counted here")]
 mod report;
 #[path = "../request.rs"]
 mod request;
 #[path = "../stack.rs"]
-#[allow(dead_code, reason = "nor is the stack measured")]
 mod stack;
 
 use board::Line;
-use cortex_m_rt::{ExceptionFrame, entry, exception};
+use cortex_m_rt::entry;
 use request::Request;
 use tiny_ddpm::picture::to_pixels;
 use tiny_ddpm::unet::UnetError;
@@ -104,7 +105,11 @@ fn main() -> ! {
             }
             None => defmt::println!("@weights none"),
         }
-        defmt::println!("@listening");
+        defmt::println!(
+            "@listening stack_peak={=usize} stack_room={=usize}",
+            stack::peak(),
+            stack::room()
+        );
         while updates.take_installed().is_none() {
             if !listen(&mut line, &mut updates) {
                 line.wait();
@@ -251,11 +256,5 @@ fn panicked(info: &core::panic::PanicInfo) -> ! {
     let place = info.location();
     let (file, line) = place.map_or(("?", 0), |place| (place.file(), place.line()));
     defmt::error!("panicked at {=str}:{=u32}", file, line);
-    board::exit(false)
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    defmt::error!("hard fault at {=u32:#010x}", frame.pc());
     board::exit(false)
 }
