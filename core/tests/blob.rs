@@ -110,6 +110,14 @@ fn loading_borrows_from_the_blob() {
 }
 
 #[test]
+fn a_model_s_blob_is_as_long_as_it_says() {
+    for topology in [small_topology(), point_topology()] {
+        let blob = random_blob(topology, 1);
+        assert_eq!(Model::load(&blob).unwrap().blob_len(), blob.len());
+    }
+}
+
+#[test]
 fn every_truncation_is_too_short() {
     let blob = random_blob(smallest_topology(), 2);
     for length in 0..blob.len() {

@@ -4,6 +4,10 @@
 use crate::record::SIGNATURE_LEN;
 
 /// What is wrong with a signature.
+#[cfg_attr(
+    not(feature = "ed25519"),
+    allow(dead_code, reason = "without a key nothing is distrusted")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Distrust {
     Missing,

@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv;
+mod engines;
 mod linear;
 mod norm;
 mod norm_channels;
