@@ -34,7 +34,7 @@ struct Target {
     what: &'static str,
 }
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     Target {
         name: "blob",
         bytes: 6000,
@@ -54,6 +54,11 @@ const TARGETS: [Target; 7] = [
         name: "engines",
         bytes: 512,
         what: "this machine's engines against their definition",
+    },
+    Target {
+        name: "slots",
+        bytes: 2048,
+        what: "weights over a line into any flash, while power fails",
     },
     Target {
         name: "host",
@@ -100,6 +105,7 @@ Targets:
   step     a denoising step with any blob that is accepted
   model    valid models of any shape, changed in a few places
   engines  this machine's engines against their definition
+  slots    weights over a line into any flash, while power fails
   host     inspect and repack, with any blob that is accepted
   idx      training data in IDX files, bare and gzipped
   config   configurations of a training
