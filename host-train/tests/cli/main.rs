@@ -1,0 +1,189 @@
+//! The commands that need no training, as a user meets them: the files, what is
+//! printed, and a message for everything that can be wrong.
+
+#[cfg(feature = "evaluate")]
+mod explain;
+mod inspect;
+mod points;
+mod repack;
+mod sample;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use npyz::NpyFile;
+use serde_json::Value;
+use tempfile::TempDir;
+use tiny_ddpm::blob::header;
+use tiny_ddpm::blob::records::Record;
+use tiny_ddpm::picture::{picture_hash, to_pixels};
+use tiny_ddpm::unet::Stage;
+use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
+
+/// The model that these tests use.
+fn blob() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits.tddpm")
+}
+
+/// The model for points.
+fn roll() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/swiss-roll.tddpm")
+}
+
+fn tool() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tiny-ddpm"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The tool with these arguments, to its end.
+fn run(args: &[&str]) -> Output {
+    tool().args(args).output().unwrap()
+}
+
+/// `tiny-ddpm sample` with the test's model.
+fn sample(out: &Path, args: &[&str]) -> Output {
+    let mut command = tool();
+    command.arg("sample").arg(blob()).arg("--out").arg(out);
+    command.args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// Expects failure with these words and without a panic.
+#[track_caller]
+fn refused(output: &Output, words: &[&str]) {
+    let message = stderr(output);
+    assert!(!output.status.success(), "was accepted");
+    assert!(!message.contains("panicked"), "{message}");
+    for word in words {
+        assert!(message.contains(word), "should say {word:?}: {message}");
+    }
+}
+
+fn array(path: &Path) -> (Vec<u64>, Vec<u8>) {
+    let bytes = fs::read(path).unwrap();
+    let array = NpyFile::new(&bytes[..]).unwrap();
+    (array.shape().to_vec(), array.into_vec().unwrap())
+}
+
+fn labels(out: &Path) -> Vec<i64> {
+    let bytes = fs::read(out.join("labels.npy")).unwrap();
+    NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = run(&["--help"]);
+    succeeded(&help);
+    for word in ["train", "export", "repack", "sample", "inspect", "Examples"] {
+        assert!(stdout(&help).contains(word), "{word}");
+    }
+    for command in ["sample", "inspect", "repack"] {
+        let help = run(&[command, "--help"]);
+        succeeded(&help);
+        let examples = format!("tiny-ddpm {command} models/digits.tddpm");
+        assert!(stdout(&help).contains(&examples), "{}", stdout(&help));
+    }
+    let version = run(&["--version"]);
+    assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
+    refused(&run(&["draw"]), &["draw"]);
+    refused(&run(&[]), &["Usage"]);
+}
+
+#[test]
+#[cfg(not(feature = "train"))]
+fn commands_that_are_not_built_in_say_how_to_get_them() {
+    for args in [
+        &["train", "--preset", "digits"] as &[&str],
+        &["train"],
+        &["train", "--help"],
+        &["export", "runs/digits", "--out", "digits.tddpm"],
+        &["evaluate", "digits.tddpm", "--count", "100"],
+    ] {
+        let words = [
+            "without",
+            args[0],
+            "cargo build --release -p tiny-ddpm-train",
+        ];
+        refused(&run(args), &words);
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let mut child = tool()
+        .arg("inspect")
+        .arg(blob())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    succeeded(&output);
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = tool()
+        .arg("inspect")
+        .arg(blob())
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    refused(&output, &["standard output"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_nothing_half_written() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    let mut child = tool()
+        .arg("sample")
+        .arg(blob())
+        .arg("--out")
+        .arg(&out)
+        .args(["--count", "100000", "--steps", "1000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Made when everything is checked and before the first step.
+    while !out.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    refused(&output, &["stopped", "nothing was written"]);
+    assert!(names(&out).is_empty(), "{:?}", names(&out));
+}
