@@ -215,3 +215,20 @@ fn a_point_network_s_memory_is_counted_right() {
     assert_eq!(plan.workspace_words(), words);
     assert_eq!(plan.guided_workspace_words(), words + 16 / 4);
 }
+
+/// Until there is an activation, its place holds the embedding as floats.
+#[test]
+fn a_wide_embedding_can_be_the_peak() {
+    for (embedding, time_features) in [(512, 2), (4, 512)] {
+        let plan = Plan::new(&Topology {
+            embedding,
+            time_features,
+            ..smallest_topology()
+        });
+        let words = 512 / 2 + 512;
+        assert_eq!(plan.workspace_words(), words);
+        assert_eq!(plan.least_workspace_words(), words);
+        // With the last activation, which a guided step keeps.
+        assert_eq!(plan.guided_workspace_words(), words + 4 * 4 / 4);
+    }
+}
