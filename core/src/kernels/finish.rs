@@ -211,6 +211,26 @@ impl<'a> Requantise<'a> {
             }
         }
     }
+
+    /// Two channels at four positions at once, as chips want it.
+    #[inline(always)]
+    fn put_pair(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
+        let stride = self.channels;
+        let place = first * stride + channel;
+        let places = place..place + 3 * stride + 2;
+        let scales = self.scales.get(channel..).and_then(<[_]>::first_chunk);
+        let (Some(scales), Some(out)) = (scales, self.out.get_mut(places.clone())) else {
+            return;
+        };
+        let engine = Native::default();
+        match &self.residual {
+            None => engine.requantise(out, stride, sums, scales),
+            Some(residual) => {
+                let values = residual.values.get(places).unwrap_or_default();
+                engine.requantise_with(out, stride, sums, scales, values, residual.factor);
+            }
+        }
+    }
 }
 
 impl Finish for Requantise<'_> {
@@ -233,27 +253,87 @@ impl Finish for Requantise<'_> {
             for (channel, sums) in (channel..).zip(sums) {
                 self.put_all(channel, &at, sums);
             }
-            return;
-        }
-        let stride = self.channels;
-        let place = first * stride + channel;
-        let places = place..place + 3 * stride + 2;
-        let scales = self.scales.get(channel..).and_then(<[_]>::first_chunk);
-        let (Some(scales), Some(out)) = (scales, self.out.get_mut(places.clone())) else {
-            return;
-        };
-        let engine = Native::default();
-        match &self.residual {
-            None => engine.requantise(out, stride, sums, scales),
-            Some(residual) => {
-                let values = residual.values.get(places).unwrap_or_default();
-                engine.requantise_with(out, stride, sums, scales, values, residual.factor);
-            }
+        } else {
+            self.put_pair(channel, first, sums);
         }
     }
 
     #[inline]
     fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         self.put_each(channel, at, sums);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANNELS: usize = 5;
+    const POSITIONS: usize = 6;
+
+    fn scales() -> impl Iterator<Item = Scale> {
+        (0..CHANNELS as i32).map(|channel| Scale {
+            multiplier: 90_000_000 + 70_001 * channel,
+            zero_point: 3 * channel - 7,
+            residual_zero: channel - 2,
+            doublings: 6 + channel,
+        })
+    }
+
+    /// What `put` makes of an output.
+    fn made(
+        residual: Option<Residual<'_>>,
+        put: impl FnOnce(&mut Requantise<'_>),
+    ) -> [i8; CHANNELS * POSITIONS] {
+        let (mut words, mut out) = ([0; 4 * CHANNELS], [99; CHANNELS * POSITIONS]);
+        let mut requantise = Requantise::new(scales(), residual, &mut words, &mut out, CHANNELS);
+        put(&mut requantise);
+        out
+    }
+
+    /// Vectors, chips and the definition have a way each.
+    #[test]
+    fn each_way_gives_the_same() {
+        let sums = [[-1500, 700, 90, 3000], [2, -2, 512, -4000]];
+        let values: [i8; CHANNELS * POSITIONS] =
+            core::array::from_fn(|i| (37 * i % 251) as u8 as i8);
+        let residual = Residual {
+            values: &values,
+            factor: 50_000,
+        };
+        for residual in [None, Some(residual)] {
+            for (channel, first) in [(0, 0), (2, 1), (3, 2)] {
+                let at = core::array::from_fn(|lane| first + lane);
+                let expected = made(residual, |requantise| {
+                    for (channel, sums) in (channel..).zip(&sums) {
+                        requantise.put_each(channel, &at, sums);
+                    }
+                });
+                let vectors = made(residual, |requantise| {
+                    for (channel, sums) in (channel..).zip(&sums) {
+                        requantise.put_all(channel, &at, sums);
+                    }
+                });
+                let pair = made(residual, |requantise| {
+                    requantise.put_pair(channel, first, &sums);
+                });
+                let run = made(residual, |requantise| {
+                    requantise.put_run(channel, first, &sums);
+                });
+                assert_eq!([vectors, pair, run], [expected; 3]);
+                let put = expected.iter().filter(|&&value| value != 99).count();
+                assert_eq!(put, 8);
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_is_left_out() {
+        for (channel, first) in [(CHANNELS - 1, 2), (0, 3), (0, usize::MAX / 8)] {
+            let out = made(None, |requantise| {
+                requantise.put_pair(channel, first, &[[1; 4]; 2]);
+            });
+            assert_eq!(out, [99; CHANNELS * POSITIONS]);
+        }
     }
 }
