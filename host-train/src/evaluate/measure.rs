@@ -547,8 +547,7 @@ fn bound(
             diffusion: mean(|bound| bound.diffusion),
             decoder: mean(|bound| bound.decoder),
             total,
-            // One picture alone does not tell how they vary.
-            standard_error: (squares.sum::<f64>() / (n - 1.0).max(1.0) / n).sqrt(),
+            standard_error: (count > 1).then(|| (squares.sum::<f64>() / (n - 1.0) / n).sqrt()),
         }
     };
     Ok(vec![summary(0, "beta"), summary(1, "posterior")])

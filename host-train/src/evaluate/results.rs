@@ -234,8 +234,9 @@ pub struct BoundResult {
     pub decoder: f64,
     /// The sum of the three.
     pub total: f64,
-    /// Standard error of `total` over the pictures.
-    pub standard_error: f64,
+    /// Standard error of `total` over the pictures; one alone does not tell how
+    /// they vary.
+    pub standard_error: Option<f64>,
 }
 
 /// The same noise through two models.
@@ -339,7 +340,7 @@ pub(crate) mod tests {
                 diffusion: 1.2,
                 decoder: 0.1,
                 total: 1.3004,
-                standard_error: 0.02,
+                standard_error: Some(0.02),
             }],
             differences: vec![Difference {
                 steps: 20,

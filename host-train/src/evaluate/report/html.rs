@@ -312,12 +312,14 @@ fn bound(page: &mut String, evaluation: &Evaluation) {
             "beta" => "&beta;<sub>t</sub>",
             _ => "&beta;&#771;<sub>t</sub>",
         };
+        let error = bound.standard_error;
+        let error = error.map_or_else(String::new, |error| format!(" &plusmn; {error:.4}"));
         let row = [
             format!("{}, {variance}", bound.model),
             format!("{:.5}", bound.prior),
             format!("{:.4}", bound.diffusion),
             format!("{:.4}", bound.decoder),
-            format!("{:.4} &plusmn; {:.4}", bound.total, bound.standard_error),
+            format!("{:.4}{error}", bound.total),
         ];
         row_of(page, "td", "", &row);
         pictures = bound.pictures;

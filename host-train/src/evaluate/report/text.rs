@@ -81,17 +81,19 @@ pub fn conclusion(evaluation: &Evaluation) -> String {
         );
     }
     for bound in &evaluation.bounds {
+        let error = bound.standard_error;
+        let error = error.map_or_else(String::new, |error| format!(" ± {error:.4}"));
         let _ = writeln!(
             text,
-            "\n{}, variational bound with variance {}: {:.4} ± {:.4} bits per dimension\n  L_T {:.5}, sum of L_{{t-1}} {:.4}, L_0 {:.4}; {} test pictures",
+            "\n{}, variational bound with variance {}: {:.4}{error} bits per dimension\n  L_T {:.5}, sum of L_{{t-1}} {:.4}, L_0 {:.4}; {} test picture{}",
             bound.model,
             bound.variance,
             bound.total,
-            bound.standard_error,
             bound.prior,
             bound.diffusion,
             bound.decoder,
-            bound.pictures
+            bound.pictures,
+            if bound.pictures == 1 { "" } else { "s" }
         );
     }
     for difference in &evaluation.differences {
