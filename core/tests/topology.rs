@@ -94,6 +94,23 @@ fn each_limit_itself_is_allowed() {
     }
 }
 
+/// Each of the lowest level's attentions counts, and nothing else does.
+#[test]
+fn heads_matter_where_there_is_attention() {
+    for (level, middle) in [(true, true), (true, false), (false, true), (false, false)] {
+        let topology = changed(|t| {
+            (t.levels[1].attention, t.mid_attention) = (level, middle);
+            t.heads = 5;
+        });
+        let expected = if level || middle {
+            Err(E::Heads(5))
+        } else {
+            Ok(())
+        };
+        assert_eq!(topology.validate(), expected, "{topology:?}");
+    }
+}
+
 #[test]
 fn data_is_pictures_or_points() {
     let sizes = |t: &Topology| {
