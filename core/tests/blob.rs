@@ -7,7 +7,7 @@ use common::{
     smallest_topology, transformed_blob,
 };
 use proptest::prelude::*;
-use tiny_ddpm::blob::records::{Form, Info, Packing, Record};
+use tiny_ddpm::blob::records::{Form, Info, Packing, Recommended, Record};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, Writer, header};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::picture::picture_hash;
@@ -114,6 +114,47 @@ fn a_model_s_blob_is_as_long_as_it_says() {
     for topology in [small_topology(), point_topology()] {
         let blob = random_blob(topology, 1);
         assert_eq!(Model::load(&blob).unwrap().blob_len(), blob.len());
+    }
+}
+
+/// Each of three numbers is looked at.
+#[test]
+fn recommendations_out_of_range_are_refused() {
+    let blob = random_blob(small_topology(), 1);
+    let load = |steps, guidance, eta| {
+        let (mut info, records) =
+            postcard::take_from_bytes::<Info<'_>>(&blob[HEADER_LEN..]).unwrap();
+        info.recommended = Recommended {
+            steps,
+            guidance,
+            eta,
+        };
+        let mut buffer = [0; 64];
+        let info = postcard::to_slice(&info, &mut buffer).unwrap();
+        let mut changed = [&blob[..HEADER_LEN], info, records].concat();
+        assert_eq!(changed.len(), blob.len());
+        reseal(&mut changed);
+        Model::load(&changed).map(|model| model.info().recommended)
+    };
+    for (guidance, eta) in [(0.0, 0.0), (100.0, 1.0)] {
+        let found = load(1, guidance, eta).unwrap();
+        assert_eq!((found.guidance, found.eta), (guidance, eta));
+    }
+    for (steps, guidance, eta) in [
+        (0, 0.0, 0.0),
+        (1, -0.1, 0.0),
+        (1, 100.1, 0.0),
+        (1, f32::NAN, 0.0),
+        (1, 0.0, -0.1),
+        (1, 0.0, 1.1),
+        (1, 0.0, f32::NAN),
+    ] {
+        let found = load(steps, guidance, eta);
+        assert_eq!(
+            found,
+            Err(BlobError::Recommended),
+            "{steps} {guidance} {eta}"
+        );
     }
 }
 

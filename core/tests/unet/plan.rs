@@ -232,3 +232,22 @@ fn a_wide_embedding_can_be_the_peak() {
         assert_eq!(plan.guided_workspace_words(), words + 4 * 4 / 4);
     }
 }
+
+/// Behind the last convolution of a guided step, what four positions were
+/// predicted without the class waits as floats.
+#[test]
+fn the_end_of_a_guided_step_can_be_the_peak() {
+    let topology = Topology {
+        image_size: 8,
+        patch: 8,
+        mid_attention: false,
+        ..smallest_topology()
+    };
+    let plan = Plan::new(&topology);
+    // One position, of 4 channels, becomes 64 pixels.
+    let (embedding, activations, kept) = (4 / 2, 4 / 4, 4 / 4);
+    let scratch = 5 * 64 + 3 * 4 / 4 + 4 * (9 * 4) / 2;
+    let least = embedding + activations + scratch;
+    assert_eq!(plan.least_workspace_words(), least);
+    assert_eq!(plan.least_guided_workspace_words(), least + 4 * 64 + kept);
+}
