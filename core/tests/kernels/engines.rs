@@ -10,6 +10,23 @@ use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Words};
 use tiny_ddpm::kernels::finish::Scale;
 
+/// The standard library asks the processor its own way.
+#[cfg(target_arch = "x86_64")]
+#[cfg_attr(miri, ignore = "has no processor to ask")]
+#[test]
+fn engines_are_found_where_they_can_run() {
+    let has_avx2 = is_x86_feature_detected!("avx2");
+    let has_vnni = has_avx2
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni");
+    for _ in 0..2 {
+        assert_eq!(x86::Avx2::detect().is_some(), has_avx2);
+        assert_eq!(x86::Vnni::detect().is_some(), has_vnni);
+    }
+}
+
 /// What is asked of an engine.
 trait Question {
     fn ask<E: Engine>(&self, engine: E, name: &str) -> Result<(), TestCaseError>;

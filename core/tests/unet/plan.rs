@@ -34,16 +34,23 @@ fn a_point_network_s_macs_are_counted_right() {
 /// Counted by hand from the network's description.
 #[test]
 fn the_smallest_network_s_macs_are_counted_right() {
-    // 2x2 positions, 4 channels everywhere, 8 before the block on the way up.
-    let conv3x3 = |inputs: usize| 4 * 4 * 9 * inputs;
-    let conv1x1 = |inputs: usize| 4 * 4 * inputs;
-    let time = 2 * 4 + 4 * 4;
-    let embedding = 4 * 4;
-    let block = conv3x3(4) + embedding + conv3x3(4);
-    let attention = 3 * conv1x1(4) + 2 * (4 * 4 * 4) + conv1x1(4);
-    let up = conv1x1(8) + conv3x3(8) + embedding + conv3x3(4);
-    let expected = time + conv3x3(4) + 3 * block + attention + up + conv3x3(4);
-    assert_eq!(Plan::new(&smallest_topology()).macs(), expected as u64);
+    // 4 channels everywhere, 8 before the block on the way up.
+    for side in [2, 3] {
+        let positions = side * side;
+        let conv1x1 = |inputs: usize| positions * 4 * inputs;
+        let conv3x3 = |inputs: usize| 9 * conv1x1(inputs);
+        let time = 2 * 4 + 4 * 4;
+        let embedding = 4 * 4;
+        let block = conv3x3(4) + embedding + conv3x3(4);
+        let attention = 3 * conv1x1(4) + 2 * (positions * positions * 4) + conv1x1(4);
+        let up = conv1x1(8) + conv3x3(8) + embedding + conv3x3(4);
+        let expected = time + conv3x3(4) + 3 * block + attention + up + conv3x3(4);
+        let topology = Topology {
+            image_size: 2 * side as u8,
+            ..smallest_topology()
+        };
+        assert_eq!(Plan::new(&topology).macs(), expected as u64, "side {side}");
+    }
 }
 
 /// Counted by hand, as above.
