@@ -44,8 +44,13 @@ fn run(args: &[&str]) -> Output {
 
 /// `tiny-ddpm sample` with the test's model.
 fn sample(out: &Path, args: &[&str]) -> Output {
+    sample_of(&blob(), out, args)
+}
+
+/// The same with any model.
+fn sample_of(blob: &Path, out: &Path, args: &[&str]) -> Output {
     let mut command = tool();
-    command.arg("sample").arg(blob()).arg("--out").arg(out);
+    command.arg("sample").arg(blob).arg("--out").arg(out);
     command.args(args).output().unwrap()
 }
 

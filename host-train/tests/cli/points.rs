@@ -5,14 +5,8 @@ use super::*;
 #[test]
 fn points_become_a_table_an_array_a_map_and_an_animation() {
     let out = TempDir::new().unwrap();
-    let mut command = tool();
-    command
-        .arg("sample")
-        .arg(roll())
-        .arg("--out")
-        .arg(out.path());
     let options = ["--count", "30", "--steps", "4", "--gif", "--json"];
-    let output = command.args(options).output().unwrap();
+    let output = sample_of(&roll(), out.path(), &options);
     succeeded(&output);
     let expected = [
         "denoising.gif",
@@ -71,15 +65,7 @@ fn points_become_a_table_an_array_a_map_and_an_animation() {
 #[test]
 fn points_are_drawn_in_the_terminal_and_have_no_classes() {
     let out = TempDir::new().unwrap();
-    let ask = |options: &[&str]| {
-        let mut command = tool();
-        command
-            .arg("sample")
-            .arg(roll())
-            .arg("--out")
-            .arg(out.path());
-        command.args(options).output().unwrap()
-    };
+    let ask = |options: &[&str]| sample_of(&roll(), out.path(), options);
     let output = ask(&["--count", "500"]);
     succeeded(&output);
     let text = stdout(&output);
