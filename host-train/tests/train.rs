@@ -408,7 +408,8 @@ fn a_teacher_guides_where_there_is_a_class() {
         classes: vec![Some(3), None],
         weights: Vec::new(),
     };
-    let target = |guidance| Teacher::new(&model, guidance).target(&batch, 0..2);
+    let teacher = |guidance, up_to| Teacher::new(&model, DistillConfig { guidance, up_to });
+    let target = |guidance| teacher(guidance, None).target(&batch, 0..2);
     let (plain, half, guided) = (target(0.0), target(1.0), target(2.0));
     assert!(plain[..pixels] != guided[..pixels]);
     assert!(plain[pixels..] == guided[pixels..]);
@@ -417,7 +418,11 @@ fn a_teacher_guides_where_there_is_a_class() {
     for ((plain, guided), half) in plain.iter().zip(&guided).zip(&half) {
         assert!(((plain + guided) / 2.0 - half).abs() < 1e-4 * size);
     }
-    let second = Teacher::new(&model, 2.0).target(&batch, 1..2);
+    // And where there is not too much noise.
+    let late = |up_to| teacher(2.0, Some(up_to)).target(&batch, 0..2);
+    assert!(late(699) == plain);
+    assert!(late(700) == guided);
+    let second = teacher(2.0, None).target(&batch, 1..2);
     let far = second
         .iter()
         .zip(&guided[pixels..])

@@ -11,7 +11,7 @@ use super::Checkpoint;
 use super::backend::Backend;
 use super::run::{Outcome, Run};
 use super::trouble::{Situation, Trouble};
-use crate::config::Config;
+use crate::config::{Config, DistillConfig};
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{DataArgs, Dataset, Examples, Folder, Split, default_cache};
 use crate::inspect::grouped;
@@ -41,6 +41,8 @@ Examples:
       points instead of pictures: less than a minute, and no download
   tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit
   tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
+  tiny-ddpm train --from runs/mine --distill 0.5 --distill-up-to 800
+      the same, but without guidance while there is little but noise
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
     /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, swiss-roll, smoke, and reference, which is for a GPU and for no chip
@@ -59,7 +61,7 @@ pub struct TrainArgs {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "shards", "qat", "distill"]
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "shards", "qat", "distill", "distill_up_to"]
     )]
     pub resume: Option<PathBuf>,
     /// Start from the averaged weights of another run of the same network
@@ -85,6 +87,10 @@ pub struct TrainArgs {
     /// changes what is not said like that
     #[arg(long, value_name = "W", requires = "from")]
     pub distill: Option<f32>,
+    /// With --distill: guide at timesteps up to T alone. Guidance in the noise
+    /// before them costs variety and gains little
+    #[arg(long, value_name = "T", requires = "distill")]
+    pub distill_up_to: Option<u16>,
     /// What it is trained on.
     #[command(flatten)]
     pub data: DataArgs,
@@ -126,7 +132,11 @@ impl TrainArgs {
             if self.config.is_none() && self.preset.is_none() {
                 training.shorten();
             }
-            training.fine_tune(self.qat, self.distill);
+            let distill = self.distill.map(|guidance| DistillConfig {
+                guidance,
+                up_to: self.distill_up_to,
+            });
+            training.fine_tune(self.qat, distill);
         }
         if let Some(steps) = self.steps {
             training.steps = steps;
@@ -168,6 +178,9 @@ impl TrainArgs {
         let mut name = name.to_owned();
         if let Some(guidance) = self.distill {
             name.push(format!("-w{guidance}"));
+        }
+        if let Some(up_to) = self.distill_up_to {
+            name.push(format!("-t{up_to}"));
         }
         if let Some(bits) = self.qat {
             name.push(format!("-qat{bits}"));

@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         run.model = checkpoint.load_ema(run.model)?;
         run.ema.model = checkpoint.load_ema(run.ema.model)?;
         if let Some(distill) = run.config.training.distill {
-            let teacher = Teacher::new(&run.model, distill.guidance);
+            let teacher = Teacher::new(&run.model, distill);
             teacher.save(folder)?;
             run.teacher = Some(teacher);
         }

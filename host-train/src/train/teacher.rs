@@ -4,8 +4,9 @@
 //! The teacher is the network that a run starts from, and stays as it is. With
 //! a class the pupil's target is the guided prediction
 //! (1 + w) v(x_t, c) - w v(x_t), without one the teacher's own: this is the
-//! first stage of Meng et al. 2023 (arXiv:2210.03142) for a single w. On a chip
-//! it halves the work of a picture, since guidance needs no second run.
+//! first stage of Meng et al. 2023 (arXiv:2210.03142) for a single w, which may
+//! be 0 at the noisiest timesteps. On a chip it halves the work of a picture,
+//! since guidance needs no second run.
 
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::batch::Batch;
 use super::checkpoint::{load_network, save_network};
 use super::{Forward, Network};
-use crate::config::Config;
+use crate::config::{Config, DistillConfig};
 
 /// In a run's folder: the teacher's weights.
 const TEACHER: &str = "teacher.bpk";
@@ -25,16 +26,16 @@ const TEACHER: &str = "teacher.bpk";
 #[derive(Clone, Debug)]
 pub struct Teacher {
     model: Network,
-    guidance: f32,
+    distill: DistillConfig,
 }
 
 impl Teacher {
-    /// One that guides by w = `guidance`, from a network that is trained.
+    /// One that guides as `distill` says, from a network that is trained.
     #[must_use]
-    pub fn new(model: &Network, guidance: f32) -> Self {
+    pub fn new(model: &Network, distill: DistillConfig) -> Self {
         Self {
             model: model.valid(),
-            guidance,
+            distill,
         }
     }
 
@@ -58,10 +59,7 @@ impl Teacher {
         let model = Network::new(&config.network, config.training.seed, device);
         let model = load_network(&run.join(TEACHER), model)
             .context("a run with [training.distill] cannot be used without its teacher")?;
-        Ok(Some(Self {
-            model,
-            guidance: distill.guidance,
-        }))
+        Ok(Some(Self { model, distill }))
     }
 
     /// What a pupil should predict for the pictures `pieces` of a batch.
@@ -77,7 +75,12 @@ impl Teacher {
         let nothing = vec![None; classes.len()];
         // For pictures without a class both are the same, and so is the sum.
         let unconditional = self.model.forward(x_t, timesteps, &nothing);
-        let guided = conditional.clone() + (conditional - unconditional) * self.guidance;
+        let w: Vec<f32> = timesteps
+            .iter()
+            .map(|&timestep| self.distill.guidance_at(timestep))
+            .collect();
+        let w = Tensor::<2>::from_data(TensorData::new(w, [timesteps.len(), 1]), &device);
+        let guided = conditional.clone() + (conditional - unconditional) * w;
         let guided = guided.into_data();
         guided.try_to_vec().expect("predictions are f32")
     }
