@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use common::{arg, losses, stderr, subset, subset_data, tool, train};
 use tiny_ddpm::blob::records::{Form, Packing, Record};
 use tiny_ddpm::{Denoiser, Model, Unet};
-use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::config::{Config, DistillConfig};
 use tiny_ddpm_train::train::batch::Batch;
 use tiny_ddpm_train::train::run::Run;
 use tiny_ddpm_train::train::teacher::Teacher;
