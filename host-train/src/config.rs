@@ -142,8 +142,8 @@ pub struct DistillConfig {
     /// The teacher's classifier-free guidance.
     pub guidance: f32,
     /// The noisiest timestep that is guided; all are where it is not given.
-    /// Guidance in the first steps costs the most variety (Kynkäänniemi et al.
-    /// 2024, arXiv:2404.07724).
+    /// Guidance in the first steps costs variety (Kynkäänniemi et al. 2024,
+    /// arXiv:2404.07724).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_to: Option<u16>,
 }

@@ -217,7 +217,7 @@ fn fine_tuning_needs_a_run_and_known_bits() {
     );
     refused(&["--qat", "--from", "no/such"], &["no/such"]);
     refused(&["--distill", "0.5"], &["--from"]);
-    refused(&["--distill-up-to", "800"], &["--distill"]);
+    refused(&["--distill-up-to", "800"], &["--distill <W>"]);
     refused(&["--distill", "0.5", "--from", "no/such"], &["no/such"]);
     let section = "seed = 1\nqat = { weight_bits = 8 }";
     let (_folder, path) = config_with("seed = 1", section);

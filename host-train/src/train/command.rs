@@ -87,8 +87,9 @@ pub struct TrainArgs {
     /// changes what is not said like that
     #[arg(long, value_name = "W", requires = "from")]
     pub distill: Option<f32>,
-    /// With --distill: guide at timesteps up to T alone. Guidance in the noise
-    /// before them costs variety and gains little
+    /// With --distill: guide at timesteps up to T alone. Less guidance in the
+    /// noise before them leaves more variety, and fewer pictures of the class
+    /// asked for
     #[arg(long, value_name = "T", requires = "distill")]
     pub distill_up_to: Option<u16>,
     /// What it is trained on.
