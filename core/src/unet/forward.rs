@@ -1,29 +1,26 @@
 //! The meaning of the network's operations on int8 activations.
 
+mod embedding;
+mod output;
+
+use self::output::Output;
 use super::arena::{Arena, End, Place};
 use super::error::UnetError;
-use super::plan::{Plan, Words, attention_words, conv_words, norm_words, part_values};
+use super::plan::{Plan, Words, attention_words, conv_words, norm_words};
 use super::run::{Ends, Observation};
 use super::site::{Part, Site, Stage};
 use super::walk::{Activation, Attention, Conv, Extra, Interpreter, Norm, Shape};
-use crate::blob::records::{
-    Channels, ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
-    TableRecord,
-};
-use crate::kernels::conv::{Plane, Task, conv, conv_part};
-use crate::kernels::engine::LANES;
-use crate::kernels::finish::{Finish, Requantise, Residual, Scale};
+use crate::blob::records::{Channels, ConvRecord, InputRecord, MixRecord, NormRecord, Records};
+use crate::kernels::conv::{Plane, Task, conv};
+use crate::kernels::finish::{Requantise, Residual, Scale};
 use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
-use crate::kernels::packing::Form;
-use crate::kernels::{attention, floats, halfwords, linear, norm, saturate, words};
+use crate::kernels::{attention, norm, saturate, words};
 use crate::topology::FREQUENCIES;
 use crate::{Data, Topology};
 use core::ops::Range;
 
 /// What a normalisation adds to the variance.
 const NORM_EPSILON: f32 = 1e-5;
-/// Largest magnitude of what an embedding adds to an accumulator.
-const MAX_EMBEDDING_SUM: f32 = 536_870_912.0;
 
 /// The workspace, cut as the plan says.
 pub(super) struct Memory<'w> {
@@ -45,14 +42,6 @@ impl<'w> Memory<'w> {
             kept,
         })
     }
-
-    /// The embedding as floats, and as it is quantised: before the first
-    /// activation has its place.
-    fn embedding(&mut self) -> Result<(&mut [f32], &mut [i16]), UnetError> {
-        let len = 4 * self.quantised.len();
-        let floats = self.arena.get_mut(..len).ok_or(UnetError::Corrupt)?;
-        Ok((words_mut(floats)?, self.quantised))
-    }
 }
 
 /// An activation in the workspace: small, because the network's walk hands
@@ -73,55 +62,6 @@ pub(super) enum MadeBy {
     Norm,
     Conv,
     Attention,
-}
-
-/// Where a convolution's sums go: one type, so that there is one convolution.
-enum Output<'a> {
-    Activation(Requantise<'a>),
-    /// The prediction.
-    Pixels {
-        scales: &'a [f32],
-        /// Gets position, channel and value.
-        put: &'a mut dyn FnMut(usize, usize, f32),
-    },
-}
-
-impl Finish for Output<'_> {
-    // Compiled anew for each of the processors that x86-64 engines are for.
-    #[cfg_attr(target_arch = "x86_64", inline(always))]
-    #[cfg_attr(not(target_arch = "x86_64"), inline)]
-    fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
-        match self {
-            Self::Activation(requantise) => requantise.put(channel, at, sums),
-            Self::Pixels { .. } => self.put_few(channel, at, sums),
-        }
-    }
-
-    #[inline]
-    fn put_run(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
-        match self {
-            Self::Activation(requantise) => requantise.put_run(channel, first, sums),
-            Self::Pixels { .. } => {
-                let at: [usize; 4] = core::array::from_fn(|lane| first + lane);
-                for (channel, sums) in (channel..).zip(sums) {
-                    self.put_few(channel, &at, sums);
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
-        match self {
-            Self::Activation(requantise) => requantise.put_few(channel, at, sums),
-            Self::Pixels { scales, put } => {
-                let scale = scales.get(channel).copied().unwrap_or(0.0);
-                for (&position, &sum) in at.iter().zip(sums) {
-                    put(position, channel, sum as f32 * scale);
-                }
-            }
-        }
-    }
 }
 
 /// One run of the network.
@@ -259,69 +199,6 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
             zero_points: quant.zero_points,
         })
     }
-
-    /// What the embedding adds to each output channel's sum.
-    fn project_embedding(&mut self, scratch: &Range<usize>) -> Result<(), UnetError> {
-        let width = usize::from(self.topology.embedding);
-        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let Memory {
-            quantised, arena, ..
-        } = &mut self.memory;
-        let x = quantised.get(..width).ok_or(UnetError::Corrupt)?;
-        let scratch = arena.get_mut(scratch.clone()).ok_or(UnetError::Corrupt)?;
-        let sums = scratch.as_chunks_mut::<4>().0;
-        linear::layer(
-            record.weights,
-            record.scales,
-            record.bias,
-            x,
-            self.embedding_scale,
-            |output, added| {
-                if let Some(sum) = sums.get_mut(output) {
-                    let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
-                    let added = libm::roundf(added) as i32;
-                    *sum = added.to_ne_bytes().map(|byte| byte as i8);
-                }
-            },
-        );
-        Ok(())
-    }
-
-    /// `embedding` = layer(`quantised`), for the layers of the embedding.
-    fn embedding_layer(&mut self, inputs: usize) -> Result<(), UnetError> {
-        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let (embedding, quantised) = self.memory.embedding()?;
-        let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
-        linear::layer(
-            record.weights,
-            record.scales,
-            record.bias,
-            x,
-            self.embedding_scale,
-            |output, y| {
-                if let Some(value) = embedding.get_mut(output) {
-                    *value = y;
-                }
-            },
-        );
-        Ok(())
-    }
-
-    /// `quantised` = `embedding`, the first `len` values.
-    fn quantise_embedding(&mut self, len: usize) -> Result<(), UnetError> {
-        let (embedding, quantised) = self.memory.embedding()?;
-        let values = embedding.get(..len).ok_or(UnetError::Corrupt)?;
-        self.embedding_scale = linear::quantise(values, quantised);
-        Ok(())
-    }
-
-    /// `embedding` = silu(`embedding`).
-    fn silu_embedding(&mut self) -> Result<(), UnetError> {
-        let width = usize::from(self.topology.embedding);
-        let (embedding, _) = self.memory.embedding()?;
-        linear::silu(embedding.get_mut(..width).ok_or(UnetError::Corrupt)?);
-        Ok(())
-    }
 }
 
 impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> {
@@ -330,28 +207,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
 
     // Functions of their own: what each has on the stack, it has alone.
 
-    /// silu(W2 silu(W1 features + b1) + b2 + class row).
-    #[inline(never)]
     fn time(&mut self) -> Result<(), UnetError> {
-        let features = usize::from(self.topology.time_features);
-        let width = usize::from(self.topology.embedding);
-        let (embedding, _) = self.memory.embedding()?;
-        let values = embedding.get_mut(..features).ok_or(UnetError::Corrupt)?;
-        linear::time_features(self.timestep, values);
-        self.quantise_embedding(features)?;
-        self.embedding_layer(features)?;
-        self.silu_embedding()?;
-        self.quantise_embedding(width)?;
-        self.embedding_layer(width)?;
-
-        let classes: TableRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let row = halfwords(classes.values).skip(usize::from(self.class) * width);
-        let (embedding, _) = self.memory.embedding()?;
-        for (value, class) in embedding.iter_mut().take(width).zip(row) {
-            *value += f32::from(class) * classes.scale;
-        }
-        self.silu_embedding()?;
-        self.quantise_embedding(width)
+        self.embed()
     }
 
     #[inline(never)]
@@ -522,102 +379,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.done(op.site, shape, data)
     }
 
-    #[inline(never)]
     fn output(&mut self, op: &Conv<Stored>) -> Result<(), UnetError> {
-        let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let (topology, shape) = (self.topology, op.output());
-        let index = |position, channel| pixel(topology, shape, position * shape.channels + channel);
-        if let Ends::Keep { .. } = self.ends {
-            let last = self.memory.arena.get(self.operand(&op.x));
-            let kept = self.memory.kept.iter_mut();
-            let last = last.ok_or(UnetError::Corrupt)?;
-            kept.zip(last).for_each(|(to, &value)| *to = value);
-            return Ok(());
-        }
-        // Of a guided run the conditional prediction of a few positions.
-        let conditional = match self.ends {
-            Ends::Guided { .. } => Some(self.arena.place(End::Low, 4 * part_values(op))),
-            _ => None,
-        };
-        let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
-        let conditional = conditional.transpose()?;
-        let size = self.memory.arena.len();
-        let zeros = self.zeros(Some(&op.x))?;
-        let operands = [
-            self.operand(&op.x),
-            conditional.map_or(0..0, |place| place.range(4 * part_values(op), size)),
-            self.scratch(conv_words(op, Form::Direct)),
-        ];
-        let [x, conditional, scratch] = disjoint(self.memory.arena, operands)?;
-        let conditional: &mut [f32] = words_mut(conditional)?;
-        let (initial, scales, scratch) = split_scratch(scratch, op.channels)?;
-        for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {
-            *sum = bias;
-        }
-        let scales: &mut [f32] = bytemuck::cast_slice_mut(scales);
-        for (scale, value) in scales.iter_mut().zip(floats(record.scales)) {
-            *scale = value;
-        }
-        let positions = shape.side * shape.side;
-        let mut conv_of =
-            |values: &[i8], positions: Range<usize>, put: &mut dyn FnMut(usize, usize, f32)| {
-                let task = Task {
-                    geometry: op.geometry,
-                    side: op.x.shape.side,
-                    x: plane(zeros, values),
-                    skip: plane(Zeros::default(), &[]),
-                    form: Form::Direct,
-                    weights: record.weights,
-                    initial,
-                };
-                let mut finish = Output::Pixels { scales, put };
-                conv_part(&task, positions, scratch, &mut finish);
-            };
-        match &mut self.ends {
-            Ends::Apart { out, .. } => {
-                conv_of(x, 0..positions, &mut |position, channel, value| {
-                    if let Some(out) = out.get_mut(index(position, channel)) {
-                        *out = value;
-                    }
-                });
-            }
-            Ends::InPlace { x: x_t, each } => {
-                conv_of(x, 0..positions, &mut |position, channel, value| {
-                    let at = index(position, channel);
-                    if let Some(x_t) = x_t.get_mut(at) {
-                        each(at, x_t, value);
-                    }
-                });
-            }
-            Ends::Guided {
-                x: x_t,
-                guidance,
-                each,
-            } => {
-                for first in (0..positions).step_by(LANES) {
-                    let part = first..positions.min(first + LANES);
-                    let at = |position: usize, channel: usize| {
-                        position.saturating_sub(first) * shape.channels + channel
-                    };
-                    let kept = &*self.memory.kept;
-                    conv_of(kept, part.clone(), &mut |position, channel, value| {
-                        if let Some(to) = conditional.get_mut(at(position, channel)) {
-                            *to = value;
-                        }
-                    });
-                    conv_of(x, part, &mut |position, channel, value| {
-                        let conditional = conditional.get(at(position, channel)).copied();
-                        let conditional = conditional.unwrap_or(value);
-                        let pixel = index(position, channel);
-                        if let Some(x_t) = x_t.get_mut(pixel) {
-                            each(pixel, x_t, conditional + *guidance * (conditional - value));
-                        }
-                    });
-                }
-            }
-            Ends::Keep { .. } => {}
-        }
-        Ok(())
+        self.predict(op)
     }
 
     fn release(&mut self, data: Stored) {

@@ -1,0 +1,110 @@
+//! The embedding of timestep and class, in floats between its integer layers.
+
+use super::{Forward, Memory, words_mut};
+use crate::blob::records::{LinearRecord, TableRecord};
+use crate::kernels::{halfwords, linear};
+use crate::unet::error::UnetError;
+use crate::unet::run::Observation;
+use core::ops::Range;
+
+/// Largest magnitude of what an embedding adds to an accumulator.
+const MAX_EMBEDDING_SUM: f32 = 536_870_912.0;
+
+impl Memory<'_> {
+    /// The embedding as floats, and as it is quantised: before the first
+    /// activation has its place.
+    fn embedding(&mut self) -> Result<(&mut [f32], &mut [i16]), UnetError> {
+        let len = 4 * self.quantised.len();
+        let floats = self.arena.get_mut(..len).ok_or(UnetError::Corrupt)?;
+        Ok((words_mut(floats)?, self.quantised))
+    }
+}
+
+impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
+    /// silu(W2 silu(W1 features + b1) + b2 + class row).
+    #[inline(never)]
+    pub(super) fn embed(&mut self) -> Result<(), UnetError> {
+        let features = usize::from(self.topology.time_features);
+        let width = usize::from(self.topology.embedding);
+        let (embedding, _) = self.memory.embedding()?;
+        let values = embedding.get_mut(..features).ok_or(UnetError::Corrupt)?;
+        linear::time_features(self.timestep, values);
+        self.quantise_embedding(features)?;
+        self.embedding_layer(features)?;
+        self.silu_embedding()?;
+        self.quantise_embedding(width)?;
+        self.embedding_layer(width)?;
+
+        let classes: TableRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let row = halfwords(classes.values).skip(usize::from(self.class) * width);
+        let (embedding, _) = self.memory.embedding()?;
+        for (value, class) in embedding.iter_mut().take(width).zip(row) {
+            *value += f32::from(class) * classes.scale;
+        }
+        self.silu_embedding()?;
+        self.quantise_embedding(width)
+    }
+
+    /// What the embedding adds to each output channel's sum.
+    pub(super) fn project_embedding(&mut self, scratch: &Range<usize>) -> Result<(), UnetError> {
+        let width = usize::from(self.topology.embedding);
+        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let Memory {
+            quantised, arena, ..
+        } = &mut self.memory;
+        let x = quantised.get(..width).ok_or(UnetError::Corrupt)?;
+        let scratch = arena.get_mut(scratch.clone()).ok_or(UnetError::Corrupt)?;
+        let sums = scratch.as_chunks_mut::<4>().0;
+        linear::layer(
+            record.weights,
+            record.scales,
+            record.bias,
+            x,
+            self.embedding_scale,
+            |output, added| {
+                if let Some(sum) = sums.get_mut(output) {
+                    let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
+                    let added = libm::roundf(added) as i32;
+                    *sum = added.to_ne_bytes().map(|byte| byte as i8);
+                }
+            },
+        );
+        Ok(())
+    }
+
+    /// `embedding` = layer(`quantised`), for the layers of the embedding.
+    fn embedding_layer(&mut self, inputs: usize) -> Result<(), UnetError> {
+        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let (embedding, quantised) = self.memory.embedding()?;
+        let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
+        linear::layer(
+            record.weights,
+            record.scales,
+            record.bias,
+            x,
+            self.embedding_scale,
+            |output, y| {
+                if let Some(value) = embedding.get_mut(output) {
+                    *value = y;
+                }
+            },
+        );
+        Ok(())
+    }
+
+    /// `quantised` = `embedding`, the first `len` values.
+    fn quantise_embedding(&mut self, len: usize) -> Result<(), UnetError> {
+        let (embedding, quantised) = self.memory.embedding()?;
+        let values = embedding.get(..len).ok_or(UnetError::Corrupt)?;
+        self.embedding_scale = linear::quantise(values, quantised);
+        Ok(())
+    }
+
+    /// `embedding` = silu(`embedding`).
+    fn silu_embedding(&mut self) -> Result<(), UnetError> {
+        let width = usize::from(self.topology.embedding);
+        let (embedding, _) = self.memory.embedding()?;
+        linear::silu(embedding.get_mut(..width).ok_or(UnetError::Corrupt)?);
+        Ok(())
+    }
+}
