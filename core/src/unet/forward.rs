@@ -205,7 +205,8 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
     type Data = Stored;
     type Error = UnetError;
 
-    // Functions of their own: what each has on the stack, it has alone.
+    // Never inlined, nor are `embed` and `predict`: what each has on the stack,
+    // it has alone.
 
     fn time(&mut self) -> Result<(), UnetError> {
         self.embed()
