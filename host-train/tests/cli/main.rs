@@ -1,6 +1,7 @@
 //! The commands that need no training, as a user meets them: the files, what is
 //! printed, and a message for everything that can be wrong.
 
+mod cards;
 #[cfg(feature = "evaluate")]
 mod explain;
 mod inspect;
