@@ -173,7 +173,11 @@ fn prepare() -> Result<()> {
     }
     if output(command("cargo").args(["fuzz", "--version"])).is_none() {
         println!("cargo-fuzz is missing: installing it");
-        run(command("cargo").args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ]))?;
+        // It only starts others: optimised it would build for longer than it runs.
+        run(command("cargo")
+            .args(["install", "cargo-fuzz", "--locked", "--debug"])
+            .args(["--version", CARGO_FUZZ])
+            .env("CARGO_PROFILE_DEV_DEBUG", "0"))?;
     }
     // cargo-fuzz would mend the lock file in silence.
     run(command("cargo")

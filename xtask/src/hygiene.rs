@@ -126,6 +126,9 @@ impl Tool {
                 command("cargo")
                     .args(["install", "--locked", "--force", self.name])
                     .args(["--version", self.version])
+                    // Runs for seconds; optimised it would build for minutes.
+                    .arg("--debug")
+                    .env("CARGO_PROFILE_DEV_DEBUG", "0")
                     .arg("--root")
                     .arg(&folder)
                     .arg("--target-dir")
