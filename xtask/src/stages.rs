@@ -142,7 +142,10 @@ fn firmware_lints(toolchain: Toolchain) -> Result<()> {
     clippy(Board::Microbit, &[])?;
     clippy(Board::Stm32f405, &[])?;
     clippy(Board::Stm32f405, &rtt)?;
-    run(firmware::cargo(toolchain, Board::Stm32f405, "build").args(rtt))?;
+    // As README flashes a board, but for the board.
+    run(firmware::cargo(toolchain, Board::Stm32f405, "run")
+        .args(rtt)
+        .env("CARGO_TARGET_THUMBV7EM_NONE_EABIHF_RUNNER", "true"))?;
     for features in ["semihosting,field", "rtt,field"] {
         run(field::cargo(toolchain, "clippy")
             .args(["--no-default-features", "--features", features])
