@@ -62,7 +62,9 @@
 //! from the region's start, which fast kernels want. While such a slice is in
 //! use, updates may go on: they touch the other slot until
 //! [`finish`](Slots::finish) has made it active. The *next* update then erases
-//! the slot that the slice is in, so let go of it before.
+//! the slot that the slice is in, so let go of it before. An update also erases
+//! that slot if it has gone bad in the meantime and the other one is good; who
+//! cannot bear a wrong picture then lets go of the slice when an update begins.
 //!
 //! # A slot, byte by byte
 //! A region is two slots of equal length. Everything is little-endian; CRC-32
@@ -87,7 +89,8 @@
 //!
 //! Of two valid slots the newer is that whose sequence number is ahead of the
 //! other's by less than 2^31, counted modulo 2^32: numbers may wrap. An update
-//! gets the number after the active slot's.
+//! gets the number after the active slot's; where none is active, after the
+//! newer record's.
 //!
 //! # What is not guaranteed
 //! - A sequence number says what was installed last, not what was made last:

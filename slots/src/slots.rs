@@ -120,6 +120,9 @@ impl<F: NorFlash> Slots<F> {
     /// if there are none.
     ///
     /// Flash that cannot be read makes a slot invalid: the other one may do.
+    /// Whether firmware can run them is for the caller to see. Where newer
+    /// firmware cannot, [`inspect`](Self::inspect) finds what is in the other
+    /// slot; the next update would erase that one.
     pub fn active(&mut self) -> Option<Active> {
         let records = [0, 1].map(|slot| self.record(slot).ok());
         let newest = match records {
@@ -159,9 +162,14 @@ impl<F: NorFlash> Slots<F> {
     /// Begins an update: erases the slot that is not active. An update that
     /// was under way is forgotten.
     ///
+    /// Where neither is, because flash was misread or another key signed them,
+    /// the slot with the newer record is kept; it is valid again when it reads
+    /// well again, until the update is active.
+    ///
     /// # Errors
     /// If the blob cannot fit, has no signature where a key asks for one, or
-    /// flash cannot be erased. What is active stays so.
+    /// flash cannot be erased, or not be read where both records are. What is
+    /// active stays so.
     pub fn begin(&mut self, offer: &Offer) -> Result<(), Error> {
         self.pending = None;
         let capacity = self.region.capacity();
@@ -176,10 +184,7 @@ impl<F: NorFlash> Slots<F> {
         self.trust.begin(offer.signature.as_ref())?;
         // Looked for anew: the slot to erase must not be the last good one,
         // whatever became of the other since it was last looked at.
-        let (slot, sequence) = match self.active() {
-            Some(active) => (1 - active.slot, active.sequence.wrapping_add(1)),
-            None => (0, 1),
-        };
+        let (slot, sequence) = self.next()?;
         let start = self.region.start(slot);
         let end = start.wrapping_add(self.region.slot_len);
         (self.flash.erase(start, end)).map_err(|error| failed(Action::Erase, start, &error))?;
@@ -281,17 +286,48 @@ impl<F: NorFlash> Slots<F> {
         check(active.place).map_err(Error::Unfit)?;
 
         let start = self.region.start(slot);
-        (self.flash.write(start, &record.encode()))
-            .map_err(|error| failed(Action::Write, start, &error))?;
-        match self.record(slot) {
+        let written = (self.flash.write(start, &record.encode()))
+            .map_err(|error| failed(Action::Write, start, &error));
+        let installed = written.and_then(|()| match self.record(slot) {
             Ok(found) if found == record => Ok(active),
             _ => Err(Error::Record),
+        });
+        if installed.is_err() {
+            // What was called a failure must not read well at the next boot.
+            let page = u32::try_from(F::ERASE_SIZE).unwrap_or(self.region.slot_len);
+            let _ = self.flash.erase(start, start.wrapping_add(page));
         }
+        installed
     }
 
     /// Forgets an update that is under way.
     pub fn abort(&mut self) {
         self.pending = None;
+    }
+
+    /// The slot that an update goes to, and its sequence number.
+    fn next(&mut self) -> Result<(u8, u32), Error> {
+        if let Some(active) = self.active() {
+            return Ok((1 - active.slot, active.sequence.wrapping_add(1)));
+        }
+        // A slot with a record may only have been misread: it is kept, and what
+        // comes now gets the number after it.
+        let (slot, last) = match [0, 1].map(|slot| self.record(slot)) {
+            [Ok(first), Ok(second)] if second.is_newer(&first) => (0, second.sequence),
+            [Ok(first), _] => (1, first.sequence),
+            [Err(_), Ok(second)] => (0, second.sequence),
+            [Err(Flaw::Read { offset, kind }), Err(Flaw::Read { .. })] => {
+                let action = Action::Read;
+                return Err(Error::Flash {
+                    action,
+                    offset,
+                    kind,
+                });
+            }
+            [Err(Flaw::Read { .. }), Err(_)] => (1, 0),
+            [Err(_), Err(_)] => (0, 0),
+        };
+        Ok((slot, last.wrapping_add(1)))
     }
 
     /// Writes the block, which is full or the last, and empties it.

@@ -140,6 +140,80 @@ fn a_slot_that_cannot_be_read_is_like_an_empty_one() {
     }
 }
 
+/// One failed read, or one wrong, while an update begins, and no other slot to
+/// fall back to.
+#[test]
+fn good_weights_that_were_misread_are_not_erased() {
+    for count in [1, 2] {
+        let mut flash = flash();
+        let kept = (0..count).map(|_| install(&mut slots(&mut flash), b"kept").unwrap());
+        let kept = kept.last().unwrap();
+        // The other slot has lost its record to an update that was broken off.
+        slots(&mut flash).begin(&Offer::new(b"lost")).unwrap();
+        let body = kept.place.offset as usize;
+        for failing in [true, false] {
+            let mut flash = flash.clone();
+            match failing {
+                true => flash.unreadable = Some(body..body + 1),
+                false => flash.bytes[body] ^= 1,
+            }
+            slots(&mut flash).begin(&Offer::new(b"next")).unwrap();
+            flash.unreadable = None;
+            flash.bytes[body] = b'k';
+            assert_eq!(slots(&mut flash).active(), Some(kept));
+
+            // An update that was begun then is newer for all that.
+            flash.unreadable = Some(body..body + 1);
+            let next = install(&mut slots(&mut flash), b"next").unwrap();
+            flash.unreadable = None;
+            assert_eq!(next.sequence, kept.sequence + 1);
+            assert_eq!(slots(&mut flash).active(), Some(next));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_erased_where_no_record_can_be_read() {
+    let mut flash = flash();
+    let kept = install(&mut slots(&mut flash), b"kept").unwrap();
+    flash.unreadable = Some(0..flash.bytes.len());
+    let error = slots(&mut flash).begin(&Offer::new(b"next")).unwrap_err();
+    let expected = Error::Flash {
+        action: Action::Read,
+        offset: 512,
+        kind: NorFlashErrorKind::Other,
+    };
+    assert_eq!(error, expected);
+    flash.unreadable = None;
+    assert_eq!(slots(&mut flash).active(), Some(kept));
+}
+
+#[test]
+fn of_two_slots_that_are_not_valid_the_newer_is_kept() {
+    for slot in [0, 1] {
+        let mut flash = flash();
+        forge(&mut flash, REGION, slot, 7, b"older");
+        forge(&mut flash, REGION, 1 - slot, 8, b"newer");
+        for slot in [0, 1] {
+            flash.bytes[512 + 1024 * slot + 128] ^= 1;
+        }
+        let next = install(&mut slots(&mut flash), b"next").unwrap();
+        assert_eq!((usize::from(next.slot), next.sequence), (slot, 9));
+    }
+}
+
+/// Whoever sent it hears that it failed; it must not come to life afterwards.
+#[test]
+fn an_update_whose_record_reads_badly_has_no_effect() {
+    let mut flash = flash();
+    let kept = install(&mut slots(&mut flash), b"kept").unwrap();
+    flash.unreadable = Some(1536..1540);
+    let error = install(&mut slots(&mut flash), b"next").unwrap_err();
+    assert_eq!(error, Error::Record);
+    flash.unreadable = None;
+    assert_eq!(slots(&mut flash).active(), Some(kept));
+}
+
 #[test]
 fn flaws_are_named() {
     let mut flash = flash();

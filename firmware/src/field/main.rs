@@ -247,7 +247,9 @@ fn mapped(base: usize, place: Place) -> &'static [u8] {
     let address = base + place.offset as usize;
     // SAFETY: `Slots` has checked that the place lies within the region, which
     // the linker script leaves to it, and which is readable for ever. What is
-    // written while the slice is in use is the other slot; see `listen`.
+    // written while the slice is in use is the other slot, unless this one has
+    // gone bad; and once an update has begun nothing reads the slice, see
+    // `listen`.
     unsafe { core::slice::from_raw_parts(address as *const u8, place.length as usize) }
 }
 
