@@ -41,14 +41,17 @@ fn has_dsp(target: &str, flags: &str) -> bool {
             ]
             .contains(&cpu)
         });
-        let feature = word
-            .strip_prefix("target-feature=")
-            .is_some_and(|features| features.split(',').any(|feature| feature == "+dsp"));
-        cpu || feature
+        cpu || has_feature(word, "+dsp")
     };
     let words = flags.split('\x1f');
-    target.starts_with("thumbv8m.main")
-        && words
-            .map(|word| word.strip_prefix("-C").unwrap_or(word))
-            .any(named)
+    let mut words = words.map(|word| word.strip_prefix("-C").unwrap_or(word).trim_start());
+    // Some Cortex-M33 are built without it.
+    let without = words.clone().any(|word| has_feature(word, "-dsp"));
+    target.starts_with("thumbv8m.main") && !without && words.any(named)
+}
+
+/// Whether a flag switches this feature.
+fn has_feature(flag: &str, feature: &str) -> bool {
+    flag.strip_prefix("target-feature=")
+        .is_some_and(|features| features.split(',').any(|named| named == feature))
 }

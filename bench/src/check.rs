@@ -6,7 +6,7 @@ use super::memory::{Hash, Memory, Random, coarse};
 use core::fmt;
 use tiny_ddpm::blob::records::Channels;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
-use tiny_ddpm::kernels::engine::Portable;
+use tiny_ddpm::kernels::engine::{Engine, Native, Portable};
 use tiny_ddpm::kernels::finish::{Finish, Requantise, Residual, Scale};
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::packing::Form;
@@ -495,6 +495,49 @@ pub fn linears(memory: &mut Memory) -> Outcome {
         }
     }
     results.outcome
+}
+
+/// Distances and places at which nothing fits, some of which come round to
+/// small numbers where they are multiplied or added up: an engine must leave
+/// what lies around its slices as it was.
+pub fn misfits() -> Outcome {
+    const AROUND: i8 = 0x5a;
+    /// What fast loops want.
+    #[repr(align(4))]
+    struct Halves([i16; 192]);
+    let engine = Native::default();
+    let mut outcome = Results::new("misfits").outcome;
+    let mut count = |whole: bool| {
+        outcome.cases += 1;
+        outcome.mismatches += usize::from(!whole);
+    };
+    let (sums, scales) = ([[7; 4]; 2], [[1 << 20, 3, 0, 0]; 2]);
+    // Three times the first and 2 are 4.
+    for stride in [usize::MAX / 3 + 1, usize::MAX / 4 + 1, usize::MAX - 1] {
+        for residual in [false, true] {
+            let mut bytes = [AROUND; 16];
+            let (before, rest) = bytes.split_at_mut(4);
+            let (out, after) = rest.split_at_mut(4);
+            match residual {
+                false => engine.requantise(out, stride, &sums, &scales),
+                true => engine.requantise_with(out, stride, &sums, &scales, &[5; 4], 9),
+            }
+            let mut around = before.iter().chain(&*after);
+            count(around.all(|&byte| byte == AROUND));
+        }
+    }
+    let values = [1; 8];
+    for k in [usize::MAX - 3, usize::MAX - 7, usize::MAX / 2 - 3] {
+        for channels in [4, 8] {
+            let mut halves = Halves([AROUND.into(); 192]);
+            let (before, rest) = halves.0.split_at_mut(32);
+            let (columns, after) = rest.split_at_mut(128);
+            engine.winograd(columns, k, 0, &[&values[..channels]; 16]);
+            let mut around = before.iter().chain(&*after);
+            count(around.all(|&half| half == i16::from(AROUND)));
+        }
+    }
+    outcome
 }
 
 /// Results that come one after the other.

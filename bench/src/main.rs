@@ -240,6 +240,7 @@ fn check(memory: &mut Memory, spoil: bool) -> Result<(), Failure> {
         check::normalisations(memory),
         check::attentions(memory),
         check::linears(memory),
+        check::misfits(),
     ];
     for outcome in outcomes {
         println!(

@@ -12,7 +12,9 @@
 //! Whoever calls provides every buffer and can ask beforehand how large it
 //! must be. One seed, one blob and one set of settings give the same picture,
 //! bit for bit, on every target: integers inside the network, and outside it
-//! only IEEE 754 basic operations and `libm`.
+//! only IEEE 754 basic operations and `libm`. Programs that are compared must
+//! have locked the same version of `libm` (`cargo update -p libm --precise`),
+//! since a later one may round a sine or a logarithm otherwise.
 //!
 //! ```no_run
 //! use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};

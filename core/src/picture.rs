@@ -20,10 +20,14 @@ pub fn picture_hash(pixels: &[u8]) -> u32 {
 
 /// The CRC-32 of the values' bits in little-endian order: sees differences
 /// that rounding to pixels hides.
+///
+/// Every NaN counts as [`f32::NAN`]: which one an operation gives is the
+/// processor's choice.
 #[must_use]
 pub fn state_hash(x: &[f32]) -> u32 {
     let mut digest = CRC.digest();
     for value in x {
+        let value = if value.is_nan() { f32::NAN } else { *value };
         digest.update(&value.to_bits().to_le_bytes());
     }
     digest.finalize()

@@ -216,8 +216,10 @@ impl<'a> Requantise<'a> {
     #[inline(always)]
     fn put_pair(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
         let stride = self.channels;
-        let place = first * stride + channel;
-        let places = place..place + 3 * stride + 2;
+        // Whatever wraps: there are places for these, or there are none.
+        let place = first.wrapping_mul(stride).wrapping_add(channel);
+        let end = place.wrapping_add(stride.wrapping_mul(3)).wrapping_add(2);
+        let places = place..end;
         let scales = self.scales.get(channel..).and_then(<[_]>::first_chunk);
         let (Some(scales), Some(out)) = (scales, self.out.get_mut(places.clone())) else {
             return;
@@ -327,9 +329,25 @@ mod tests {
         }
     }
 
+    /// Three times as many and 2 are 4, where they come round.
+    #[test]
+    fn more_channels_than_any_slice_has_are_survived() {
+        let mut bytes = [99; 6];
+        let mut words = [0; 8];
+        let channels = usize::MAX / 3 + 1;
+        let mut requantise = Requantise::new(scales(), None, &mut words, &mut bytes[..4], channels);
+        requantise.put_pair(0, 0, &[[1; 4]; 2]);
+        assert_eq!(bytes[4..], [99; 2]);
+    }
+
     #[test]
     fn what_has_no_place_is_left_out() {
-        for (channel, first) in [(CHANNELS - 1, 2), (0, 3), (0, usize::MAX / 8)] {
+        for (channel, first) in [
+            (CHANNELS - 1, 2),
+            (0, 3),
+            (0, usize::MAX / 8),
+            (1, usize::MAX),
+        ] {
             let out = made(None, |requantise| {
                 requantise.put_pair(channel, first, &[[1; 4]; 2]);
             });

@@ -27,7 +27,9 @@ pub enum Spacing {
     /// Evenly in the logarithm of the signal-to-noise ratio, from T to 1, each
     /// rounded to the nearest timestep that is left (Lu et al. 2022,
     /// arXiv:2206.00927). A cosine schedule's ratio falls steeply near T, where
-    /// many of few steps then lie.
+    /// many of few steps then lie. Each step takes the ratio at some log2(T)
+    /// timesteps, which costs a linear schedule as many products of up to T
+    /// factors.
     LogSnr,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Memory<'w> {
 impl<'w> Memory<'w> {
     /// With all that the workspace has, and `kept` bytes of it to keep.
     pub fn split(workspace: &'w mut [u32], plan: &Plan, kept: usize) -> Option<Self> {
-        let (quantised, arena) = workspace.split_at_mut_checked(plan.embedding.div_ceil(2))?;
+        let (quantised, arena) = workspace.split_at_mut_checked(plan.embedding / 2)?;
         let arena: &mut [i8] = bytemuck::cast_slice_mut(arena);
         let (arena, kept) = arena.split_at_mut_checked(arena.len().checked_sub(kept)?)?;
         Some(Self {

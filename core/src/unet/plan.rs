@@ -50,7 +50,7 @@ impl From<usize> for Words {
 /// Memory and work of one run of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Length of the time embedding's vectors.
+    /// Length of the time embedding's vectors, in whole words of halfwords.
     pub(super) embedding: usize,
     /// Bytes of activations and of what layers need for themselves.
     arena: Bytes,
@@ -77,6 +77,7 @@ impl Plan {
 
     fn make(topology: &Topology, records: Option<Records<'_>>) -> Self {
         let embedding = usize::from(topology.embedding.max(topology.time_features));
+        let embedding = embedding.next_multiple_of(2);
         // Until the first activation the embedding is there as floats.
         let start = Bytes {
             full: 4 * embedding,
@@ -128,7 +129,7 @@ impl Plan {
     }
 
     fn words(&self, arena: usize) -> usize {
-        self.embedding.div_ceil(2) + arena.div_ceil(4)
+        self.embedding / 2 + arena.div_ceil(4)
     }
 
     /// Bytes of activations at the peak, with what the layer there needs for

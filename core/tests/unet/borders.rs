@@ -1,6 +1,6 @@
 //! What the network accepts, and what its answer depends on.
 
-use super::common::{random_blob, small_topology, transformed_blob};
+use super::common::{random_blob, small_topology, smallest_topology, transformed_blob};
 use super::topologies;
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
@@ -48,6 +48,23 @@ fn predict_in(
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Where the embedding is what needs most memory, of an even length or odd.
+#[test]
+fn an_embedding_at_the_peak_has_room() {
+    for embedding in [510, 511] {
+        let topology = Topology {
+            embedding,
+            ..smallest_topology()
+        };
+        let blob = random_blob(topology, 1);
+        let model = Model::load(&blob).unwrap();
+        let mut least = vec![0; model.least_workspace_words()];
+        let found = predict_in(&model, &mut least, 500, None);
+        assert_eq!(bits(&found), bits(&predict(&model, 500, None)));
+        assert!(found.iter().all(|x| x.is_finite()));
+    }
 }
 
 #[test]

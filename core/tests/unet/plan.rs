@@ -226,7 +226,7 @@ fn a_point_network_s_memory_is_counted_right() {
 /// Until there is an activation, its place holds the embedding as floats.
 #[test]
 fn a_wide_embedding_can_be_the_peak() {
-    for (embedding, time_features) in [(512, 2), (4, 512)] {
+    for (embedding, time_features) in [(512, 2), (511, 2), (4, 512)] {
         let plan = Plan::new(&Topology {
             embedding,
             time_features,

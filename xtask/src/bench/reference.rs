@@ -35,6 +35,7 @@ pub fn check() -> Vec<Outcome> {
             check::normalisations(&mut memory),
             check::attentions(&mut memory),
             check::linears(&mut memory),
+            check::misfits(),
         ]
     });
     OUTCOMES.clone()

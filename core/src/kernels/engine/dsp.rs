@@ -33,7 +33,8 @@ impl Engine for Dsp {
     #[inline]
     fn spread<const LANES: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
         let length = sources.iter().map(|s| s.len()).min().unwrap_or(0);
-        let columns = columns.get_mut(k * LANES..).unwrap_or_default();
+        let columns = columns.get_mut(k.saturating_mul(LANES)..);
+        let columns = columns.unwrap_or_default();
         let groups = (length / GROUP).min(columns.len() / (GROUP * LANES));
         if groups == 0 || !columns.as_ptr().addr().is_multiple_of(4) {
             return;
@@ -105,19 +106,21 @@ impl Engine for Dsp {
         }
         // Words of a frequency's block.
         let block = columns.len() / (16 * 2);
-        let first = k / 2 * WIDE_LANES + lane;
-        let words = channels / 2 * WIDE_LANES;
-        if channels == 0 || lane >= WIDE_LANES || first - lane + words > block {
+        // Words that end with these channels.
+        let end = k.checked_add(channels).map(|end| end / 2 * WIDE_LANES);
+        let fits = end.is_some_and(|end| end <= block);
+        if channels == 0 || lane >= WIDE_LANES || !fits {
             return;
         }
+        let first = k / 2 * WIDE_LANES + lane;
         let to = columns.as_mut_ptr().cast::<u32>();
         let from = window.map(<[i8]>::as_ptr);
         for group in 0..channels / GROUP {
             let first = first + group * 2 * WIDE_LANES;
             // SAFETY: each of the 16 sources has `channels` bytes, of which
             // this is a whole group; the last frequency's block has `block`
-            // words behind 15 others, and `first + 2` is one of them: it is at
-            // most `first - lane + words`, checked above. Alignment to words
+            // words behind 15 others, and `first + 2` is one of them: it is
+            // less than `end`, checked above. Alignment to words
             // was checked, too.
             unsafe {
                 let from = from.map(|from| from.add(group * GROUP).cast::<u32>());
@@ -167,7 +170,7 @@ impl Engine for Dsp {
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
     ) {
-        if out.len() >= 3 * stride + 2 {
+        if holds_pairs(out.len(), stride) {
             // SAFETY: two bytes are stored at each of four places, which are
             // `stride` apart.
             unsafe { tiny_ddpm_dsp_requantise(out.as_mut_ptr(), stride, sums, scales) };
@@ -184,7 +187,7 @@ impl Engine for Dsp {
         residual: &[i8],
         factor: i32,
     ) {
-        if out.len().min(residual.len()) >= 3 * stride + 2 {
+        if holds_pairs(out.len().min(residual.len()), stride) {
             // SAFETY: two bytes are read and stored at each of four places,
             // which are `stride` apart.
             unsafe {
@@ -199,6 +202,12 @@ impl Engine for Dsp {
             }
         }
     }
+}
+
+/// Whether there is room for four pairs of bytes that are `stride` apart.
+#[inline(always)]
+fn holds_pairs(len: usize, stride: usize) -> bool {
+    stride <= usize::MAX / 4 && len >= 3 * stride + 2
 }
 
 fn aligned(columns: &[i16], weights: &[u8]) -> bool {
@@ -249,8 +258,9 @@ fn winograd_any(columns: &mut [i16], k: usize, lane: usize, window: &[&[i8]; 16]
     let channels = window.first().map_or(0, |values| values.len());
     for channel in 0..channels {
         let d = window.map(|values| values.get(channel).map_or(0, |&v| i16::from(v)));
-        let k = k + channel;
-        let place = (k / GROUP * 2 + k % 2) * 2 * WIDE_LANES + lane * 2 + k % GROUP / 2;
+        let k = k.wrapping_add(channel);
+        let place = (k / GROUP * 2 + k % 2).wrapping_mul(2 * WIDE_LANES);
+        let place = place.wrapping_add(lane.wrapping_mul(2) + k % GROUP / 2);
         let transformed = super::portable::transform(d);
         for (block, value) in columns.chunks_exact_mut(block.max(1)).zip(transformed) {
             if let Some(to) = block.get_mut(place) {

@@ -86,7 +86,7 @@ pub(super) fn winograd(columns: &mut [i16], k: usize, lane: usize, window: &[&[i
         let d = window.map(|values| values.get(channel).map_or(0, |&v| i16::from(v)));
         let lanes = columns.chunks_exact_mut(lane_len);
         for (to, value) in lanes.skip(lane).step_by(WIDE_LANES).zip(transform(d)) {
-            if let Some(to) = to.get_mut(k + channel) {
+            if let Some(to) = to.get_mut(k.wrapping_add(channel)) {
                 *to = value;
             }
         }
