@@ -6,7 +6,7 @@ use super::memory::{Hash, Memory, Random, coarse};
 use core::fmt;
 use tiny_ddpm::blob::records::Channels;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
-use tiny_ddpm::kernels::engine::{Engine, Native, Portable};
+use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Stride};
 use tiny_ddpm::kernels::finish::{Finish, Requantise, Residual, Scale};
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::packing::Form;
@@ -512,8 +512,9 @@ pub fn misfits() -> Outcome {
         outcome.mismatches += usize::from(!whole);
     };
     let (sums, scales) = ([[7; 4]; 2], [[1 << 20, 3, 0, 0]; 2]);
-    // Three times the first and 2 are 4.
+    // Three times the first and 2 would be 4 if nothing bounded it.
     for stride in [usize::MAX / 3 + 1, usize::MAX / 4 + 1, usize::MAX - 1] {
+        let stride = Stride::new(stride);
         for residual in [false, true] {
             let mut bytes = [AROUND; 16];
             let (before, rest) = bytes.split_at_mut(4);

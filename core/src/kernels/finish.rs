@@ -1,6 +1,6 @@
 //! What becomes of a convolution's sums.
 
-use super::engine::{Engine, Native};
+use super::engine::{Engine, Native, Stride};
 use super::{multiply_high, multiply_high_sum, saturate};
 use crate::blob::records::Channels;
 
@@ -109,7 +109,7 @@ pub struct Requantise<'a> {
     scales: &'a [[i32; 4]],
     residual: Option<Residual<'a>>,
     out: &'a mut [i8],
-    channels: usize,
+    channels: Stride,
 }
 
 impl<'a> Requantise<'a> {
@@ -144,7 +144,7 @@ impl<'a> Requantise<'a> {
             scales: words.as_chunks().0,
             residual,
             out,
-            channels,
+            channels: Stride::new(channels),
         }
     }
 
@@ -163,7 +163,9 @@ impl<'a> Requantise<'a> {
     #[inline(always)]
     fn put_each(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
         let scale = self.scale(channel);
-        let places = at.iter().map(|position| position * self.channels + channel);
+        let places = at
+            .iter()
+            .map(|position| position * self.channels.get() + channel);
         match &self.residual {
             None => {
                 for (place, &sum) in places.zip(sums) {
@@ -197,7 +199,9 @@ impl<'a> Requantise<'a> {
                 }
             }
             Some(residual) => {
-                let places = at.iter().map(|position| position * self.channels + channel);
+                let places = at
+                    .iter()
+                    .map(|position| position * self.channels.get() + channel);
                 for ((scaled, &sum), place) in scaled.iter_mut().zip(sums).zip(places) {
                     let r = Self::residual_at(residual, scale, place);
                     *scaled = multiply_high_sum([sum, scale.multiplier], [r, residual.factor]);
@@ -206,7 +210,7 @@ impl<'a> Requantise<'a> {
         }
         let values = scaled.map(|scaled| saturate(scaled + scale.zero_point));
         for (position, &value) in at.iter().zip(&values) {
-            if let Some(out) = self.out.get_mut(position * self.channels + channel) {
+            if let Some(out) = self.out.get_mut(position * self.channels.get() + channel) {
                 *out = value;
             }
         }
@@ -217,9 +221,8 @@ impl<'a> Requantise<'a> {
     fn put_pair(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
         let stride = self.channels;
         // Whatever wraps: there are places for these, or there are none.
-        let place = first.wrapping_mul(stride).wrapping_add(channel);
-        let end = place.wrapping_add(stride.wrapping_mul(3)).wrapping_add(2);
-        let places = place..end;
+        let place = first.wrapping_mul(stride.get()).wrapping_add(channel);
+        let places = place..place.wrapping_add(3 * stride.get() + 2);
         let scales = self.scales.get(channel..).and_then(<[_]>::first_chunk);
         let (Some(scales), Some(out)) = (scales, self.out.get_mut(places.clone())) else {
             return;

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use tiny_ddpm::kernels::engine::x86;
-use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Words};
+use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Stride, Words};
 use tiny_ddpm::kernels::finish::Scale;
 
 /// The standard library asks the processor its own way.
@@ -133,11 +133,12 @@ impl Question for Requantise<'_> {
             ]
         });
         let mut out = vec![UNTOUCHED; self.len()];
+        let stride = Stride::new(self.stride);
         match self.residual {
-            None => engine.requantise(&mut out, self.stride, &self.sums, &words),
+            None => engine.requantise(&mut out, stride, &self.sums, &words),
             Some((values, factor)) => {
                 let sums = &self.sums;
-                engine.requantise_with(&mut out, self.stride, sums, &words, values, factor);
+                engine.requantise_with(&mut out, stride, sums, &words, values, factor);
             }
         }
         prop_assert_eq!(out, self.expected(), "{}", name);

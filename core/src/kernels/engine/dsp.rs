@@ -12,7 +12,7 @@
 mod assembly;
 
 use super::super::packing::GROUP;
-use super::{Engine, LANES, WIDE_LANES, WinogradSums};
+use super::{Engine, LANES, Stride, WIDE_LANES, WinogradSums};
 use assembly::{
     tiny_ddpm_dsp_dots, tiny_ddpm_dsp_inverse, tiny_ddpm_dsp_requantise,
     tiny_ddpm_dsp_requantise_with, tiny_ddpm_dsp_spread2, tiny_ddpm_dsp_spread4,
@@ -166,13 +166,14 @@ impl Engine for Dsp {
     fn requantise(
         self,
         out: &mut [i8],
-        stride: usize,
+        stride: Stride,
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
     ) {
-        if holds_pairs(out.len(), stride) {
+        let stride = stride.get();
+        if out.len() >= 3 * stride + 2 {
             // SAFETY: two bytes are stored at each of four places, which are
-            // `stride` apart.
+            // `stride` apart; a `Stride` times 3 does not overflow.
             unsafe { tiny_ddpm_dsp_requantise(out.as_mut_ptr(), stride, sums, scales) };
         }
     }
@@ -181,15 +182,16 @@ impl Engine for Dsp {
     fn requantise_with(
         self,
         out: &mut [i8],
-        stride: usize,
+        stride: Stride,
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
         residual: &[i8],
         factor: i32,
     ) {
-        if holds_pairs(out.len().min(residual.len()), stride) {
+        let stride = stride.get();
+        if out.len().min(residual.len()) >= 3 * stride + 2 {
             // SAFETY: two bytes are read and stored at each of four places,
-            // which are `stride` apart.
+            // which are `stride` apart, as above.
             unsafe {
                 tiny_ddpm_dsp_requantise_with(
                     out.as_mut_ptr(),
@@ -202,12 +204,6 @@ impl Engine for Dsp {
             }
         }
     }
-}
-
-/// Whether there is room for four pairs of bytes that are `stride` apart.
-#[inline(always)]
-fn holds_pairs(len: usize, stride: usize) -> bool {
-    stride <= usize::MAX / 4 && len >= 3 * stride + 2
 }
 
 fn aligned(columns: &[i16], weights: &[u8]) -> bool {

@@ -29,6 +29,27 @@ pub const WIDE_LANES: usize = 2;
 /// Sums of four outputs for both lanes, for each of Winograd's frequencies.
 pub type WinogradSums = [[[i32; WIDE_LANES]; 4]; 16];
 
+/// From one position's values to the next one's: at most a quarter of all
+/// addresses, so that four positions can be counted off without an overflow.
+/// More than that no slice has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stride(usize);
+
+impl Stride {
+    /// So many values, or as many as there can be.
+    #[must_use]
+    pub fn new(values: usize) -> Self {
+        Self(values.min(usize::MAX / 4))
+    }
+
+    /// Values.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
 /// The engine of this target.
 #[cfg(engine = "dsp")]
 pub type Native = dsp::Dsp;
@@ -103,7 +124,7 @@ pub trait Engine: Copy {
     fn requantise(
         self,
         out: &mut [i8],
-        stride: usize,
+        stride: Stride,
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
     ) {
@@ -115,7 +136,7 @@ pub trait Engine: Copy {
     fn requantise_with(
         self,
         out: &mut [i8],
-        stride: usize,
+        stride: Stride,
         sums: &[[i32; 4]; 2],
         scales: &[[i32; 4]; 2],
         residual: &[i8],

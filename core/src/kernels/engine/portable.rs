@@ -4,7 +4,7 @@
 
 use super::super::finish::Scale;
 use super::super::{halfwords, multiply_high, multiply_high_sum, saturate};
-use super::{Engine, LANES, WIDE_LANES, WinogradSums};
+use super::{Engine, LANES, Stride, WIDE_LANES, WinogradSums};
 
 /// Runs everywhere.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,12 +106,14 @@ pub(super) fn dots(rows: &[u8], x: &[i16]) -> [i64; 2] {
 #[inline(always)]
 pub(super) fn requantise(
     out: &mut [i8],
-    stride: usize,
+    stride: Stride,
     [first, second]: &[[i32; 4]; 2],
     scales: &[[i32; 4]; 2],
 ) {
     let [a, b] = scales.map(Scale::from_words);
-    let pairs = out.chunks_mut(stride.max(1)).map(<[_]>::first_chunk_mut);
+    let pairs = out
+        .chunks_mut(stride.get().max(1))
+        .map(<[_]>::first_chunk_mut);
     for (pair, (&first, &second)) in pairs.zip(first.iter().zip(second)) {
         if let Some([x, y]) = pair {
             *x = saturate(multiply_high(first, a.multiplier) + a.zero_point);
@@ -123,15 +125,17 @@ pub(super) fn requantise(
 #[inline(always)]
 pub(super) fn requantise_with(
     out: &mut [i8],
-    stride: usize,
+    stride: Stride,
     [first, second]: &[[i32; 4]; 2],
     scales: &[[i32; 4]; 2],
     residual: &[i8],
     factor: i32,
 ) {
     let [a, b] = scales.map(Scale::from_words);
-    let added = residual.chunks(stride.max(1)).map(<[_]>::first_chunk);
-    let pairs = out.chunks_mut(stride.max(1)).map(<[_]>::first_chunk_mut);
+    let added = residual.chunks(stride.get().max(1)).map(<[_]>::first_chunk);
+    let pairs = out
+        .chunks_mut(stride.get().max(1))
+        .map(<[_]>::first_chunk_mut);
     for ((pair, added), (&first, &second)) in pairs.zip(added).zip(first.iter().zip(second)) {
         if let (Some([x, y]), Some(&[r, s])) = (pair, added) {
             let r = (i32::from(r) - a.residual_zero) << a.doublings;
