@@ -123,10 +123,12 @@ impl Device<'_> {
     /// Looks at what is active: what was, or something whole that was `fit`.
     fn look(&mut self, fit: bool) {
         let (before, after) = (self.active, self.receiver.slots().active());
-        let sequence = before.map_or(0, |before| before.sequence);
+        // Where nothing was active, a record may still have said a number.
+        let follows = |after: Active| {
+            before.is_none_or(|before| after.sequence == before.sequence.wrapping_add(1))
+        };
         let is_next = |after: Active| {
-            self.offered.contains(&(after.place.length, after.crc))
-                && after.sequence == sequence.wrapping_add(1)
+            self.offered.contains(&(after.place.length, after.crc)) && follows(after)
         };
         assert!(
             after == before || (fit && after.is_some_and(is_next)),
