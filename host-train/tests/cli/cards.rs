@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is `pattern(`...`)` or between other marks, the first time.
+/// What lies between two marks, where they first occur.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     rest.split_once(after).map(|(inside, _)| inside)
