@@ -54,7 +54,8 @@ impl Cost {
             + self.value * u64::from(work.values)
             + self.float * u64::from(work.floats)
             + self.run;
-        // Each end of the step, and one that was visited before.
+        // ᾱ where the step ends, and two more to find the timestep after it by
+        // its ratio.
         u64::from(runs) * run + 3 * self.factor * u64::from(timesteps)
     }
 }

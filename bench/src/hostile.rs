@@ -255,7 +255,7 @@ impl Refusal {
 }
 
 /// The first step of a picture as the model's makers recommend it, with any
-/// sampler, in the least memory or in enough.
+/// sampler and spacing, in the least memory or in enough.
 pub fn step(
     model: &Model<'_>,
     random: &mut Random,
@@ -287,7 +287,7 @@ pub fn step(
     let settings = Settings {
         method: method.unwrap_or(Method::Heun),
         steps: info.recommended.steps,
-        spacing: Spacing::Trailing,
+        spacing: Spacing::ALL[random.below(Spacing::ALL.len() as u32) as usize],
         guidance,
         clip: random.below(2) == 0,
         seed: u64::from(random.bits()),

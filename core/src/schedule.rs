@@ -171,9 +171,18 @@ impl Schedule {
     /// left. 1 at t = 0. Timesteps above T count as T.
     #[must_use]
     pub fn alpha_bar(&self, timestep: u16) -> f64 {
+        self.alpha_bar_from(0, 1.0, timestep)
+    }
+
+    /// ᾱ at `timestep`, the same bits as [`alpha_bar`](Self::alpha_bar) gives,
+    /// where ᾱ is known at `earlier`, which is not above it: a linear schedule's
+    /// product goes on from there.
+    pub(crate) fn alpha_bar_from(&self, earlier: u16, known: f64, timestep: u16) -> f64 {
         let t = timestep.min(self.timesteps);
         match self.kind {
-            ScheduleKind::Linear { .. } => (1..=t).fold(1.0, |product, i| product * self.alpha(i)),
+            ScheduleKind::Linear { .. } => {
+                (earlier.saturating_add(1)..=t).fold(known, |product, i| product * self.alpha(i))
+            }
             // The product telescopes; β is cut at the last timestep alone,
             // where the cosine reaches 0.
             ScheduleKind::Cosine if t == self.timesteps => {

@@ -28,7 +28,7 @@ pub enum Spacing {
     /// rounded to the nearest timestep that is left (Lu et al. 2022,
     /// arXiv:2206.00927). A cosine schedule's ratio falls steeply near T, where
     /// many of few steps then lie. Each step takes the ratio at some log2(T)
-    /// timesteps, which costs a linear schedule as many products of up to T
+    /// timesteps, which costs a linear schedule two products of up to T
     /// factors.
     LogSnr,
 }
@@ -115,23 +115,32 @@ fn rounded(a: u64, b: u64) -> u16 {
 }
 
 /// The timestep below `previous` whose log-SNR is nearest to that at `share`
-/// (0 to 1) of the way from T to 1. Bisection: nothing is stored.
+/// (0 to 1) of the way from T to 1. Bisection: nothing is stored, and a linear
+/// schedule's ᾱ is continued from the lower end, so it takes as many factors
+/// as two products over T, however often the way is halved.
 #[inline(never)]
 fn by_log_snr(schedule: &Schedule, share: f64, previous: u16) -> u16 {
-    let log_snr = |t| libm::log(schedule.snr(t));
-    let (start, end) = (log_snr(schedule.timesteps()), log_snr(1));
+    let log_snr = |alpha_bar: f64| libm::log(alpha_bar / (1.0 - alpha_bar));
+    let first = schedule.alpha_bar(1);
+    let (start, end) = (
+        log_snr(schedule.alpha_bar(schedule.timesteps())),
+        log_snr(first),
+    );
     let wanted = start + (end - start) * share;
     // The ratio falls from `after` to `before`.
     let (mut after, mut before) = (1, previous);
+    let mut alpha_bar = first;
     while before.saturating_sub(after) > 1 {
         let middle = after.midpoint(before);
-        if log_snr(middle) >= wanted {
-            after = middle;
+        let there = schedule.alpha_bar_from(after, alpha_bar, middle);
+        if log_snr(there) >= wanted {
+            (after, alpha_bar) = (middle, there);
         } else {
             before = middle;
         }
     }
-    if log_snr(after) - wanted <= wanted - log_snr(before) {
+    let next = schedule.alpha_bar_from(after, alpha_bar, before);
+    if log_snr(alpha_bar) - wanted <= wanted - log_snr(next) {
         after
     } else {
         before
