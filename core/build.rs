@@ -26,7 +26,7 @@ fn main() {
 
 /// Whether there are `SMLAD` and its like: always in Armv7E-M, and in
 /// Armv8-M Mainline where the processor or the feature is named.
-fn has_dsp(target: &str, flags: &str) -> bool {
+pub fn has_dsp(target: &str, flags: &str) -> bool {
     if target.starts_with("thumbv7em") {
         return true;
     }
