@@ -68,12 +68,7 @@ impl Question {
     /// Settings that may be refused.
     fn settings(&self) -> Settings {
         let names = Method::NAMES;
-        let spacings = [
-            Spacing::Uniform,
-            Spacing::Trailing,
-            Spacing::Quadratic,
-            Spacing::LogSnr,
-        ];
+        let spacings = Spacing::ALL;
         let name = names[usize::from(self.method) % names.len()];
         Settings {
             method: Method::from_name(name, f32::from(self.eta) / 250.0).expect("its own name"),

@@ -139,7 +139,8 @@ pub struct TrainingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillConfig {
-    /// The teacher's classifier-free guidance.
+    /// The teacher's classifier-free guidance; with 0 its own predictions are
+    /// learned, such as those of a run that has learned guidance before.
     pub guidance: f32,
     /// The noisiest timestep that is guided; all are where it is not given.
     /// Guidance in the first steps costs variety (Kynkäänniemi et al. 2024,
@@ -327,8 +328,8 @@ impl TrainingConfig {
         }
         if let Some(DistillConfig { guidance, .. }) = self.distill {
             ensure!(
-                guidance > 0.0 && guidance <= 100.0,
-                "[training.distill] guidance = {guidance}: must be above 0, and at most 100"
+                (0.0..=100.0).contains(&guidance),
+                "[training.distill] guidance = {guidance}: must be 0 to 100"
             );
         }
         check("log_every", self.log_every, 1..=u32::MAX)?;

@@ -18,9 +18,27 @@ pub struct TargetArgs {
     #[arg(long, value_enum, default_value_t)]
     pub target: Target,
     /// The most bytes that the blob may have for the sake of speed, as in
-    /// 900000, 880KiB or 1MiB
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = parse_bytes)]
-    pub flash: usize,
+    /// 900000, 880KiB or 1MiB: for cortex-m4, the others take the smallest
+    /// [default: 1MiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub flash: Option<usize>,
+}
+
+/// Where no size of flash is given.
+const FLASH: usize = 1 << 20;
+
+impl TargetArgs {
+    /// The blob, packed for the target.
+    ///
+    /// # Errors
+    /// Where it is not valid, or a size is given that would change nothing.
+    pub fn repack(&self, blob: &[u8]) -> Result<Vec<u8>> {
+        ensure!(
+            self.flash.is_none() || self.target == Target::CortexM4,
+            "--flash is what weights may take for the sake of speed, which only --target cortex-m4 gains from: add that, or leave it out"
+        );
+        repack(blob, self.target, self.flash.unwrap_or(FLASH))
+    }
 }
 
 /// Store a blob's weights in another way: smaller, or faster on a device
@@ -50,7 +68,7 @@ pub struct RepackArgs {
 pub fn run(args: &RepackArgs) -> Result<()> {
     let bytes = model_file::read(&args.blob)?;
     model_file::load(&args.blob, &bytes)?;
-    let repacked = repack(&bytes, args.target.target, args.target.flash)?;
+    let repacked = args.target.repack(&bytes)?;
     let model = model_file::load(&args.out, &repacked)?;
     let (mut convolutions, mut transformed, mut nibbles) = (0, 0, 0);
     model.for_each_layer(|layer| {

@@ -378,6 +378,18 @@ fn pictures_that_are_there_are_taken_as_they_are() {
     );
 }
 
+/// All of one class that is not the data's last one.
+#[test]
+fn pictures_may_lack_classes() {
+    let found = sampled(&["--count", "30", "--class", "3"]);
+    let (out, data) = (found.path().join("pictures"), data());
+    let output = evaluate(&[arg(&out), "--data", arg(data.path()), "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let warnings = found["warnings"].to_string();
+    assert!(warnings.contains("never drawn"), "{warnings}");
+}
+
 /// A folder in which `sample` wrote the folder `pictures`.
 fn sampled(args: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -532,6 +544,9 @@ fn too_little_data_is_refused() {
         pixels: data.picture(0).to_vec(),
         labels: vec![data.labels[0]],
     };
-    let error = measure(&plan(&[2]), &[float], &few, &data, &Squares, &device).unwrap_err();
+    let (float, floats) = ([float], plan(&[2]));
+    let error = measure(&floats, &float, &few, &data, &Squares, &device).unwrap_err();
     assert!(error.to_string().contains("--count 20"), "{error}");
+    let error = measure(&floats, &float, &data, &few, &Squares, &device).unwrap_err();
+    assert!(error.to_string().contains("1 test pictures"), "{error}");
 }

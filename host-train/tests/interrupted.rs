@@ -201,6 +201,44 @@ fn stopped(output: &Output, run: &Path, step: u32, words: &[&str]) {
     weights(run);
 }
 
+/// A run whose first weights cannot be written must not begin with others when
+/// it is resumed.
+#[test]
+fn a_start_that_fails_leaves_no_run() {
+    let folder = TempDir::new().unwrap();
+    let (first, second) = (begun(folder.path()), folder.path().join("second"));
+    let config = first.join("config.toml");
+    let start = |limits: &str| {
+        let script =
+            format!("{limits} exec \"$0\" train --from \"$1\" --config \"$2\" --out \"$3\"");
+        Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_tiny-ddpm")])
+            .args([arg(&first), arg(&config), arg(&second)])
+            .output()
+            .unwrap()
+    };
+    let failed = start("trap '' XFSZ; ulimit -f 64;");
+    let said = stderr(&failed);
+    assert!(!failed.status.success() && !second.join("config.toml").exists());
+    assert!(said.contains("cannot write the checkpoint"), "{said}");
+    assert!(!said.contains("before it"), "{said}");
+
+    let output = tool().args(["train", "--resume", arg(&second)]).output();
+    let said = stderr(&output.unwrap());
+    assert!(said.contains("is no run folder"), "{said}");
+
+    // Killed a little later, it would have left files.
+    fs::write(second.join("teacher.bpk"), "").unwrap();
+    let said = stderr(&start(""));
+    assert!(
+        said.contains("no run that could go on: remove it"),
+        "{said}"
+    );
+    fs::remove_dir_all(&second).unwrap();
+    let output = start("");
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 /// A limit on the size of files is to a process what a full disk is.
 #[test]
 fn what_cannot_be_written_leaves_the_checkpoint_before() {

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::{arg, every_layer, lively, stderr, subset, subset_data, tool, train};
 use tiny_ddpm::blob::records::{Info, Packing, Recommended};
 use tiny_ddpm::{Denoiser, Model, Unet};
-use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::config::{Config, DistillConfig};
 use tiny_ddpm_train::export::{CalibrationSettings, calibrate, form, weights};
 use tiny_ddpm_train::quant::{RangeRule, Ranges, WeightBits, pack};
 use tiny_ddpm_train::train::batch::{Batch, Batches};
@@ -254,6 +254,10 @@ fn training_with_the_rounding_ends_with_less_error_than_without() {
     let mut config = Config::load(&shipped.join("config.toml")).unwrap();
     config.training.warmup_steps = 0;
     config.training.sample_every = 0;
+    config.training.distill = Some(DistillConfig {
+        guidance: 0.0,
+        up_to: None,
+    });
     std::fs::write(&path, config.to_toml().unwrap()).unwrap();
     fine_tune(&plain, &["--config", arg(&path)]);
 

@@ -131,6 +131,27 @@ fn so_does_a_fine_tuning_with_its_ranges_and_teacher() {
     let (first_loss, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < 0.9 * first_loss, "{losses:?}");
 
+    // What has learned guidance is not guided again, and does not forget it.
+    let from_it = |out: &str, more: &[&str]| {
+        let (whole, out) = (folder.path().join("whole"), folder.path().join(out));
+        let data = subset();
+        let args = ["--from", arg(&whole), "--steps", "1", "--data", arg(&data)];
+        let output = train(&[&args[..], &["--out", arg(&out)], more].concat());
+        (output, out)
+    };
+    let (output, out) = from_it("twice", &["--distill", "1"]);
+    let message = stderr(&output);
+    assert!(message.contains("guided a second time"), "{message}");
+    assert!(!output.status.success() && !out.exists());
+    let (output, out) = from_it("rounded", &["--qat"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let config = Config::load(&out.join("config.toml")).unwrap();
+    let distill = config.training.distill.unwrap();
+    assert_eq!(
+        (distill.guidance, config.recommended_guidance()),
+        (0.0, 0.0)
+    );
+
     let ranges = |name: &str| std::fs::read(folder.path().join(name).join("ranges.json"));
     assert_eq!(ranges("whole").unwrap(), ranges("stopped").unwrap());
     let run = folder.path().join("whole");

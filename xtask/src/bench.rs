@@ -58,6 +58,12 @@ pub fn run(options: &Options) -> Result<()> {
         return run_for_pipe();
     }
     let start = Instant::now();
+    let folder = options.json.as_deref().and_then(Path::parent);
+    if let Some(folder) = folder {
+        // Before anything is counted.
+        fs::create_dir_all(folder)
+            .with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
     let machines = match &options.target[..] {
         [] => &Machine::ALL,
         chosen => chosen,

@@ -11,7 +11,8 @@
 //! part of what [`run`] returns. Programs are built once, into `target/tools`.
 
 use crate::root;
-use crate::shell::{command, heading, output, run as run_command, run_within};
+use crate::setup::{CORTEX_M4, Toolchain};
+use crate::shell::{command, heading, output, quiet, run as run_command, run_within};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,16 +202,15 @@ fn locked(workspaces: &[String]) -> Result<()> {
         let folder = root().join(workspace);
         let mut known = command("git");
         known.args(["ls-files", "--error-unmatch", "Cargo.lock"]);
-        ensure!(
-            output(known.current_dir(&folder)).is_some(),
-            "{workspace}: Cargo.lock is not under version control"
-        );
+        quiet(known.current_dir(&folder))
+            .with_context(|| format!("{workspace}: is Cargo.lock under version control?"))?;
         let mut tree = command("cargo");
         tree.args(["tree", "--locked", "--quiet", "--depth", "0"]);
-        ensure!(
-            output(tree.current_dir(&folder)).is_some(),
-            "{workspace}: Cargo.lock is not up to date: run `cargo check` there, and commit it"
-        );
+        quiet(tree.current_dir(&folder)).with_context(|| {
+            format!(
+                "{workspace}: is Cargo.lock up to date? If not, run `cargo check` there, and commit it"
+            )
+        })?;
     }
     println!("up to date: Cargo.lock of {}", workspaces.join(", "));
     Ok(())
@@ -235,9 +235,17 @@ fn rust_version(workspaces: &[String]) -> Result<Option<String>> {
     let version = output(command("rustc").arg("--version").current_dir(root()));
     let version = version.context("no rustc")?;
     let found = version.split_whitespace().nth(1).unwrap_or_default();
-    if is_of(found, first) {
+    // Debian's compiler for microcontrollers is one of its own.
+    let rustup = Toolchain::find(&[CORTEX_M4]) == Some(Toolchain::Rustup);
+    if is_of(found, first) && rustup {
         println!("rust-version {first} is what this runs with: every build is a check of it");
         return Ok(None);
+    }
+    if is_of(found, first) {
+        return Ok(Some(format!(
+            "that Rust {first} suffices for microcontrollers: here Debian's compiler builds for them. \
+             Where there is rustup: rustup target add {CORTEX_M4}"
+        )));
     }
     Ok(Some(format!(
         "that Rust {first} suffices: this is {found}. Where there is rustup: \

@@ -7,7 +7,7 @@
 //! names it and the command that would do it; nothing is ever left out.
 
 use crate::shell::{command, duration, output, run, run_within};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -39,6 +39,13 @@ const DEBIAN_RUST: [&str; 5] = [
     "lld-22",
 ];
 const DEBIAN_CLIPPY: &str = "rust-web-clippy";
+/// A program, and what every package that has it says it provides: it has moved
+/// from one to another.
+const QEMU_RISCV: &str = "qemu-system-riscv32";
+/// The Rust that everything is promised to build with.
+const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+/// The oldest Node.js that is maintained and runs `bench/hashes/run.mjs`.
+const NODE: u32 = 18;
 /// Patience with a rustup that cannot reach its server.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(90);
 
@@ -109,7 +116,7 @@ impl Toolchain {
             return Some(Self::Rustup);
         }
         let debian = missing_packages(&DEBIAN_RUST).is_some_and(|missing| missing.is_empty());
-        debian.then_some(Self::Debian)
+        (debian && debian_rust_suffices()).then_some(Self::Debian)
     }
 }
 
@@ -132,6 +139,10 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
         found => found,
     };
 
+    if purpose == Purpose::Test {
+        ensure_components()?;
+    }
+
     let mut wanted = Vec::new();
     if compared != Some(Toolchain::Rustup) {
         wanted.extend(DEBIAN_RUST);
@@ -139,11 +150,14 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
             wanted.push(DEBIAN_CLIPPY);
         }
     }
+    if purpose == Purpose::Test && output(command("git").arg("--version")).is_none() {
+        wanted.push("git");
+    }
     if !has_qemu() {
         wanted.push("qemu-system-arm");
     }
     if purpose != Purpose::Demo && !has_riscv_qemu() {
-        wanted.push("qemu-system-misc");
+        wanted.push(QEMU_RISCV);
     }
     if purpose == Purpose::Test && !has_vulkan() {
         wanted.extend(["mesa-vulkan-drivers", "libvulkan1"]);
@@ -152,10 +166,22 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
         wanted.push("python3");
     }
     let compares = matches!(purpose, Purpose::Hashes | Purpose::Test);
-    if compares && output(command("node").arg("--version")).is_none() {
+    if compares && node_version().is_none() {
         wanted.push("nodejs");
     }
     install(&wanted)?;
+    // A package's name does not say that the program is in it, or new enough.
+    ensure!(
+        purpose == Purpose::Demo || has_riscv_qemu(),
+        "QEMU is installed, but `qemu-system-riscv32` is not in PATH"
+    );
+    if compares {
+        let found = node_version().context("Node.js is installed, but `node` is not in PATH")?;
+        ensure!(
+            found >= NODE,
+            "`node` is version {found}: WebAssembly is run by {NODE} or newer, from https://nodejs.org"
+        );
+    }
 
     let toolchain = found.unwrap_or(Toolchain::Debian);
     match toolchain {
@@ -166,6 +192,46 @@ pub fn ensure(purpose: Purpose) -> Result<Toolchain> {
     let version = version.context("qemu-system-arm is installed, but not in PATH")?;
     println!("emulator: {}", version.lines().next().unwrap_or_default());
     Ok(toolchain)
+}
+
+/// Makes sure of rustfmt and clippy, which rustup's minimal profile leaves out.
+fn ensure_components() -> Result<()> {
+    let lacks = |tool: &str| output(command("cargo").args([tool, "--version"])).is_none();
+    if !lacks("fmt") && !lacks("clippy") {
+        return Ok(());
+    }
+    let mut rustup = command("rustup");
+    rustup.args(["component", "add", "rustfmt", "clippy"]);
+    run_within(&mut rustup, RUSTUP_LIMIT)
+        .context("`cargo fmt` and `cargo clippy` are needed: install rustfmt and clippy")
+}
+
+/// The major version of the Node.js that is there.
+fn node_version() -> Option<u32> {
+    major(&output(command("node").arg("--version"))?)
+}
+
+/// 20 of `v20.18.1`.
+fn major(version: &str) -> Option<u32> {
+    let digits = version.trim().trim_start_matches('v');
+    digits.split('.').next()?.parse().ok()
+}
+
+/// Whether Debian's compiler, which may be of an older release than the one
+/// that these packages came with, is one that firmware promises to build with.
+fn debian_rust_suffices() -> bool {
+    let version = output(command("/usr/bin/rustc").arg("--version"));
+    version.is_some_and(|version| suffices(&version, RUST))
+}
+
+/// Whether `rustc 1.96.0 (...)` is at least 1.95.
+fn suffices(version: &str, least: &str) -> bool {
+    let release = version.split_whitespace().nth(1).unwrap_or_default();
+    let numbers = |text: &str| -> Vec<u32> {
+        let mut parts = text.split('.').map_while(|part| part.parse().ok());
+        parts.by_ref().take(2).collect()
+    };
+    numbers(release) >= numbers(least)
 }
 
 /// Asks rustup for the missing targets.
@@ -238,7 +304,12 @@ fn has_vulkan() -> bool {
 /// # Errors
 /// Where that is not possible; the message says what a person can do.
 pub fn install(wanted: &[&str]) -> Result<()> {
-    let missing = missing_packages(wanted).unwrap_or_else(|| wanted.to_vec());
+    let mut missing = missing_packages(wanted).unwrap_or_else(|| wanted.to_vec());
+    // apt brings those that are too old up to date, where it is asked.
+    if wanted.contains(&DEBIAN_RUST[0]) && !debian_rust_suffices() {
+        missing.retain(|package| !DEBIAN_RUST.contains(package));
+        missing.extend(DEBIAN_RUST);
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -288,7 +359,7 @@ fn by_hand(missing: &[&str], reason: &str) -> String {
     }
     let programs = [
         ("qemu-system-arm", "qemu-system-arm"),
-        ("qemu-system-misc", "qemu-system-riscv32"),
+        (QEMU_RISCV, QEMU_RISCV),
         ("nodejs", "node"),
     ];
     for (package, program) in programs.iter().filter(|(p, _)| missing.contains(p)) {
@@ -315,6 +386,18 @@ mod tests {
         assert!(text.contains("install --no-install-recommends lld-22 qemu-system-arm"));
         assert!(!text.contains("rustup"));
         assert!(by_hand(&DEBIAN_RUST, "").contains("rustup target add thumbv7em-none-eabihf"));
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(suffices("rustc 1.96.0 (ac68faa20 2026-05-25)", "1.95"));
+        assert!(suffices("rustc 1.95.0", "1.95") && suffices("rustc 2.0.0", "1.95"));
+        assert!(suffices("rustc 1.100.0-nightly (a b)", "1.95"));
+        assert!(!suffices("rustc 1.85.0 (4d91de4e4 2025-02-17)", "1.95"));
+        assert!(!suffices("", "1.95") && !suffices("rustc", "1.95"));
+        assert_eq!(major("v20.20.2\n"), Some(20));
+        assert_eq!(major("v8.10.0"), Some(8));
+        assert_eq!(major("none"), None);
     }
 
     #[test]

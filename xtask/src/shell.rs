@@ -72,6 +72,17 @@ pub fn output(command: &mut Command) -> Option<String> {
     output.status.success().then_some(text)
 }
 
+/// Runs a command without showing it or what it prints, unless it fails.
+///
+/// # Errors
+/// If it does not start or does not succeed: with what it said.
+pub fn quiet(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| not_started(command))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = || format!("`{}` says: {}", line(command), said.trim());
+    succeeded(command, output.status).with_context(said)
+}
+
 /// A command as a person would type it.
 #[must_use]
 pub fn line(command: &Command) -> String {

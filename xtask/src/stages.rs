@@ -20,7 +20,8 @@ const PROFILE: &str = "xtask/test-profile.toml";
 /// How much to test.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Options {
-    /// Leave out what needs Burn: minutes instead of half an hour
+    /// Leave out what needs Burn, the documentation and hygiene: minutes instead of half
+    /// an hour
     #[arg(long)]
     fast: bool,
 }
@@ -62,11 +63,11 @@ impl Stages {
         self.stage("firmware", || firmware_lints(toolchain))?;
         self.stage("clippy", || lints(options.fast))?;
         self.stage("fuzzing", fuzz::stage)?;
-        if !options.fast {
+        if options.fast {
+            self.stage("what does without Burn", without_burn)?;
+        } else {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;
-        }
-        if !options.fast {
             self.unchecked = self.stage("hygiene", hygiene::run)?;
         }
         self.stage("the emulated chip", || {
@@ -194,6 +195,18 @@ fn documentation() -> Result<()> {
         .args(["--release", "--locked", "--workspace", "--no-deps"])
         .args(["--features", BACKENDS, "--config", PROFILE])
         .env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The tool without training, the format against its decoder, shipped models.
+fn without_burn() -> Result<()> {
+    run(cargo("test")
+        .args(["--release", "--locked", "--no-default-features"])
+        .args([
+            "--package",
+            "tiny-ddpm-train",
+            "--package",
+            "tiny-ddpm-tests",
+        ]))
 }
 
 fn all_crates() -> Result<()> {

@@ -167,7 +167,7 @@ fn a_teacher_is_asked_for_in_a_section_of_its_own() {
     assert_eq!(guided, [0.5, 0.5, 0.0, 0.0]);
     assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
     for (line, words) in [
-        ("guidance = 0.0", "guidance = 0: must be"),
+        ("guidance = -0.5", "guidance = -0.5: must be"),
         ("guidance = 101.0", "guidance = 101: must be"),
         ("guidance = nan", "guidance = NaN: must be"),
         ("w = 0.5", "unknown field"),

@@ -6,6 +6,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::Source;
+use crate::output::in_shell;
+
+/// What is downloaded where nothing is named.
+const DEFAULT: &str = "mnist";
 
 /// A folder, or what to download in its place.
 #[derive(Args, Clone, Debug)]
@@ -14,14 +18,9 @@ pub struct DataArgs {
     /// a sub-folder of PNGs for each class; without it MNIST is downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// What to download: mnist or fashion-mnist
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "mnist",
-        conflicts_with = "data"
-    )]
-    pub dataset: String,
+    /// What to download: mnist or fashion-mnist [default: mnist]
+    #[arg(long, value_name = "NAME", conflicts_with = "data")]
+    pub dataset: Option<String>,
 }
 
 impl DataArgs {
@@ -32,7 +31,10 @@ impl DataArgs {
     pub fn folder(&self, cache: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
         match &self.data {
             Some(folder) => Ok(folder.clone()),
-            None => Source::named(&self.dataset)?.fetch(&cache()?),
+            None => {
+                let name = self.dataset.as_deref().unwrap_or(DEFAULT);
+                Source::named(name)?.fetch(&cache()?)
+            }
         }
     }
 
@@ -40,9 +42,17 @@ impl DataArgs {
     #[must_use]
     pub fn again(&self) -> String {
         match &self.data {
-            Some(folder) => format!(" --data {}", folder.display()),
-            None if self.dataset != "mnist" => format!(" --dataset {}", self.dataset),
-            None => String::new(),
+            Some(folder) => format!(" --data {}", in_shell(folder)),
+            None => match &self.dataset {
+                Some(name) => format!(" --dataset {name}"),
+                None => String::new(),
+            },
         }
+    }
+
+    /// Whether nothing was said of data.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.data.is_none() && self.dataset.is_none()
     }
 }

@@ -106,7 +106,16 @@ impl Folder {
             Split::Train => &self.train,
             Split::Test => &self.test,
         };
-        let paths: Vec<&PathBuf> = pictures.iter().flatten().collect();
+        let mut order: Vec<(usize, u8, &PathBuf)> = Vec::new();
+        for (class, paths) in pictures.iter().enumerate() {
+            let numbered = paths.iter().enumerate();
+            order.extend(numbered.map(|(index, path)| (index, class as u8, path)));
+        }
+        // Who looks at the first test pictures shall see all classes.
+        if split == Split::Test {
+            order.sort_by_key(|&(index, class, _)| (index, class));
+        }
+        let paths: Vec<&PathBuf> = order.iter().map(|&(_, _, path)| path).collect();
         ensure!(
             !paths.is_empty(),
             "{} has no pictures for testing: no class has {KEPT}, of which one would be kept. Add some, or sort them into the folders train/ and test/ yourself",
@@ -119,12 +128,9 @@ impl Folder {
             .collect();
         // In their order, so that it is always the same error.
         let squares: Vec<Square> = squares.into_iter().collect::<Result<_>>()?;
-        let labels = pictures.iter().enumerate();
         let data = Dataset {
             size,
-            labels: labels
-                .flat_map(|(class, pictures)| std::iter::repeat_n(class as u8, pictures.len()))
-                .collect(),
+            labels: order.iter().map(|&(_, class, _)| class).collect(),
             pixels: squares.iter().flat_map(|s| &s.pixels).copied().collect(),
         };
         Ok((data, self.notice(split, pictures, &paths, &squares, side)))
@@ -438,6 +444,18 @@ mod tests {
             error.contains("3 classes") && error.contains("`classes = 3`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn test_pictures_have_the_classes_in_turn() {
+        let numbered = |class: &str| (1..=30).map(|i| format!("{class}/{i}.png")).collect();
+        let names: [Vec<String>; 2] = ["a", "b"].map(numbered);
+        let folder = folder_of(&names.concat(), |index| index as u8);
+        let found = Folder::open(folder.path()).unwrap();
+        let (test, _) = found.read(Split::Test, 4, 2).unwrap();
+        assert_eq!(test.labels, [0, 1, 0, 1, 0, 1]);
+        let greys: Vec<u8> = (0..6).map(|i| test.picture(i)[5]).collect();
+        assert_eq!(greys, [9, 39, 19, 49, 29, 59]);
     }
 
     #[test]

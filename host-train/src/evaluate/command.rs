@@ -220,10 +220,15 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     if let Some(pictures) = Dataset::folder(&folder)? {
         plan.class_names = pictures.names().to_vec();
     }
+    // Pictures from elsewhere may lack a class that the data has.
+    let classes = match subjects[0].network {
+        Network::Fixed(_) => 0,
+        _ => classes,
+    };
     let train = Dataset::load_sized(&folder, Split::Train, size, classes)?;
     let test = Dataset::load_sized(&folder, Split::Test, size, classes)?;
     // What cannot be done shall not be found out after minutes.
-    plan.validate(&subjects, &train)?;
+    plan.validate(&subjects, &train, &test)?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let judge = Classifier::load_or_train(&cache, &train, &test, &device)?;
@@ -247,8 +252,8 @@ fn run_points(
     device: &burn::tensor::Device,
 ) -> Result<()> {
     ensure!(
-        args.data.data.is_none() && args.sampling.guidance.is_none(),
-        "--data and --guidance are for pictures: points are held against the Swiss roll, which is drawn"
+        args.data.is_default() && args.sampling.guidance.is_none(),
+        "--data, --dataset and --guidance are for pictures: points are held against the Swiss roll, which is drawn"
     );
     let plan = points::Plan {
         count: args.count,

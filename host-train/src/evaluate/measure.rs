@@ -12,7 +12,10 @@ use super::bound::bounds;
 use super::classifier::{Classifier, Readings};
 use super::generate::generate_float;
 use super::metrics::features::draw;
-use super::metrics::{self, Features, Manifold, frechet, nearest, siblings};
+use super::metrics::{self, Features, Manifold, frechet, nearest};
+use super::nearness::{
+    TWINS_SOUGHT, distances, first_percentile, gathered, share_below, twin_distances,
+};
 use super::report::{Gallery, ModelPictures};
 use super::results::{
     Accuracy, BoundResult, DataFacts, Difference, Evaluation, FORMAT, ModelFacts, Neighbour,
@@ -31,8 +34,6 @@ const REAL_SEED: u64 = 1;
 pub const MIN_COUNT: usize = 10;
 /// Pictures whose nearest neighbours are sought.
 const SOUGHT: usize = 200;
-/// Pictures among which twins are sought.
-const TWINS_SOUGHT: usize = 2000;
 /// Those of them that are shown.
 const PAIRS: usize = 10;
 /// Most pictures shown of a model.
@@ -97,7 +98,8 @@ impl Network<'_> {
         }
     }
 
-    /// Classes that can be asked for; of pictures, as many as are named.
+    /// Classes that can be asked for; of pictures that are there, as many as
+    /// the highest one's number needs.
     #[must_use]
     pub fn classes(&self) -> u16 {
         match self {
@@ -127,6 +129,20 @@ impl Network<'_> {
             Self::Int8(model) => settings.validate(&model.schedule())?,
         }
         Ok(())
+    }
+
+    /// Which `count` of a set of `of` pictures stand for it: the first, which
+    /// have every class in turn; of pictures from elsewhere, in whatever order
+    /// they are, some drawn at random.
+    fn sample(&self, of: usize, count: usize) -> Vec<usize> {
+        match self {
+            Self::Fixed(_) if count < of => {
+                let mut drawn = draw(of, count, REAL_SEED);
+                drawn.sort_unstable();
+                drawn
+            }
+            _ => (0..count.min(of)).collect(),
+        }
     }
 
     fn generate(&self, request: &Request, device: &Device, bar: &ProgressBar) -> Result<Pictures> {
@@ -186,12 +202,22 @@ impl Plan {
     ///
     /// # Errors
     /// What to change.
-    pub fn validate(&self, subjects: &[Subject<'_>], train: &Dataset) -> Result<()> {
+    pub fn validate(
+        &self,
+        subjects: &[Subject<'_>],
+        train: &Dataset,
+        test: &Dataset,
+    ) -> Result<()> {
         let (count, most) = (self.settings.count, train.len() / 2);
         ensure!(
             (MIN_COUNT..=most).contains(&count),
             "--count {count}: must be {MIN_COUNT} to {most}, half of the {} training pictures, for one half is held against the other",
             train.len()
+        );
+        ensure!(
+            test.len() >= MIN_COUNT,
+            "the data has {} test pictures: it needs {MIN_COUNT}, which stand beside what is generated",
+            test.len()
         );
         for subject in subjects {
             for &steps in &self.settings.steps {
@@ -227,7 +253,7 @@ pub fn measure(
     judge: &impl Judge,
     device: &Device,
 ) -> Result<(Evaluation, Gallery)> {
-    plan.validate(subjects, train)?;
+    plan.validate(subjects, train, test)?;
     let classes = subjects.first().context("no model")?.network.classes();
     let columns = match classes {
         classes @ 1..=CLASS_COLUMNS => classes.into(),
@@ -271,7 +297,8 @@ pub fn measure(
         if !in_turn.into_iter().all(|(class, turn)| class == Some(turn)) {
             gallery.labels.clear();
         }
-        let found = nearest(&pictures.pixels[..sought * pixels], &train.pixels, pixels);
+        let chosen = subject.network.sample(pictures.len(), sought);
+        let found = nearest(&gathered(pictures, &chosen), &train.pixels, pixels);
         let generated: Vec<f64> = found.iter().map(|near| near.distance).collect();
         let pairs = &found[..PAIRS.min(found.len())];
         gallery.models.push(ModelPictures {
@@ -285,10 +312,10 @@ pub fn measure(
         });
         neighbours.push(Neighbours {
             model: subject.facts.numbers,
-            generated: pairs
+            generated: chosen
                 .iter()
-                .enumerate()
-                .map(|(picture, near)| Neighbour {
+                .zip(pairs)
+                .map(|(&picture, near)| Neighbour {
                     picture,
                     nearest: near.index,
                     distance: near.distance,
@@ -393,25 +420,6 @@ fn real(
     Ok((real, reference))
 }
 
-/// How far each of the first pictures is from the nearest other of them.
-fn twin_distances(pictures: &[u8], pixels: usize) -> Vec<f64> {
-    let most = pictures.len().min(TWINS_SOUGHT * pixels);
-    siblings(&pictures[..most], pixels)
-}
-
-/// What 1% of the distances are at most.
-fn first_percentile(distances: &[f64]) -> f64 {
-    let mut sorted = distances.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 100).copied().unwrap_or(0.0)
-}
-
-/// The share of distances that are smaller than `limit`.
-fn share_below(distances: &[f64], limit: f64) -> f64 {
-    let below = distances.iter().filter(|&&distance| distance < limit);
-    below.count() as f64 / distances.len().max(1) as f64
-}
-
 /// Coverage of each class alone.
 fn class_coverage(labels: &[u8], covered: &[bool], classes: u16) -> Vec<Option<f64>> {
     (0..classes)
@@ -459,7 +467,8 @@ fn set(
     let classes = reference.labels.iter().max();
     let classes = classes.map_or(0, |&class| u16::from(class) + 1);
     let pixels = pictures.size * pictures.size;
-    let twins = twin_distances(&pictures.pixels, pixels);
+    let chosen = subject.network.sample(pictures.len(), TWINS_SOUGHT);
+    let twins = twin_distances(&gathered(&pictures, &chosen), pixels);
     let set = SetResult {
         model,
         steps,
@@ -481,11 +490,6 @@ fn accuracy(asked: &[u8], read: &[u8]) -> Result<Accuracy> {
         overall: found.overall(),
         classes: (0..found.classes()).map(|c| found.of_class(c)).collect(),
     })
-}
-
-fn distances(pictures: &[u8], train: &Dataset) -> Vec<f64> {
-    let found = nearest(pictures, &train.pixels, train.size * train.size);
-    found.iter().map(|near| near.distance).collect()
 }
 
 /// The variational bound for either variance, over the first test pictures.

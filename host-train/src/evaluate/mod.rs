@@ -16,6 +16,8 @@ pub mod generate;
 pub mod measure;
 pub mod metrics;
 #[cfg(feature = "train")]
+mod nearness;
+#[cfg(feature = "train")]
 mod pictures;
 pub mod points;
 pub mod report;

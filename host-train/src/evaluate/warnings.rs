@@ -67,11 +67,24 @@ fn percent(share: f64) -> String {
 
 fn of_set(set: &SetResult, real: &Real, data: &DataFacts) -> Vec<String> {
     let mut texts = Vec::new();
-    let (found, real_manifold) = (&set.manifold, &real.test.manifold);
-    let floor = real.frechet.max(real.test.frechet);
+    // A distance shrinks and coverage grows with N: fewer test pictures than
+    // that say nothing here.
+    let fewer = real.test.count < real.count;
+    let (found, real_manifold, floor) = match fewer {
+        true => (&set.manifold, &real.manifold, real.frechet),
+        false => (
+            &set.manifold,
+            &real.test.manifold,
+            real.frechet.max(real.test.frechet),
+        ),
+    };
+    let held_against = match fewer {
+        true => "other training pictures",
+        false => "test pictures",
+    };
     if set.frechet > FAR * floor || found.precision < PRECISE * real_manifold.precision {
         texts.push(format!(
-            "it is far from real pictures: Frechet distance {:.1} where real ones have {floor:.1}; {} of it lie among them, of test pictures {}",
+            "it is far from real pictures: Frechet distance {:.1} where real ones have {floor:.1}; {} of it lie among them, of {held_against} {}",
             set.frechet,
             percent(found.precision),
             percent(real_manifold.precision)
@@ -83,7 +96,7 @@ fn of_set(set: &SetResult, real: &Real, data: &DataFacts) -> Vec<String> {
     ];
     if kinds.iter().any(|&(found, real)| found < PART * real) {
         texts.push(format!(
-            "a part of what is real is never drawn: recall {}, coverage {}; test pictures reach {} and {}",
+            "a part of what is real is never drawn: recall {}, coverage {}; {held_against} reach {} and {}",
             percent(found.recall),
             percent(found.coverage),
             percent(real_manifold.recall),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
@@ -17,8 +17,8 @@ use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
 use crate::inspect::grouped;
 use crate::model_file;
-use crate::output::Staged;
-use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, repack, skip_halves};
+use crate::output::{Staged, in_shell};
+use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, skip_halves};
 use crate::repack::TargetArgs;
 use crate::train::{Backend, Network, Qat, UNet, load_any_ema};
 
@@ -68,6 +68,18 @@ pub struct ExportArgs {
     /// points 1000]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pictures: Option<u16>,
+    /// Take the ranges of the activations from this file instead of watching
+    /// the float network, whose last bits differ between processors: the same
+    /// blob then comes out everywhere
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["range", "scales", "pictures"]
+    )]
+    pub ranges_from: Option<PathBuf>,
+    /// Also write the ranges of the activations, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub ranges_to: Option<PathBuf>,
     /// How the weights are stored.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -91,12 +103,17 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let recommended = Recommended {
         steps: args.steps,
         guidance: match args.guidance {
-            _ if !conditional => 0.0,
             Some(guidance) => guidance,
             None => config.recommended_guidance(),
         },
         eta: args.eta,
     };
+    ensure!(
+        conditional || recommended.guidance == 0.0,
+        "--guidance {}: {} knows no classes to guide to; leave it out",
+        recommended.guidance,
+        args.run.display()
+    );
     ensure!(
         (1..=schedule.timesteps()).contains(&args.steps),
         "--steps {}: must be 1 to the schedule's {}",
@@ -117,8 +134,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let (ranges, weight_bits) = match Qat::load(&args.run, &config)? {
         Some(qat) => {
             ensure!(
-                args.range.is_none() && args.scales.is_none() && args.pictures.is_none(),
-                "{} was trained with its activations' ranges in mind; leave out --range, --scales and --pictures",
+                args.range.is_none()
+                    && args.scales.is_none()
+                    && args.pictures.is_none()
+                    && args.ranges_from.is_none(),
+                "{} was trained with its activations' ranges in mind; leave out --range, --scales, --pictures and --ranges-from",
                 args.run.display()
             );
             let bits = qat.weight_bits();
@@ -133,10 +153,13 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             );
             (qat.ranges().clone(), bits)
         }
-        None => (
-            find_ranges(args, &config, &float, &device)?,
-            args.weights.unwrap_or_default(),
-        ),
+        None => {
+            let ranges = match &args.ranges_from {
+                Some(path) => load_ranges(path)?,
+                None => find_ranges(args, &config, &float, &device)?,
+            };
+            (ranges, args.weights.unwrap_or_default())
+        }
     };
 
     let default_name = args.out.file_stem().unwrap_or_default().to_string_lossy();
@@ -150,7 +173,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         recommended,
     };
     let blob = pack(&info, &super::weights(&float), &ranges, weight_bits)?;
-    let blob = repack(&blob, args.target.target, args.target.flash)?;
+    let blob = args.target.repack(&blob)?;
     let model = Model::load(&blob)?;
 
     let trajectory = trajectory(&model)?;
@@ -164,6 +187,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
 
     let mut staged = Staged::default();
     staged.add(&args.out, &blob)?;
+    if let Some(path) = &args.ranges_to {
+        staged.add(path, ranges.to_json()?.as_bytes())?;
+    }
     staged.publish()?;
     let hash = model_file::sha256(&blob);
     println!(
@@ -171,8 +197,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         args.out.display(),
         blob.len()
     );
-    println!("look at it:  tiny-ddpm inspect {}", args.out.display());
-    println!("try it:      tiny-ddpm sample {}", args.out.display());
+    let blob = in_shell(&args.out);
+    println!("look at it:  tiny-ddpm inspect {blob}");
+    println!("try it:      tiny-ddpm sample {blob}");
     Ok(())
 }
 
@@ -199,6 +226,14 @@ fn for_a_chip(network: Network, run: &Path) -> Result<UNet> {
         );
     };
     Ok(model)
+}
+
+/// Ranges that were written by `--ranges-to`.
+fn load_ranges(path: &Path) -> Result<Ranges> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the ranges {}", path.display()))?;
+    Ranges::from_json(&text)
+        .with_context(|| format!("{} holds no ranges of --ranges-to", path.display()))
 }
 
 /// Ranges that the float network itself shows while it samples.

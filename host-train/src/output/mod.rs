@@ -23,7 +23,17 @@ pub use staged::Staged;
 pub use terminal::{Drawing, Style, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};
 
+use std::path::Path;
+
 use anyhow::Result;
+
+/// A path as a shell reads it again: in quotes where it needs them.
+#[must_use]
+pub fn in_shell(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // It refuses but a NUL, which no path has.
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Into::into)
+}
 
 /// A PNG of `width` x `height` grey values.
 ///
@@ -38,4 +48,21 @@ pub fn encode_png(width: usize, height: usize, grey: &[u8]) -> Result<Vec<u8>> {
     writer.write_image_data(grey)?;
     writer.finish()?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_part_them() {
+        for (path, quoted) in [
+            ("runs/mine-2", "runs/mine-2"),
+            ("my runs/a", "'my runs/a'"),
+            ("it's", "\"it's\""),
+            ("", "''"),
+        ] {
+            assert_eq!(in_shell(Path::new(path)), quoted);
+        }
+    }
 }

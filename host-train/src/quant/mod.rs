@@ -11,6 +11,7 @@ mod ranges;
 mod repack;
 mod rounded;
 mod rounding;
+mod samples;
 mod weights;
 
 pub use halves::skip_halves;

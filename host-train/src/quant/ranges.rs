@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tiny_ddpm::blob::records::{MAX_SHIFT, MAX_ZERO, Quant};
+use tiny_ddpm::blob::records::{MAX_SHIFT, Quant};
 
-/// Share of the values that [`RangeRule::Percentile`] cuts off at either end.
-const TAIL: f64 = 0.0005;
-/// Values kept of each channel; beyond that they are thinned evenly.
-const KEPT: usize = 1 << 13;
-/// A scale is never smaller than this: a constant activation has no range.
-const SMALLEST_SCALE: f32 = 1e-6;
-/// The same for what comes out of a normalisation, whose reciprocal is a
+use super::samples::{SMALLEST_SCALE, Samples, quant};
+
+/// A scale is never smaller than this for what comes out of a normalisation, whose reciprocal is a
 /// multiplier of 15 bits.
 const SMALLEST_NORM_SCALE: f32 = 1.0 / 127.0;
 
@@ -53,170 +49,6 @@ pub enum Scales {
 pub struct Calibration {
     /// A sample of each channel.
     seen: BTreeMap<String, Vec<Samples>>,
-}
-
-#[derive(Clone, Debug)]
-struct Samples {
-    low: f32,
-    high: f32,
-    kept: Vec<f32>,
-    /// One in so many values is kept.
-    stride: usize,
-    /// Values to pass over before the next is kept.
-    pass: usize,
-}
-
-impl Samples {
-    fn new() -> Self {
-        Self {
-            low: 0.0,
-            high: 0.0,
-            kept: Vec::new(),
-            stride: 1,
-            pass: 0,
-        }
-    }
-
-    fn add(&mut self, values: &[f32]) {
-        for &value in values {
-            self.low = self.low.min(value);
-            self.high = self.high.max(value);
-            if self.pass > 0 {
-                self.pass -= 1;
-                continue;
-            }
-            self.kept.push(value);
-            self.pass = self.stride - 1;
-            if self.kept.len() == KEPT {
-                let mut index = 0;
-                self.kept.retain(|_| {
-                    index += 1;
-                    index % 2 == 1
-                });
-                self.stride *= 2;
-            }
-        }
-    }
-
-    /// All channels of an activation, which have seen equally many values.
-    fn merged(channels: &[Self]) -> Self {
-        let mut merged = Self::new();
-        for channel in channels {
-            merged.low = merged.low.min(channel.low);
-            merged.high = merged.high.max(channel.high);
-            merged.kept.extend(&channel.kept);
-        }
-        merged
-    }
-
-    fn mean(&self) -> f32 {
-        let sum: f64 = self.kept.iter().copied().map(f64::from).sum();
-        (sum / self.kept.len().max(1) as f64) as f32
-    }
-
-    /// The values kept, but for a share of them at either end: the smallest
-    /// and the largest; zeros where there is none.
-    fn span(&self, tail: f64) -> (f32, f32) {
-        let mut sorted = self.kept.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let cut = (sorted.len() as f64 * tail) as usize;
-        match sorted.get(cut..sorted.len() - cut) {
-            Some([only]) => (*only, *only),
-            Some([low, .., high]) => (*low, *high),
-            _ => (0.0, 0.0),
-        }
-    }
-
-    /// The middle between the smallest and the largest value kept.
-    fn middle(&self) -> f32 {
-        let (low, high) = self.span(0.0);
-        (low + high) / 2.0
-    }
-
-    /// The halvings of `scale` and the zero point that suit these values best.
-    /// `padded` asks for a zero point within `i8`.
-    fn channel(&self, rule: RangeRule, scale: f32, padded: bool) -> (u8, i16) {
-        let tail = match rule {
-            RangeRule::Mse => return self.nearest_channel(scale, padded),
-            RangeRule::Percentile => TAIL,
-            RangeRule::MinMax => 0.0,
-        };
-        let (low, high) = self.span(tail);
-        let fits = |shift: &u8| high - low <= 254.0 * scale / f32::from(1u8 << shift);
-        let shift = (0..=MAX_SHIFT).rev().find(fits).unwrap_or(0);
-        let step = scale / f32::from(1u8 << shift);
-        let limit = zero_limit(shift, padded);
-        let zero = (-(low + high) / 2.0 / step).round().clamp(-limit, limit);
-        (shift, zero as i16)
-    }
-
-    /// The same by squared error.
-    fn nearest_channel(&self, scale: f32, padded: bool) -> (u8, i16) {
-        let centres = [self.mean(), self.middle()];
-        let candidates = (0..=MAX_SHIFT).flat_map(|shift| {
-            let step = scale / f32::from(1u8 << shift);
-            let limit = zero_limit(shift, padded);
-            centres.map(|centre| {
-                let zero = (-centre / step).round().clamp(-limit, limit);
-                (self.squared_error(step, zero), shift, zero as i16)
-            })
-        });
-        candidates
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or((0, 0), |(_, shift, zero)| (shift, zero))
-    }
-
-    fn quant(&self, rule: RangeRule, symmetric: bool) -> Quant {
-        let fit = |share: f32| quant(self.low * share, self.high * share, symmetric);
-        match rule {
-            RangeRule::MinMax => fit(1.0),
-            RangeRule::Percentile => {
-                let (low, high) = self.span(TAIL);
-                quant(low.min(0.0), high.max(0.0), symmetric)
-            }
-            RangeRule::Mse => (0..=40)
-                .map(|i| fit(1.0 - 0.02 * i as f32))
-                .map(|quant| {
-                    (
-                        self.squared_error(quant.scale, quant.zero_point.into()),
-                        quant,
-                    )
-                })
-                .min_by(|a, b| a.0.total_cmp(&b.0))
-                .map_or_else(|| fit(1.0), |(_, quant)| quant),
-        }
-    }
-
-    fn squared_error(&self, step: f32, zero: f32) -> f64 {
-        let error = |&value: &f32| {
-            let q = ((value / step).round() + zero).clamp(-128.0, 127.0);
-            f64::from((q - zero) * step - value).powi(2)
-        };
-        self.kept.iter().map(error).sum()
-    }
-}
-
-/// The largest magnitude of a channel's zero point.
-fn zero_limit(shift: u8, padded: bool) -> f32 {
-    if padded {
-        127.0
-    } else {
-        f32::from(MAX_ZERO) * f32::from(1u8 << shift) - 1.0
-    }
-}
-
-/// The quantisation that covers `low..=high`, where `low <= 0 <= high`.
-fn quant(low: f32, high: f32, symmetric: bool) -> Quant {
-    if symmetric {
-        let scale = (high.max(-low) / 127.0).max(SMALLEST_SCALE);
-        return Quant {
-            scale,
-            zero_point: 0,
-        };
-    }
-    let scale = ((high - low) / 255.0).max(SMALLEST_SCALE);
-    let zero_point = (-128.0 - low / scale).round().clamp(-128.0, 127.0) as i8;
-    Quant { scale, zero_point }
 }
 
 impl Calibration {
@@ -317,7 +149,8 @@ impl Range {
         let means = channels.iter().map(Samples::mean).collect();
         if let Form::Channels { padded } = form {
             // The largest step any channel may have covers everything.
-            let scale = quant(all.low, all.high, false).scale;
+            let (low, high) = all.with_zero();
+            let scale = quant(low, high, false).scale;
             let best = channels.iter().map(|c| c.channel(rule, scale, padded));
             let (shifts, zero_points) = best.unzip();
             return Self {
@@ -420,46 +253,6 @@ impl Ranges {
 mod tests {
     use super::*;
 
-    fn samples(values: impl IntoIterator<Item = f32>) -> Samples {
-        let mut samples = Samples::new();
-        samples.add(&values.into_iter().collect::<Vec<_>>());
-        samples
-    }
-
-    #[test]
-    fn min_max_covers_everything_and_zero_is_exact() {
-        let samples = samples([-0.25, 0.1, 3.0]);
-        let quant = samples.quant(RangeRule::MinMax, false);
-        let low = (-128.0 - f32::from(quant.zero_point)) * quant.scale;
-        let high = (127.0 - f32::from(quant.zero_point)) * quant.scale;
-        assert!((low + 0.25).abs() < quant.scale && (high - 3.0).abs() < quant.scale);
-    }
-
-    #[test]
-    fn a_percentile_leaves_outliers_out() {
-        let mut values: Vec<f32> = (0..8000).map(|i| (i % 100) as f32 / 100.0).collect();
-        values.push(50.0);
-        values.push(-50.0);
-        let samples = samples(values);
-        let quant = samples.quant(RangeRule::Percentile, false);
-        assert!((quant.scale - 0.99 / 255.0).abs() < 1e-6, "{quant:?}");
-        assert_eq!(quant.zero_point, -128);
-        assert!(samples.quant(RangeRule::MinMax, false).scale > 0.39);
-    }
-
-    #[test]
-    fn every_rule_covers_a_channel_that_has_no_outliers() {
-        let samples = samples((0..8000).map(|i| (i % 401) as f32 / 100.0 + 3.0));
-        let scale = quant(-20.0, 20.0, false).scale;
-        for rule in [RangeRule::MinMax, RangeRule::Percentile, RangeRule::Mse] {
-            let (shift, zero) = samples.channel(rule, scale, false);
-            assert_eq!(shift, 3, "{rule:?}");
-            let step = scale / 8.0;
-            let ends = [-128, 127].map(|q| (f32::from(q as i16) - f32::from(zero)) * step);
-            assert!(ends[0] <= 3.0 && ends[1] >= 7.0, "{rule:?}: {ends:?}");
-        }
-    }
-
     #[test]
     fn fewer_scales_mean_alike_channels_and_halves() {
         let mut calibration = Calibration::default();
@@ -482,29 +275,6 @@ mod tests {
         let shared = get(Scales::Shared);
         assert_eq!(step(&shared, "skip", 1, 0), step(&shared, "h", 2, 0));
         assert_eq!(step(&shared, "skip", 1, 0), step(&plain, "skip", 1, 0));
-    }
-
-    #[test]
-    fn the_smallest_squared_error_is_no_larger_than_that_of_the_full_range() {
-        let mut noise = tiny_ddpm::noise::Noise::new(1, 0);
-        for scale in [0.1, 1.0, 30.0] {
-            let samples = samples((0..8000).map(|_| noise.normal() * scale));
-            let error = |rule| {
-                let quant = samples.quant(rule, false);
-                samples.squared_error(quant.scale, quant.zero_point.into())
-            };
-            let (best, full) = (error(RangeRule::Mse), error(RangeRule::MinMax));
-            assert!(best <= full, "{best} with the rule, {full} without");
-            // A step of the full range, were all errors uniform within it.
-            let step = f64::from((samples.high - samples.low) / 255.0);
-            assert!((full / 8000.0 / (step * step / 12.0) - 1.0).abs() < 0.1);
-        }
-    }
-
-    #[test]
-    fn symmetric_means_a_zero_point_of_zero() {
-        let quant = samples([-1.0, 5.0]).quant(RangeRule::Mse, true);
-        assert_eq!(quant.zero_point, 0);
     }
 
     #[test]
@@ -555,13 +325,5 @@ mod tests {
         ] {
             assert!(bad.is_err());
         }
-    }
-
-    #[test]
-    fn thinning_keeps_the_extremes() {
-        let mut samples = samples((0..KEPT * 3).map(|i| i as f32));
-        samples.add(&[-7.0]);
-        assert_eq!((samples.low, samples.high), (-7.0, (KEPT * 3 - 1) as f32));
-        assert!(samples.kept.len() <= KEPT);
     }
 }

@@ -8,9 +8,9 @@ use tiny_ddpm::{Method, Spacing, Variance};
 /// What may be said of a sampler.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArgs {
-    /// How a step is made
-    #[arg(long, value_enum, default_value = "ddim")]
-    pub sampler: SamplerName,
+    /// How a step is made [default: ddim]
+    #[arg(long, value_enum)]
+    pub sampler: Option<SamplerName>,
     /// Which timesteps are visited
     #[arg(long, value_enum, default_value = "trailing")]
     pub spacing: SpacingName,
@@ -76,15 +76,16 @@ impl SamplingArgs {
     /// # Errors
     /// Where a setting is another sampler's.
     pub fn method(&self, recommended: Recommended) -> Result<Method> {
+        let sampler = self.sampler.unwrap_or(SamplerName::Ddim);
         ensure!(
-            self.variance.is_none() || self.sampler == SamplerName::Ddpm,
+            self.variance.is_none() || sampler == SamplerName::Ddpm,
             "--variance is DDPM's: add --sampler ddpm, or leave it out"
         );
         ensure!(
-            self.eta.is_none() || self.sampler == SamplerName::Ddim,
+            self.eta.is_none() || sampler == SamplerName::Ddim,
             "--eta is DDIM's: add --sampler ddim, or leave it out"
         );
-        Ok(match (self.sampler, self.variance) {
+        Ok(match (sampler, self.variance) {
             (SamplerName::Ddim, _) => Method::Ddim {
                 eta: self.eta.unwrap_or(recommended.eta),
             },
@@ -114,16 +115,16 @@ impl SamplingArgs {
         }
     }
 
-    /// Whether a sampler was named, and not only its default left as it is.
+    /// Whether a sampler was named.
     #[must_use]
     pub fn names_a_sampler(&self) -> bool {
-        self.sampler != SamplerName::Ddim || self.eta.is_some()
+        self.sampler.is_some() || self.eta.is_some()
     }
 
     /// Whether anything was said of how to sample, but for the seed.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        self.sampler == SamplerName::Ddim
+        self.sampler.is_none()
             && self.spacing == SpacingName::Trailing
             && self.eta.is_none()
             && self.variance.is_none()

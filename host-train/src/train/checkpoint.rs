@@ -131,10 +131,11 @@ impl Checkpoint {
             Ok(())
         };
         write().with_context(|| {
-            format!(
-                "cannot write the checkpoint {}; the one before it is kept",
-                folder.display()
-            )
+            let kept = match generations.newest() {
+                Ok(Some(_)) => "; the one before it is kept",
+                _ => "",
+            };
+            format!("cannot write the checkpoint {}{kept}", folder.display())
         })?;
         generations.remove_before(state.step).with_context(|| {
             format!("cannot remove the checkpoints before {}", folder.display())

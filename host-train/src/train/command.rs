@@ -15,7 +15,7 @@ use crate::config::{Config, DistillConfig};
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{DataArgs, Dataset, Examples, Folder, Split, default_cache};
 use crate::inspect::grouped;
-use crate::output::Staged;
+use crate::output::{Staged, in_shell};
 use crate::points::Points;
 use crate::quant::WeightBits;
 
@@ -71,7 +71,8 @@ pub struct TrainArgs {
     /// Fine-tune the run named by --from as the chip will round it, with
     /// weights of so many bits: 8 (the default) or 4. Without --preset or
     /// --config: that run's configuration, with few steps and a low learning
-    /// rate
+    /// rate; where that run has learned guidance by --distill, it learns what
+    /// the run predicts instead of pictures, and so keeps it
     #[arg(
         long,
         value_enum,
@@ -137,7 +138,15 @@ impl TrainArgs {
                 guidance,
                 up_to: self.distill_up_to,
             });
-            training.fine_tune(self.qat, distill);
+            // What it has learned by heart is not to be guided again, and on
+            // pictures alone it would forget it.
+            let own = DistillConfig {
+                guidance: 0.0,
+                up_to: None,
+            };
+            let learned =
+                self.config.is_none() && self.preset.is_none() && training.distill.is_some();
+            training.fine_tune(self.qat, distill.or(learned.then_some(own)));
         }
         if let Some(steps) = self.steps {
             training.steps = steps;
@@ -198,8 +207,8 @@ impl TrainArgs {
     /// What a network for points of so many values is trained on.
     fn points(&self, values: u8) -> Result<Points> {
         ensure!(
-            self.data.data.is_none(),
-            "--data is for pictures: a network for points learns the Swiss roll, which is drawn"
+            self.data.is_default(),
+            "--data and --dataset are for pictures: a network for points learns the Swiss roll, which is drawn"
         );
         ensure!(
             usize::from(values) == swiss_roll::VALUES,
@@ -222,7 +231,7 @@ impl TrainArgs {
 
     /// What a user types to go on with the run on a backend.
     fn resume_command(&self, run: &Path, backend: Backend) -> String {
-        let mut command = format!("tiny-ddpm train --resume {}", run.display());
+        let mut command = format!("tiny-ddpm train --resume {}", in_shell(run));
         command += &self.data_again();
         if backend != Backend::Flex {
             command += &format!(" --backend {}", backend.name());
@@ -233,7 +242,7 @@ impl TrainArgs {
     /// What names the same data again.
     fn data_again(&self) -> String {
         match &self.cache {
-            Some(cache) => format!("{} --cache {}", self.data.again(), cache.display()),
+            Some(cache) => format!("{} --cache {}", self.data.again(), in_shell(cache)),
             None => self.data.again(),
         }
     }

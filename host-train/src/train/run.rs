@@ -1,7 +1,7 @@
 //! One training run: the loop, its files and how it stops.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
@@ -20,10 +20,10 @@ use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
 use super::trouble::{Trouble, guarded};
 use super::{Ema, Network};
-use crate::config::Config;
+use crate::config::{Config, DistillConfig};
 use crate::data::Examples;
 use crate::export::CalibrationSettings;
-use crate::output::{Staged, refuse_taken, remove_unfinished};
+use crate::output::{Staged, in_shell, refuse_taken, remove_unfinished};
 use crate::quant::Ranges;
 
 /// How training ended.
@@ -69,6 +69,8 @@ impl std::fmt::Debug for Run<'_> {
     }
 }
 
+/// In a run's folder: what it is made of. A folder without it is no run.
+const CONFIG: &str = "config.toml";
 const METRICS_HEADER: &str = "step,loss,gradient_norm,learning_rate,seconds\n";
 
 impl<'a> Run<'a> {
@@ -77,10 +79,16 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Where the folder exists and is not empty.
     pub fn refuse_existing(folder: &Path) -> Result<()> {
-        let otherwise = format!(
-            "go on with its run by --resume {}, or name another folder with --out",
-            folder.display()
-        );
+        let otherwise = match folder.join(CONFIG).is_file() {
+            true => format!(
+                "go on with its run by --resume {}, or name another folder with --out",
+                in_shell(folder)
+            ),
+            false => {
+                "it holds no run that could go on: remove it if a start failed there, or name another folder with --out"
+                    .to_owned()
+            }
+        };
         refuse_taken(folder, &otherwise)
     }
 
@@ -103,26 +111,31 @@ impl<'a> Run<'a> {
             config.training.distill.is_none(),
             "[training.distill] learns from another run: name it with --from RUN"
         );
-        Self::start(folder, config, data, device)
+        Self::begin(folder)?;
+        let run = Self::fresh(folder, config, data, device);
+        run.announce()?;
+        Ok(run)
     }
 
-    fn start(
-        folder: &Path,
-        config: Config,
-        data: &'a dyn Examples,
-        device: Device,
-    ) -> Result<Self> {
+    /// Makes an empty folder for a new run.
+    fn begin(folder: &Path) -> Result<()> {
         Self::refuse_existing(folder)?;
-        let write = || -> Result<()> {
+        let make = || -> Result<()> {
             fs::create_dir_all(folder)?;
-            remove_unfinished(folder)?;
+            remove_unfinished(folder)
+        };
+        make().with_context(|| format!("cannot start a run in {}", folder.display()))
+    }
+
+    /// Writes what makes the folder a run that can be resumed.
+    fn announce(&self) -> Result<()> {
+        let write = || -> Result<()> {
             let mut staged = Staged::default();
-            staged.add(folder.join("config.toml"), config.to_toml()?.as_bytes())?;
-            staged.add(folder.join("metrics.csv"), METRICS_HEADER.as_bytes())?;
+            staged.add(self.folder.join(CONFIG), self.config.to_toml()?.as_bytes())?;
+            staged.add(self.folder.join("metrics.csv"), METRICS_HEADER.as_bytes())?;
             staged.publish()
         };
-        write().with_context(|| format!("cannot start a run in {}", folder.display()))?;
-        Ok(Self::fresh(folder, config, data, device))
+        write().with_context(|| format!("cannot start a run in {}", self.folder.display()))
     }
 
     /// A new run that starts from the averaged weights of another. Where the
@@ -139,20 +152,27 @@ impl<'a> Run<'a> {
         data: &'a dyn Examples,
         device: Device,
     ) -> Result<Self> {
-        let network = Config::load(&other.join("config.toml"))?.network;
+        let source = Config::load(&other.join(CONFIG))?;
         ensure!(
-            network == config.network,
+            source.network == config.network,
             "the network in {} is not the one in the configuration; \
              start with --config {}",
             other.display(),
-            other.join("config.toml").display()
+            in_shell(&other.join(CONFIG))
+        );
+        let guides = |distill: DistillConfig| distill.guidance > 0.0;
+        ensure!(
+            source.training.distill.is_none() || !config.training.distill.is_some_and(guides),
+            "{} has learned guidance by heart already, and would be guided a second time: name the run that it was made from, or leave guidance out",
+            other.display()
         );
         let checkpoint = Checkpoint::newest(other)?;
         let ranges = match config.training.qat {
             Some(_) => Some(choose_ranges(&checkpoint, &config, &device)?),
             None => None,
         };
-        let mut run = Self::start(folder, config, data, device)?;
+        Self::begin(folder)?;
+        let mut run = Self::fresh(folder, config, data, device);
         if let Some(ranges) = ranges {
             Qat::save(folder, &ranges)?;
             // Read back: a resumed run has no others.
@@ -165,8 +185,9 @@ impl<'a> Run<'a> {
             teacher.save(folder)?;
             run.teacher = Some(teacher);
         }
-        // Else a run stopped before its first checkpoint would forget it.
         run.save()?;
+        // Last: a folder that can be resumed has the weights it starts from.
+        run.announce()?;
         Ok(run)
     }
 
@@ -252,7 +273,10 @@ impl<'a> Run<'a> {
         let path = self.folder.join("metrics.csv");
         let rewrite = || -> Result<()> {
             // A run killed at its very start has no metrics yet.
-            let text = fs::read(&path).unwrap_or_default();
+            let text = match fs::read(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+                text => text?,
+            };
             let text = String::from_utf8_lossy(&text);
             let columns = METRICS_HEADER.split(',').count();
             let mut kept = String::from(METRICS_HEADER);

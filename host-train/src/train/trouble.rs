@@ -5,11 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::Backend;
 use crate::config::TrainingConfig;
+use crate::output::in_shell;
 
 /// Why a training ended early. Whatever was saved before stays.
 #[derive(Debug)]
@@ -95,23 +96,39 @@ impl Trouble {
 
 /// Resumed as it is, a run would come to the same again.
 fn different(situation: &Situation<'_>) -> String {
-    let (run, training) = (situation.run.display(), situation.training);
+    let (run, training) = (situation.run, situation.training);
+    let config = in_shell(&run.join("config.toml"));
+    let next = in_shell(&with_suffix(run, "-2"));
     let change = format!(
         "a lower learning_rate (it is {}), a lower grad_clip (it is {}) or more warmup_steps (it has {})",
         training.learning_rate, training.grad_clip, training.warmup_steps
     );
     let lower = training.learning_rate / 4.0;
-    match situation.saved {
-        Some(_) => format!(
-            "  The same settings would come to the same again. Write {change} into\n    {run}/config.toml\n  and go on with\n    {resume}\n  or start anew from what is saved, with\n    tiny-ddpm train --from {run} --config {run}/config.toml --learning-rate {lower} --out {run}-2{}",
-            situation.data,
-            resume = situation.resume
-        ),
-        None => format!(
-            "  The same settings would come to the same again. Start with {change}, as with\n    tiny-ddpm train --config {run}/config.toml --learning-rate {lower} --out {run}-2{}",
-            situation.data
-        ),
+    let data = &situation.data;
+    if situation.saved.is_none() {
+        return format!(
+            "  The same settings would come to the same again. Start with {change}, as with\n    tiny-ddpm train --config {config} --learning-rate {lower} --out {next}{data}"
+        );
     }
+    let mut text = format!(
+        "  The same settings would come to the same again. Write {change} into\n    {}\n  and go on with\n    {}",
+        run.join("config.toml").display(),
+        situation.resume
+    );
+    // What has half learned guidance would be its own teacher.
+    if training.distill.is_none() {
+        text += &format!(
+            "\n  or start anew from what is saved, with\n    tiny-ddpm train --from {} --config {config} --learning-rate {lower} --out {next}{data}",
+            in_shell(run)
+        );
+    }
+    text
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// What a user can do about a file that cannot be written or read.
@@ -168,7 +185,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
                 let file = Path::new(at.file()).components();
                 // The registry's folders say nothing.
                 let tail: Vec<_> = file.rev().take(3).collect();
-                let tail: std::path::PathBuf = tail.into_iter().rev().collect();
+                let tail: PathBuf = tail.into_iter().rev().collect();
                 format!(" ({}:{})", tail.display(), at.line())
             });
             SAID.set(Some(message(info.payload()) + &at));

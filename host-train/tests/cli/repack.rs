@@ -79,6 +79,11 @@ fn repacking_changes_no_picture() {
     succeeded(&repack(&blob(), &fast, &words));
     let length = fs::read(&fast).unwrap().len();
     assert!(length > portable.len() && length <= limit, "{length}");
+    // Elsewhere the size of flash changes nothing.
+    refused(
+        &repack(&blob(), &fast, &["--flash", "200KiB"]),
+        &["--flash", "--target cortex-m4"],
+    );
     refused(
         &repack(&blob(), &fast, &["--flash", "lots"]),
         &["lots", "KiB"],

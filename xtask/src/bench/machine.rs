@@ -103,7 +103,6 @@ impl Machine {
             .arg(elf(self.triple()))
             .current_dir(folder);
         watch(&mut qemu, self.title(), report)
-            .context("`cargo xtask test` and `cargo xtask bench` install QEMU")
     }
 }
 
@@ -119,7 +118,7 @@ pub(crate) fn watch(
 ) -> Result<bool> {
     let child = emulator.stdout(Stdio::piped()).spawn().with_context(|| {
         let name = emulator.get_program().display();
-        format!("{name} could not be started")
+        format!("{name} could not be started: `cargo xtask test` installs it")
     })?;
     let mut running = Running(child);
     let stdout = running.0.stdout.take();

@@ -126,7 +126,6 @@ impl Target {
         fs::write(file.path(), &program)?;
 
         watch(&mut self.command(file.path()), self.title(), report)
-            .context("`cargo xtask hashes` installs what is missing")
     }
 
     fn command(self, program: &Path) -> Command {
