@@ -296,3 +296,23 @@ fn training_with_the_rounding_ends_with_less_error_than_without() {
     );
     assert!(aware < plain, "{aware} with rounding, {plain} without");
 }
+
+/// Where the ranges are kept beside the weights, no float is added up on the
+/// way to a blob: every processor makes the one that ships.
+#[test]
+fn shipped_blobs_come_from_their_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, more) in [("nano", "--steps=10"), ("fashion", "--ranges-from=")] {
+        let shipped = shipped().with_file_name(name);
+        let (run, out) = (shipped.with_extension("run"), folder.path().join(name));
+        let mut more = more.to_owned();
+        if more.ends_with('=') {
+            more += arg(&run.join("ranges.json"));
+        }
+        let args = ["export", arg(&run), &more, "--name", name, "--out", arg(&out)];
+        let output = tool().args(args).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let blob = std::fs::read(shipped.with_extension("tddpm")).unwrap();
+        assert!(std::fs::read(&out).unwrap() == blob, "{name} differs");
+    }
+}
