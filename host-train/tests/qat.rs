@@ -309,7 +309,15 @@ fn shipped_blobs_come_from_their_runs() {
         if more.ends_with('=') {
             more += arg(&run.join("ranges.json"));
         }
-        let args = ["export", arg(&run), &more, "--name", name, "--out", arg(&out)];
+        let args = [
+            "export",
+            arg(&run),
+            &more,
+            "--name",
+            name,
+            "--out",
+            arg(&out),
+        ];
         let output = tool().args(args).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         let blob = std::fs::read(shipped.with_extension("tddpm")).unwrap();
