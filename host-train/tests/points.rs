@@ -237,11 +237,14 @@ fn what_is_for_pictures_is_refused() {
         );
     };
     let out = folder.path().join("out");
-    let data = ["train", "--preset", "swiss-roll", "--data", ".", "--out"];
-    refused(
-        &[&data[..], &[arg(&out)]].concat(),
-        "--data is for pictures",
-    );
+    for data in [["--data", "."], ["--dataset", "mnist"]] {
+        let args = ["train", "--preset", "swiss-roll", "--out", arg(&out)];
+        let words = "--data and --dataset are for pictures";
+        refused(&[&args[..], &data].concat(), words);
+    }
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/swiss-roll.run");
+    let args = ["export", arg(&run), "--guidance", "2", "--out", arg(&out)];
+    refused(&args, "knows no classes");
     let three = configuration(folder.path(), "three", |config| {
         let mut topology = config.network.small().unwrap().clone();
         topology.patch = 3;
