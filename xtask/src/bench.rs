@@ -165,7 +165,7 @@ impl Step {
             ])
             .args(["--no-default-features", "--", "repack"])
             .arg(std::path::absolute(blob)?)
-            .args(["--target", target, "--flash", "1MiB", "--out"])
+            .args(["--target", target, "--out"])
             .arg(&path)
             .current_dir(root());
         run_command(&mut cargo)?;
