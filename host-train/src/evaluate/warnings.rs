@@ -197,4 +197,28 @@ mod tests {
             assert_eq!((found[0].model, found[0].steps), ("int8", 20));
         }
     }
+
+    /// Few test pictures are far from the reference and cover little of it,
+    /// which must not excuse a set of more.
+    #[test]
+    fn few_test_pictures_are_no_measure() {
+        let mut evaluation = example();
+        let count = evaluation.real.count;
+        let (far, little) = (6.0 * evaluation.real.frechet, 0.3);
+        evaluation.sets.truncate(1);
+        evaluation.sets[0].frechet = far;
+        evaluation.sets[0].manifold.coverage = little;
+        evaluation.real.test.frechet = far;
+        evaluation.real.test.manifold.coverage = little;
+        let said = |evaluation: &Evaluation, words: &str| {
+            let mut found = warnings(evaluation).into_iter();
+            found.any(|warning| warning.text.contains(words))
+        };
+        for (few, expected) in [(count, false), (count - 1, true)] {
+            evaluation.real.test.count = few;
+            for words in ["far from real", "never drawn"] {
+                assert_eq!(said(&evaluation, words), expected, "{few}: {words}");
+            }
+        }
+    }
 }
