@@ -1,12 +1,13 @@
 //! Trains, exports, repacks, samples, inspects and sends tiny-ddpm models.
 
+pub mod build;
 #[cfg(feature = "config")]
 pub mod config;
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 pub mod data;
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 pub mod evaluate;
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 pub mod explain;
 #[cfg(feature = "train")]
 pub mod export;

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tiny_ddpm_train::{inspect, repack, sample, send, signing};
+use tiny_ddpm_train::{build, inspect, repack, sample, send, signing};
 
 /// Diffusion models for microcontrollers: train, export, evaluate, sample, inspect.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "tiny-ddpm", version = build::version(), after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,23 +30,23 @@ Each command explains itself: tiny-ddpm sample --help";
 enum Command {
     #[cfg(feature = "train")]
     Train(tiny_ddpm_train::train::command::TrainArgs),
+    #[cfg(not(feature = "train"))]
+    #[command(about = TRAIN.about(), override_help = TRAIN.text())]
+    Train(NotBuilt),
     #[cfg(feature = "train")]
     Export(tiny_ddpm_train::export::ExportArgs),
-    /// Train a network (not in this one: cargo build --release -p tiny-ddpm-train)
     #[cfg(not(feature = "train"))]
-    Train(NotBuilt),
-    /// Quantise a run's weights and write the blob (not in this one, either)
-    #[cfg(not(feature = "train"))]
+    #[command(about = EXPORT.about(), override_help = EXPORT.text())]
     Export(NotBuilt),
     #[cfg(feature = "train")]
     Evaluate(tiny_ddpm_train::evaluate::EvaluateArgs),
-    /// Measure how good pictures are (not in this one, either)
     #[cfg(not(feature = "train"))]
+    #[command(about = EVALUATE.about(), override_help = EVALUATE.text())]
     Evaluate(NotBuilt),
-    #[cfg(feature = "evaluate")]
+    #[cfg(feature = "explain")]
     Explain(tiny_ddpm_train::explain::ExplainArgs),
-    /// Show how a model draws (not in this one: cargo build --release -p tiny-ddpm-train --no-default-features --features evaluate)
-    #[cfg(not(feature = "evaluate"))]
+    #[cfg(not(feature = "explain"))]
+    #[command(about = EXPLAIN.about(), override_help = EXPLAIN.text())]
     Explain(NotBuilt),
     Sample(sample::SampleArgs),
     Inspect(inspect::InspectArgs),
@@ -56,22 +56,69 @@ enum Command {
     Sign(signing::SignArgs),
 }
 
-/// A command that this build lacks, with whatever was meant for it.
+/// A command that this build lacks.
+#[cfg(not(feature = "train"))]
+struct Absent {
+    name: &'static str,
+    does: &'static str,
+    /// The cargo feature that has it.
+    feature: &'static str,
+}
+
+#[cfg(not(feature = "train"))]
+const TRAIN: Absent = Absent {
+    name: "train",
+    does: "train a network on pictures or points",
+    feature: "train",
+};
+#[cfg(not(feature = "train"))]
+const EXPORT: Absent = Absent {
+    name: "export",
+    does: "quantise a training run's weights and write the blob",
+    feature: "train",
+};
+#[cfg(not(feature = "train"))]
+const EVALUATE: Absent = Absent {
+    name: "evaluate",
+    does: "measure how good a model's pictures are, and write a report",
+    feature: "train",
+};
+#[cfg(not(feature = "explain"))]
+const EXPLAIN: Absent = Absent {
+    name: "explain",
+    does: "show how a model draws, on one page",
+    feature: "explain",
+};
+
+/// The arguments of such a command.
 #[cfg(not(feature = "train"))]
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 struct NotBuilt {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    _arguments: Vec<std::ffi::OsString>,
+    arguments: Vec<std::ffi::OsString>,
 }
 
 #[cfg(not(feature = "train"))]
-fn not_built(command: &str) -> Result<ExitCode> {
-    anyhow::bail!(
-        "this tiny-ddpm was built without `{command}`; build one with it by
-  cargo build --release -p tiny-ddpm-train                    to compute on the CPU
-  cargo build --release -p tiny-ddpm-train --features wgpu    for a GPU, too"
-    )
+impl Absent {
+    /// For the list of commands.
+    fn about(&self) -> String {
+        format!("Not in this build: {}", self.does)
+    }
+
+    /// What the command does and how to build a tiny-ddpm that has it.
+    fn text(&self) -> String {
+        build::lacks(&format!("`{}` ({})", self.name, self.does), self.feature)
+    }
+
+    /// Prints the text: as help where that was asked for, otherwise as an error.
+    fn run(&self, args: &NotBuilt) -> Result<ExitCode> {
+        if args.arguments.iter().any(|a| a == "--help" || a == "-h") {
+            tiny_ddpm_train::output::print(&(self.text() + "\n"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        anyhow::bail!(self.text())
+    }
 }
 
 fn run(command: Command) -> Result<ExitCode> {
@@ -81,19 +128,19 @@ fn run(command: Command) -> Result<ExitCode> {
         #[cfg(feature = "train")]
         Command::Export(args) => tiny_ddpm_train::export::run(&args).map(|()| ExitCode::SUCCESS),
         #[cfg(not(feature = "train"))]
-        Command::Train(_) => not_built("train"),
+        Command::Train(absent) => TRAIN.run(&absent),
         #[cfg(not(feature = "train"))]
-        Command::Export(_) => not_built("export"),
+        Command::Export(absent) => EXPORT.run(&absent),
         #[cfg(feature = "train")]
         Command::Evaluate(args) => {
             tiny_ddpm_train::evaluate::run(&args).map(|()| ExitCode::SUCCESS)
         }
         #[cfg(not(feature = "train"))]
-        Command::Evaluate(_) => not_built("evaluate"),
-        #[cfg(feature = "evaluate")]
+        Command::Evaluate(absent) => EVALUATE.run(&absent),
+        #[cfg(feature = "explain")]
         Command::Explain(args) => tiny_ddpm_train::explain::run(&args).map(|()| ExitCode::SUCCESS),
-        #[cfg(not(feature = "evaluate"))]
-        Command::Explain(_) => not_built("explain"),
+        #[cfg(not(feature = "explain"))]
+        Command::Explain(absent) => EXPLAIN.run(&absent),
         Command::Sample(args) => sample::run(&args),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Repack(args) => repack::run(&args).map(|()| ExitCode::SUCCESS),

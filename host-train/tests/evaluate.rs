@@ -339,7 +339,7 @@ fn spoiled_sets_are_found_out() {
 /// The same by the judge that the tool trains, on all of MNIST in the folder
 /// that the variable MNIST names.
 #[test]
-#[ignore = "needs all of MNIST, and minutes: MNIST=DIR cargo test --release -p tiny-ddpm-train --test evaluate -- --ignored --nocapture"]
+#[ignore = "needs all of MNIST, and minutes: MNIST=DIR cargo test --release -p tiny-ddpm-train --features train --test evaluate -- --ignored --nocapture"]
 fn spoiled_sets_are_found_out_by_the_real_judge() {
     let folder = std::env::var("MNIST").expect("the variable MNIST names a folder");
     let load = |split| Dataset::load_sized(Path::new(&folder), split, 28, 10).unwrap();

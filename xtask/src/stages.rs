@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// All backends at once, everywhere the same: Burn is built once.
-const BACKENDS: &str = "tiny-ddpm-train/flex,tiny-ddpm-train/ndarray,tiny-ddpm-train/wgpu,\
-     tiny-ddpm-tests/flex,tiny-ddpm-tests/ndarray";
+const BACKENDS: &str =
+    "tiny-ddpm-train/train,tiny-ddpm-train/ndarray,tiny-ddpm-train/wgpu,tiny-ddpm-tests/ndarray";
 
 /// Says how to build what only the slower backends need.
 const PROFILE: &str = "xtask/test-profile.toml";
@@ -171,15 +171,13 @@ fn firmware_lints(toolchain: Toolchain) -> Result<()> {
 
 fn lints(fast: bool) -> Result<()> {
     let deny = ["--", "-D", "warnings"];
-    // `sample` and `inspect` do without Burn.
-    let host = ["--package", "tiny-ddpm-train", "--no-default-features"];
-    let light = ["tiny-ddpm", "tiny-ddpm-slots", "xtask"].map(|name| ["--package", name]);
-    let light = light.as_flattened();
+    // The smallest build, and the default one.
     run(cargo("clippy")
-        .args(["--release", "--locked"])
-        .args(host)
-        .args(if fast { light } else { &[] })
-        .arg("--all-targets")
+        .args(["--release", "--locked", "--all-targets"])
+        .args(["--package", "tiny-ddpm-train", "--no-default-features"])
+        .args(deny))?;
+    run(cargo("clippy")
+        .args(["--release", "--locked", "--workspace", "--all-targets"])
         .args(deny))?;
     if fast {
         return Ok(());
@@ -197,16 +195,15 @@ fn documentation() -> Result<()> {
         .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The tool without training, the format against its decoder, shipped models.
+/// The tool as it is built by default, the format against its decoder, shipped
+/// models.
 fn without_burn() -> Result<()> {
-    run(cargo("test")
-        .args(["--release", "--locked", "--no-default-features"])
-        .args([
-            "--package",
-            "tiny-ddpm-train",
-            "--package",
-            "tiny-ddpm-tests",
-        ]))
+    run(cargo("test").args(["--release", "--locked"]).args([
+        "--package",
+        "tiny-ddpm-train",
+        "--package",
+        "tiny-ddpm-tests",
+    ]))
 }
 
 fn all_crates() -> Result<()> {

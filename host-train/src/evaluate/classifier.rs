@@ -470,7 +470,7 @@ fn moved(picture: &[u8], size: usize, angle: f32, [right, down]: [f32; 2]) -> Ve
     result
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::{read_images, read_labels};

@@ -238,9 +238,9 @@ fn of_run(args: &SampleArgs) -> Result<ExitCode> {
 #[cfg(not(feature = "train"))]
 fn of_run(args: &SampleArgs) -> Result<ExitCode> {
     anyhow::bail!(
-        "{} is the folder of a training run, whose floats this tiny-ddpm cannot run: name a blob, or build one that can by
-  cargo build --release -p tiny-ddpm-train",
-        args.blob.display()
+        "{} is the folder of a training run: name a blob instead, for {}",
+        args.blob.display(),
+        crate::build::lacks("`sample RUN`", "train")
     )
 }
 

@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 
+use crate::build;
+
 /// The backends that this tool can be built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
@@ -22,7 +24,6 @@ impl Backend {
     /// device.
     pub fn device(self) -> Result<Device> {
         match self {
-            #[cfg(feature = "flex")]
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
             #[expect(deprecated, reason = "wanted for its independence of flex")]
@@ -32,14 +33,12 @@ impl Backend {
             #[allow(unreachable_patterns, reason = "all backends may be built in")]
             missing => {
                 let name = missing.name();
-                bail!(
-                    "this tool was built without the {name} backend; build it with `cargo build --release -p tiny-ddpm-train --features {name}`"
-                )
+                bail!(build::lacks(&format!("the {name} backend"), name))
             }
         }
     }
 
-    /// Its name on the command line and as a feature.
+    /// Its name on the command line; but for flex, also the cargo feature's.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -69,7 +69,7 @@ impl ModuleMapper for Blend {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use burn::tensor::Device;

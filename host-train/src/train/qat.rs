@@ -272,7 +272,7 @@ impl Taps for FakeQuantiser<'_> {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

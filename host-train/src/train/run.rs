@@ -514,5 +514,5 @@ impl Progress {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests;

@@ -482,7 +482,7 @@ fn upsample(x: Tensor<4>) -> Tensor<4> {
         .reshape([n, c, 2 * h, 2 * w])
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,7 +2,7 @@
 //! printed, and a message for everything that can be wrong.
 
 mod cards;
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 mod explain;
 mod inspect;
 mod points;
@@ -112,28 +112,85 @@ fn help_names_every_command() {
         let examples = format!("tiny-ddpm {command} models/digits.tddpm");
         assert!(stdout(&help).contains(&examples), "{}", stdout(&help));
     }
-    let version = run(&["--version"]);
-    assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
     refused(&run(&["draw"]), &["draw"]);
     refused(&run(&[]), &["Usage"]);
 }
 
+/// Every command has a help in every build. Where the build lacks the command, its
+/// help is what the command itself then says.
 #[test]
-#[cfg(not(feature = "train"))]
-fn commands_that_are_not_built_in_say_how_to_get_them() {
-    for args in [
-        &["train", "--preset", "digits"] as &[&str],
-        &["train"],
-        &["train", "--help"],
-        &["export", "runs/digits", "--out", "digits.tddpm"],
-        &["evaluate", "digits.tddpm", "--count", "100"],
+fn help_works_in_every_build() {
+    let training = cfg!(feature = "train");
+    for (command, feature, built) in [
+        ("train", "--features train", training),
+        ("export", "--features train", training),
+        ("evaluate", "--features train", training),
+        ("explain", "tiny-ddpm-train ", cfg!(feature = "explain")),
+        ("sample", "", true),
+        ("inspect", "", true),
+        ("repack", "", true),
+        ("send", "", true),
+        ("keygen", "", true),
+        ("sign", "", true),
     ] {
-        let words = [
+        let help = run(&[command, "--help"]);
+        succeeded(&help);
+        assert!(stderr(&help).is_empty(), "{}", stderr(&help));
+        let text = stdout(&help);
+        if built {
+            assert!(text.contains("Usage"), "{text}");
+            continue;
+        }
+        for word in [
+            command,
             "without",
-            args[0],
-            "cargo build --release -p tiny-ddpm-train",
-        ];
-        refused(&run(args), &words);
+            "cargo build --release",
+            feature,
+            "minutes",
+        ] {
+            assert!(text.contains(word), "{word:?} is missing in\n{text}");
+        }
+        for same in [
+            &["help", command] as &[&str],
+            &[command, "-h"],
+            &[command, "--preset", "digits", "--help"],
+        ] {
+            let same = run(same);
+            succeeded(&same);
+            assert_eq!(stdout(&same).trim_end(), text.trim_end());
+        }
+        for args in [&[command] as &[&str], &[command, "digits", "--count", "3"]] {
+            let output = run(args);
+            assert_eq!(output.status.code(), Some(1));
+            assert_eq!(stderr(&output), format!("error: {text}"));
+            assert!(output.stdout.is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_version_says_what_was_built_in() {
+    let version = run(&["--version"]);
+    succeeded(&version);
+    let text = stdout(&version);
+    let mut lines = text.lines();
+    let first = concat!("tiny-ddpm ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lines.next(), Some(first));
+    let mut listed = |name: &str| -> Vec<String> {
+        let (line_name, names) = lines.next().unwrap().split_once(": ").unwrap();
+        assert_eq!(line_name, name);
+        names.split(", ").map(str::to_owned).collect()
+    };
+    let (features, backends) = (listed("features"), listed("training backends"));
+    for (feature, backend, built) in [
+        ("explain", "", cfg!(feature = "explain")),
+        ("train", "flex", cfg!(feature = "train")),
+        ("wgpu", "wgpu", cfg!(feature = "wgpu")),
+        ("ndarray", "ndarray", cfg!(feature = "ndarray")),
+    ] {
+        assert_eq!(features.iter().any(|f| f == feature), built, "{text}");
+        let listed = backends.iter().any(|b| b == backend);
+        assert_eq!(listed, built && !backend.is_empty(), "{text}");
     }
 }
 
