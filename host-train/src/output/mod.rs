@@ -27,7 +27,7 @@ pub use math::typeset;
 pub use npy::encode_npy;
 #[cfg(all(test, feature = "evaluate"))]
 pub(crate) use page::well_set;
-pub use scatter::scatter;
+pub use scatter::{scatter, scatter_png};
 pub use staged::Staged;
 pub use terminal::{Drawing, Style, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};

@@ -59,8 +59,13 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
         let grid = Grid::new(
             pictures.generated.len() / (gallery.size * gallery.size).max(1),
             gallery.size,
-            Some(gallery.columns),
+            gallery.classes,
         );
+        let labels = gallery.labels.iter().cycle();
+        let labels: Vec<String> = match grid.is_one_class_a_column() {
+            true => labels.take(grid.columns()).cloned().collect(),
+            false => Vec::new(),
+        };
         let _ = write!(
             page,
             "<h2>Pictures, {}</h2>\n{}",
@@ -68,7 +73,7 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
             figure(
                 grid.within(620),
                 gallery.size,
-                &gallery.labels,
+                &labels,
                 &pictures.generated,
                 "The first of the set, not chosen."
             )?
@@ -286,7 +291,7 @@ fn pairs(found: &Neighbours, pictures: &ModelPictures, gallery: &Gallery) -> Res
         found.model,
         distances.join(", ")
     );
-    let grid = Grid::new(2 * count, size, Some(count));
+    let grid = Grid::with_columns(2 * count, size, count);
     // The first of the set again, so that classes follow each other.
     let labels = gallery.labels.iter().cycle().take(count);
     let labels: Vec<String> = labels.cloned().collect();
@@ -423,7 +428,7 @@ mod tests {
         };
         Gallery {
             size: 2,
-            columns: 10,
+            classes: 10,
             labels: Vec::new(),
             models: vec![pictures("f32", 10), pictures("int8", 250)],
         }
@@ -463,7 +468,7 @@ mod tests {
     fn classes_with_names_are_called_by_them() {
         let evaluation = named();
         let gallery = Gallery {
-            columns: 3,
+            classes: 3,
             labels: evaluation.data.class_names.clone(),
             ..gallery()
         };
