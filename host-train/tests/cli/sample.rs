@@ -8,7 +8,7 @@ fn sheets_have_a_sensible_size() {
     for (args, expected) in [
         (&["--count", "1"][..], (330, 330)),
         (&["--class", "7", "--count", "2"], (649, 330)),
-        (&["--class", "none", "--count", "16"], (957, 957)),
+        (&["--class", "none", "--count", "16"], (936, 936)),
         (&["--count", "120"], (873, 873)),
     ] {
         let out = TempDir::new().unwrap();

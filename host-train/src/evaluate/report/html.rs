@@ -476,9 +476,10 @@ mod tests {
         let head = "<th>class</th><th>0 cat</th><th>1 &lt;dog&gt;</th><th>2 fish</th>";
         assert!(page.contains(head));
         let label = "<span title=\"&lt;dog&gt;\">&lt;dog&gt;</span>";
-        // Above each model's pictures; the one pair that is shown is a cat.
-        assert_eq!(page.matches(label).count(), 2);
-        assert_eq!(page.matches("<span title=\"cat\">cat</span>").count(), 3);
+        // Twice above each model's pictures, whose rows have all classes twice;
+        // the one pair that is shown is a cat.
+        assert_eq!(page.matches(label).count(), 4);
+        assert_eq!(page.matches("<span title=\"cat\">cat</span>").count(), 5);
         let text = super::super::conclusion(&evaluation);
         assert!(text.contains("  1 <dog>: 97.40%"), "{text}");
         // Numbers alone where they are all there is.
