@@ -139,6 +139,7 @@ fn everything_is_measured_and_shown() {
     }
 
     let page = html(&found, &gallery).unwrap();
+    common::page::well_set(&page);
     assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 4);
     assert_eq!(page.matches("<svg").count(), 2);
     let text = heading(&found) + &conclusion(&found);

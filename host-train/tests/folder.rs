@@ -158,9 +158,9 @@ fn two_hundred_and_fifty_six_classes() {
         arg(&out),
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
-    // A column for each would be 7,168 pixels wide.
+    // Sixteen rows of sixteen: a column for each would be 7,168 pixels wide.
     let grid = image::image_dimensions(out.join("samples-00000004.png"));
-    assert_eq!(grid.unwrap(), (20 * 28, 4 * 28));
+    assert_eq!(grid.unwrap(), (930, 930));
     run(&["export", arg(&out), "--out", arg(&blob)]);
     let bytes = fs::read(&blob).unwrap();
     assert_eq!(Model::load(&bytes).unwrap().topology().classes, 256);

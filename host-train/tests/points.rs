@@ -174,7 +174,11 @@ fn points_are_fine_tuned_evaluated_and_shown() {
     let config = configuration(path, "roll", |config| config.training.sample_every = 150);
     let out = path.join("roll");
     trained(&config, &out, &[]);
-    assert!(out.join("samples-00000150.png").is_file());
+    // The preview is what `sample` draws of the run, whose seed is 1.
+    let drawn = path.join("drawn");
+    run(&["sample", arg(&out), "--seed", "1", "--out", arg(&drawn)]);
+    let preview = fs::read(out.join("samples-00000150.png")).unwrap();
+    assert!(preview == fs::read(drawn.join("scatter.png")).unwrap());
 
     let tuned = path.join("tuned");
     let output = train(&[
@@ -215,6 +219,7 @@ fn points_are_fine_tuned_evaluated_and_shown() {
     }
     assert!(found["data"]["energy"].as_f64().unwrap() > 0.0);
     let page = fs::read_to_string(report.join("report.html")).unwrap();
+    common::page::well_set(&page);
     for words in ["From data to noise", "The probability flow", "int8", "f32"] {
         assert!(page.contains(words), "{words}");
     }

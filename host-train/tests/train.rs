@@ -60,8 +60,17 @@ fn the_loss_falls() {
     let losses = losses(&run);
     assert_eq!(losses.len(), 12);
     assert!(losses[11] < 0.8 * losses[0], "{losses:?}");
-    assert!(run.join("samples-00000060.png").is_file());
     assert!(run.join("loss.svg").is_file());
+    // The preview is what `sample` draws of the run, whose seed is 1.
+    let drawn = folder.path().join("drawn");
+    let sampled = tool()
+        .args(["sample", arg(&run), "--count", "40", "--seed", "1"])
+        .args(["--out", arg(&drawn)])
+        .output()
+        .unwrap();
+    assert!(sampled.status.success(), "{}", stderr(&sampled));
+    let preview = std::fs::read(run.join("samples-00000060.png")).unwrap();
+    assert!(preview == std::fs::read(drawn.join("grid.png")).unwrap());
     let message = stderr(&output);
     assert!(
         message.contains(" parameters, 60 steps of 32 examples"),

@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
 
-/// Pixels of the file for each pixel of a picture.
-const ZOOM: usize = 4;
+/// Side that a picture is scaled up to, by a whole number, in pixels of the
+/// file; a larger one keeps its size.
+const SIDE: usize = 112;
 /// Pixels of the file around each picture.
 const BORDER: usize = 6;
 /// Pictures in a row of the sheet.
@@ -34,17 +35,18 @@ pub fn write(path: &Path, side: usize, pictures: &[&[u8]]) -> Result<()> {
 
 /// Width, height and grey values of the sheet.
 fn draw(side: usize, pictures: &[&[u8]]) -> (usize, usize, Vec<u8>) {
+    let zoom = (SIDE / side.max(1)).max(1);
     let columns = pictures.len().clamp(1, COLUMNS);
     let rows = pictures.len().div_ceil(columns).max(1);
-    let cell = side * ZOOM + BORDER;
+    let cell = side * zoom + BORDER;
     let (width, height) = (columns * cell + BORDER, rows * cell + BORDER);
     let mut sheet = vec![BACKGROUND; width * height];
     for (number, picture) in pictures.iter().enumerate() {
         let left = BORDER + number % columns * cell;
         let top = BORDER + number / columns * cell;
-        for y in 0..side * ZOOM {
-            for x in 0..side * ZOOM {
-                let pixel = picture.get(y / ZOOM * side + x / ZOOM);
+        for y in 0..side * zoom {
+            for x in 0..side * zoom {
+                let pixel = picture.get(y / zoom * side + x / zoom);
                 sheet[(top + y) * width + left + x] = pixel.copied().unwrap_or(BACKGROUND);
             }
         }
@@ -61,13 +63,18 @@ mod tests {
         let pictures = [[1; 4], [2; 4], [3; 4], [4; 4], [5; 4], [6; 4]];
         let pictures: Vec<&[u8]> = pictures.iter().map(|p| &p[..]).collect();
         let (width, height, sheet) = draw(2, &pictures);
-        let cell = 2 * ZOOM + BORDER;
+        let cell = SIDE + BORDER;
         assert_eq!((width, height), (5 * cell + BORDER, 2 * cell + BORDER));
         assert_eq!(sheet.len(), width * height);
         for grey in 1..=6 {
             let count = sheet.iter().filter(|&&pixel| pixel == grey).count();
-            assert_eq!(count, 4 * ZOOM * ZOOM);
+            assert_eq!(count, SIDE * SIDE);
         }
         assert_eq!(sheet[(BORDER + cell) * width + BORDER], 6);
+        // As in README.md: 28 pixels become 112.
+        let digits = [[0; 28 * 28]; 10];
+        let digits: Vec<&[u8]> = digits.iter().map(|p| &p[..]).collect();
+        let (width, height, _) = draw(28, &digits);
+        assert_eq!((width, height), (596, 242));
     }
 }

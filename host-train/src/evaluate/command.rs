@@ -268,7 +268,7 @@ fn run_points(
     };
     let (evaluation, gallery) = points::measure(&plan, subjects, device)?;
     let json = serde_json::to_string_pretty(&evaluation)? + "\n";
-    let paths = publish(&args.out, points::html(&evaluation, &gallery), &json)?;
+    let paths = publish(&args.out, points::html(&evaluation, &gallery)?, &json)?;
     if args.json {
         print(&json)?;
     } else if !args.quiet {

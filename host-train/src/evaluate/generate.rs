@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::points::Points;
 use crate::sample::{Pictures, Progress, Request};
 use crate::train::denoiser::FloatDenoiser;
-use crate::train::{Network, NoTaps};
+use crate::train::{Network, NoTaps, Taps};
 
 /// Pictures in the network at once, of a small one.
 const BATCH: usize = 200;
@@ -27,6 +27,21 @@ pub fn generate_float(
     config: &Config,
     request: &Request,
     device: &Device,
+    progress: impl FnMut(u64),
+) -> Result<Pictures> {
+    generate_float_with(network, config, request, device, || NoTaps, progress)
+}
+
+/// The same with `taps` on every activation, one value for each batch.
+///
+/// # Errors
+/// As [`generate_float`].
+pub fn generate_float_with<T: Taps>(
+    network: &Network,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    taps: impl Fn() -> T,
     mut progress: impl FnMut(u64),
 ) -> Result<Pictures> {
     let (pixels, classes) = (config.network.pixels(), config.network.classes());
@@ -38,7 +53,7 @@ pub fn generate_float(
             .collect(),
         states: vec![0; request.count],
     };
-    watch_float(network, config, request, device, |made| {
+    watch_float(network, config, request, device, taps, |made| {
         progress(1);
         if made.step == made.of {
             let output = &mut pictures.pixels[made.picture * pixels..][..pixels];
@@ -58,11 +73,26 @@ pub fn generate_float_points(
     config: &Config,
     request: &Request,
     device: &Device,
+    watch: impl FnMut(Progress<'_>),
+) -> Result<Points> {
+    generate_float_points_with(network, config, request, device, || NoTaps, watch)
+}
+
+/// The same with `taps` on every activation, one value for each batch.
+///
+/// # Errors
+/// As [`generate_float`].
+pub fn generate_float_points_with<T: Taps>(
+    network: &Network,
+    config: &Config,
+    request: &Request,
+    device: &Device,
+    taps: impl Fn() -> T,
     mut watch: impl FnMut(Progress<'_>),
 ) -> Result<Points> {
     let values = config.network.pixels();
     let mut x = vec![0.0; request.count * values];
-    watch_float(network, config, request, device, |made| {
+    watch_float(network, config, request, device, taps, |made| {
         if made.step == made.of {
             x[made.picture * values..][..values].copy_from_slice(made.x);
         }
@@ -72,11 +102,12 @@ pub fn generate_float_points(
 }
 
 /// Shows every picture or point to `watch` after each step.
-fn watch_float(
+fn watch_float<T: Taps>(
     network: &Network,
     config: &Config,
     request: &Request,
     device: &Device,
+    taps: impl Fn() -> T,
     mut watch: impl FnMut(Progress<'_>),
 ) -> Result<()> {
     let schedule = config.schedule()?;
@@ -114,7 +145,7 @@ fn watch_float(
 
         let prediction = config.diffusion.prediction;
         let class = wanted.first().copied().flatten();
-        let mut denoiser = FloatDenoiser::new(network, prediction, wanted, device, NoTaps);
+        let mut denoiser = FloatDenoiser::new(network, prediction, wanted, device, taps());
         let mut x_t = vec![0.0; values];
         let (mut asked, mut open) = (vec![0.0; values], vec![0.0; values]);
         let mut step = 0;

@@ -24,6 +24,7 @@ use super::results::{
 use super::warnings::warnings;
 use crate::config::Config;
 use crate::data::{Dataset, to_unit};
+use crate::output::Grid;
 use crate::sample::{Classes, Pictures, Request, generate};
 use crate::train::denoiser::FloatDenoiser;
 use crate::train::{self, NoTaps};
@@ -36,12 +37,6 @@ pub const MIN_COUNT: usize = 10;
 const SOUGHT: usize = 200;
 /// Those of them that are shown.
 const PAIRS: usize = 10;
-/// Most pictures shown of a model.
-const SHOWN: usize = 100;
-/// Columns of the grid of a model without classes, or with many.
-const COLUMNS: usize = 10;
-/// Most columns of a grid with a column for each class.
-const CLASS_COLUMNS: u16 = 20;
 /// Test pictures in the network at once for the bound, of a small one.
 const BOUND_BATCH: usize = 100;
 
@@ -255,14 +250,10 @@ pub fn measure(
 ) -> Result<(Evaluation, Gallery)> {
     plan.validate(subjects, train, test)?;
     let classes = subjects.first().context("no model")?.network.classes();
-    let columns = match classes {
-        classes @ 1..=CLASS_COLUMNS => classes.into(),
-        _ => COLUMNS,
-    };
     let mut gallery = Gallery {
         size: train.size,
-        columns,
-        labels: match columns == usize::from(classes) && columns == plan.class_names.len() {
+        classes: classes.into(),
+        labels: match plan.class_names.len() == usize::from(classes) {
             true => plan.class_names.clone(),
             false => Vec::new(),
         },
@@ -291,10 +282,13 @@ pub fn measure(
             .iter()
             .position(|&s| s == settings.shown_steps);
         let pictures = &kept[at.unwrap_or(0)];
-        let in_turn = pictures.classes.iter().take(SHOWN).enumerate();
-        let in_turn = in_turn.map(|(index, class)| (class.map(usize::from), index % columns));
+        let shown_at_most = Grid::most(classes.into());
+        let mut in_turn = pictures.classes.iter().take(shown_at_most).enumerate();
         // Pictures from elsewhere need not be.
-        if !in_turn.into_iter().all(|(class, turn)| class == Some(turn)) {
+        if !in_turn
+            .all(|(index, class)| class.map(usize::from) == index.checked_rem(classes.into()))
+        {
+            gallery.classes = 0;
             gallery.labels.clear();
         }
         let chosen = subject.network.sample(pictures.len(), sought);
@@ -303,7 +297,12 @@ pub fn measure(
         let pairs = &found[..PAIRS.min(found.len())];
         gallery.models.push(ModelPictures {
             numbers: subject.facts.numbers,
-            generated: pictures.iter().take(SHOWN).flatten().copied().collect(),
+            generated: pictures
+                .iter()
+                .take(shown_at_most)
+                .flatten()
+                .copied()
+                .collect(),
             nearest: pairs
                 .iter()
                 .flat_map(|near| train.picture(near.index))

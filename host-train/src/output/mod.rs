@@ -8,7 +8,12 @@ pub mod generations;
 mod gif;
 mod grid;
 mod map;
+#[cfg(feature = "evaluate")]
+mod math;
 mod npy;
+#[cfg(all(test, feature = "evaluate"))]
+#[path = "../../tests/common/page.rs"]
+mod page;
 mod scatter;
 mod staged;
 mod terminal;
@@ -17,8 +22,12 @@ mod unfinished;
 pub use self::gif::encode_gif;
 pub use grid::Grid;
 pub use map::{MAP_STYLE, Map};
+#[cfg(feature = "evaluate")]
+pub use math::typeset;
 pub use npy::encode_npy;
-pub use scatter::scatter;
+#[cfg(all(test, feature = "evaluate"))]
+pub(crate) use page::well_set;
+pub use scatter::{scatter, scatter_png};
 pub use staged::Staged;
 pub use terminal::{Drawing, Style, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};

@@ -1,5 +1,12 @@
 //! Points as a picture: a map of where they lie.
 
+use anyhow::Result;
+
+use super::{Grid, encode_png};
+
+/// Pixels a side of the map in a file, and how often each is repeated.
+const MAP: usize = 256;
+const SCALE: usize = 3;
 /// Half the side of what is shown: points of data lie within [-1, 1].
 const REACH: f32 = 1.15;
 /// Grey value of the ground, and of one point in an otherwise empty pixel.
@@ -37,6 +44,16 @@ pub fn scatter(points: &[f32], values: usize, size: usize) -> Vec<u8> {
             }
         })
         .collect()
+}
+
+/// The [`scatter`] map as a PNG: `scatter.png` and the previews of training.
+///
+/// # Errors
+/// If the PNG cannot be encoded.
+pub fn scatter_png(points: &[f32], values: usize) -> Result<Vec<u8>> {
+    let map = scatter(points, values, MAP);
+    let grid = Grid::new(1, MAP, 0).at_scale(SCALE);
+    encode_png(grid.width(), grid.height(), &grid.draw([&map[..]]))
 }
 
 #[cfg(test)]

@@ -202,9 +202,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let grid = report.grid();
-    let film = args
-        .gif
-        .then(|| Film::new(grid.places().min(request.count)));
+    let film = args.gif.then(|| Film::new(grid.pictures()));
     let record = |progress: &Progress<'_>| {
         if let Some(film) = &film {
             film.record(progress);

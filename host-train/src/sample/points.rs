@@ -13,13 +13,11 @@ use super::film::is_shown;
 use super::generate::Worker;
 use super::report::publish;
 use super::{Progress, Request, SampleError};
-use crate::output::{Drawing, Grid, Style, encode_gif, encode_npy, encode_png, scatter};
+use crate::output::{Drawing, Style, encode_gif, encode_npy, scatter, scatter_png};
 use crate::points::Points;
 
 /// Points of a request that does not say how many.
 pub const DEFAULT_COUNT: usize = 2000;
-/// Pixels a side of the map, before it is scaled up.
-const MAP: usize = 256;
 /// Of the animation.
 const FRAME: usize = 320;
 /// Of the drawing in the terminal.
@@ -113,8 +111,6 @@ pub fn write_files(
     classes: &[Option<u8>],
     gif: Option<&[u8]>,
 ) -> Result<Vec<PathBuf>> {
-    let map = scatter(&points.x, points.values, MAP);
-    let grid = Grid::new(1, MAP, None);
     let labels: Vec<i64> = classes
         .iter()
         .map(|class| class.map_or(-1, i64::from))
@@ -126,10 +122,7 @@ pub fn write_files(
         ),
         ("labels.npy", encode_npy(&[labels.len()], &labels)?),
         ("points.csv", table(points, &labels).into_bytes()),
-        (
-            "scatter.png",
-            encode_png(grid.width(), grid.height(), &grid.draw([&map[..]]))?,
-        ),
+        ("scatter.png", scatter_png(&points.x, points.values)?),
     ];
     publish(folder, files, gif)
 }

@@ -11,10 +11,6 @@ use super::{Classes, Pictures, Request, describe, eta_of, points};
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
 use crate::points::Points;
 
-/// Most pictures in the grid.
-const IN_GRID: usize = 100;
-/// Most columns of a grid with a column for each class.
-const CLASS_COLUMNS: u16 = 20;
 /// Most pictures drawn in the terminal.
 const DRAWN: usize = 10;
 /// The animation's name.
@@ -122,13 +118,15 @@ impl Report {
         }
     }
 
-    /// Where the pictures stand in the grid: a column for each class if all
-    /// were asked for.
+    /// Where the pictures stand in `grid.png`.
     #[must_use]
     pub fn grid(&self) -> Grid {
-        let by_class = self.class == Classes::All.to_string() && self.classes <= CLASS_COLUMNS;
-        let columns = by_class.then_some(self.classes.into());
-        Grid::new(self.count.min(IN_GRID), self.size.into(), columns)
+        let classes = match self.class == Classes::All.to_string() {
+            true => self.classes.into(),
+            false => 0,
+        };
+        let count = self.count.min(Grid::most(classes));
+        Grid::new(count, self.size.into(), classes)
     }
 
     /// Adds what is known in the end.

@@ -1,36 +1,29 @@
-//! A grid of samples during training, or a map of sampled points: DDIM in floats, all pictures at once.
+//! Previews during training: the contact sheet or map of points that `sample`
+//! writes, of the network so far.
 
 use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing};
+use tiny_ddpm::Data;
 
-use super::denoiser::FloatDenoiser;
 use super::qat::Rounded;
 use super::{Network, NoTaps, Taps};
 use crate::config::Config;
-use crate::output::{Staged, encode_png, scatter};
+use crate::evaluate::generate::{generate_float_points_with, generate_float_with};
+use crate::output::{Grid, Staged, encode_png, scatter_png};
+use crate::sample::Request;
 
-const STEPS: u16 = 20;
-const GUIDANCE: f32 = 0.5;
-/// Columns where there are no classes.
-const COLUMNS: usize = 10;
-/// Most columns; of more classes some are shown, spread over all.
-const MAX_COLUMNS: usize = 20;
-const ROWS: usize = 4;
-/// Points in a map.
-const POINTS: usize = 2000;
-/// Pixels a side of a map.
-const MAP: usize = 256;
+/// Fewest pictures in a preview; it has every class equally often.
+const PICTURES: usize = 40;
 
-/// Writes a PNG with a column for each class, if they are not too many, or of
-/// points a map. The noise is always the same, so
-/// grids of one run show the same pictures getting better. With `rounded`,
-/// which is of the same model, they are the rounded network's.
+/// Writes a PNG: what `sample` writes for the run with the recommended settings
+/// and the training's seed. The noise is always the same, so that previews of
+/// one run show the same pictures getting better. With `rounded`, which must
+/// belong to the same model, the rounded network generates them.
 ///
 /// # Errors
-/// Where the schedule is not valid or the file cannot be written.
+/// If the schedule is not valid or the file cannot be written.
 pub fn write_grid(
     model: &Network,
     rounded: Option<&Rounded<'_>>,
@@ -38,87 +31,42 @@ pub fn write_grid(
     device: &Device,
     path: &Path,
 ) -> Result<()> {
-    let classes = usize::from(config.network.classes());
-    let points = match config.network.data() {
-        Data::Picture { .. } => None,
-        Data::Point { values } => Some(usize::from(values)),
+    let png = match rounded {
+        Some(rounded) => draw(model, config, device, || rounded.taps(device))?,
+        None => draw(model, config, device, || NoTaps)?,
     };
-    let columns = match classes {
-        0 => COLUMNS,
-        _ => classes.min(MAX_COLUMNS),
-    };
-    let count = points.map_or(ROWS * columns, |_| POINTS);
-    let wanted = shown(count, classes, columns);
-    let pictures = match rounded {
-        Some(rounded) => sample(model, config, &wanted, device, rounded.taps(device))?,
-        None => sample(model, config, &wanted, device, NoTaps)?,
-    };
-
-    if let Some(values) = points {
-        let map = scatter(&pictures, values, MAP);
-        let mut staged = Staged::default();
-        staged.add(path, &encode_png(MAP, MAP, &map)?)?;
-        return staged.publish();
-    }
-    let size = config.network.image_size();
-    let pixels = size * size;
-    let (width, height) = (columns * size, ROWS * size);
-    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-    let grid: Vec<u8> = places
-        .map(|(x, y)| {
-            let picture = y / size * columns + x / size;
-            let value = pictures[picture * pixels + y % size * size + x % size];
-            ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
-        })
-        .collect();
     let mut staged = Staged::default();
-    staged.add(path, &encode_png(width, height, &grid)?)?;
+    staged.add(path, &png)?;
     staged.publish()
 }
 
-/// The classes of so many pictures in so many columns.
-fn shown(places: usize, classes: usize, columns: usize) -> Vec<Option<u8>> {
-    let class_of = |place: usize| match classes {
-        0 => None,
-        _ if classes <= columns => Some((place % classes) as u8),
-        _ => Some((place * classes / places) as u8),
-    };
-    (0..places).map(class_of).collect()
+/// What a preview asks of the network.
+fn request(config: &Config) -> Request {
+    let (data, classes) = (config.network.data(), config.network.classes());
+    let mut request = Request::recommended(data, config.recommended(), classes, None);
+    if let Data::Picture { .. } = data {
+        request.count = PICTURES.next_multiple_of(usize::from(classes).max(1));
+    }
+    request.seed = config.training.seed;
+    request
 }
 
-/// A picture for each of `classes`, values about -1 to 1.
-fn sample(
+/// The PNG.
+fn draw<T: Taps>(
     model: &Network,
     config: &Config,
-    classes: &[Option<u8>],
     device: &Device,
-    taps: impl Taps,
-) -> Result<Vec<f32>> {
-    let schedule = config.schedule()?;
-    let values = classes.len() * config.network.pixels();
-    let (mut x, mut x0_hat, mut spare) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
-    let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut spare,
-        memory: &mut [],
-    };
-    let conditional = config.network.classes() > 0;
-    let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps: STEPS.min(schedule.timesteps()),
-        spacing: Spacing::Trailing,
-        guidance: if conditional { GUIDANCE } else { 0.0 },
-        clip: true,
-        seed: config.training.seed,
-        picture: 0,
-        class: conditional.then_some(0),
-    };
-    let prediction = config.diffusion.prediction;
-    let mut denoiser = FloatDenoiser::new(model, prediction, classes.to_vec(), device, taps);
-    let mut sampler = Sampler::new(schedule, settings, buffers)?;
-    while sampler.step(&mut denoiser)?.is_some() {}
-    Ok(x)
+    taps: impl Fn() -> T,
+) -> Result<Vec<u8>> {
+    let request = request(config);
+    if let Data::Point { .. } = config.network.data() {
+        let points = generate_float_points_with(model, config, &request, device, taps, |_| {})?;
+        return scatter_png(&points.x, points.values);
+    }
+    let pictures = generate_float_with(model, config, &request, device, taps, |_| {})?;
+    let classes = config.network.classes().into();
+    let grid = Grid::new(pictures.len(), pictures.size, classes);
+    encode_png(grid.width(), grid.height(), &grid.draw(pictures.iter()))
 }
 
 #[cfg(test)]
@@ -126,12 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_column_for_each_class_or_some_of_many() {
-        assert_eq!(shown(4, 0, 2), [None; 4]);
-        assert_eq!(shown(6, 3, 3), [0, 1, 2, 0, 1, 2].map(Some));
-        let many = shown(80, 256, 20);
-        assert!(many.is_sorted() && many.windows(2).all(|pair| pair[0] != pair[1]));
-        assert_eq!((many[0], many[79]), (Some(0), Some(252)));
-        assert_eq!(shown(80, 21, 20)[79], Some(20));
+    fn a_preview_has_whole_rounds_of_classes() {
+        let mut config = Config::preset("smoke").unwrap();
+        config.training.seed = 9;
+        let wanted = request(&config);
+        assert_eq!((wanted.count, wanted.seed), (40, 9));
+        assert_eq!(wanted.guidance, config.recommended_guidance());
+        let roll = request(&Config::preset("swiss-roll").unwrap());
+        assert_eq!(roll.count, 2000);
     }
 }

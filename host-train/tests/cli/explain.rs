@@ -10,8 +10,11 @@ fn explain(out: &Path, args: &[&str]) -> Output {
     command.args(args).output().unwrap()
 }
 
+/// The page, which is well-formed and well set.
 fn page(out: &Path) -> String {
-    fs::read_to_string(out.join("explain.html")).unwrap()
+    let page = fs::read_to_string(out.join("explain.html")).unwrap();
+    page::well_set(&page);
+    page
 }
 
 #[test]
@@ -27,6 +30,12 @@ fn a_png_of_ones_own() {
     let page = page(out.path());
     assert!(page.contains("resized to 28 x 28"));
     assert!(page.contains("the network is told no class"));
+    // Two symbols that differ in an accent differ in more than a character.
+    for accent in ["˜", "¯", "ˆ"] {
+        let over = format!("<mo stretchy=\"false\">{accent}</mo></mover>");
+        assert!(page.contains(&over), "{accent}");
+    }
+    assert!(page.contains("<tr><td>forward process</td><td lang=\"zh\">前向过程</td><td>"));
     assert_eq!(names(out.path()), ["explain.html", "mine.png"]);
 }
 

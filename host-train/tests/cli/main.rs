@@ -5,6 +5,9 @@ mod cards;
 #[cfg(feature = "explain")]
 mod explain;
 mod inspect;
+#[cfg(feature = "evaluate")]
+#[path = "../common/page.rs"]
+mod page;
 mod points;
 mod repack;
 mod sample;

@@ -2,6 +2,26 @@
 
 use super::*;
 
+/// Few pictures or many, the sheet fits a screen and its pictures are seen.
+#[test]
+fn sheets_have_a_sensible_size() {
+    for (args, expected) in [
+        (&["--count", "1"][..], (330, 330)),
+        (&["--class", "7", "--count", "2"], (649, 330)),
+        (&["--class", "none", "--count", "16"], (936, 936)),
+        (&["--count", "120"], (873, 873)),
+    ] {
+        let out = TempDir::new().unwrap();
+        let mut all = args.to_vec();
+        all.extend(["--steps", "1", "--guidance", "0"]);
+        succeeded(&sample(out.path(), &all));
+        let png = fs::File::open(out.path().join("grid.png")).unwrap();
+        let png = png::Decoder::new(std::io::BufReader::new(png));
+        let png = png.read_info().unwrap();
+        assert_eq!((png.info().width, png.info().height), expected, "{args:?}");
+    }
+}
+
 #[test]
 fn writes_arrays_hashes_a_grid_and_an_animation() {
     let out = TempDir::new().unwrap();
@@ -46,6 +66,8 @@ fn writes_arrays_hashes_a_grid_and_an_animation() {
     let info = png.next_frame(&mut grey).unwrap();
     // Ten columns and two rows.
     assert!(info.width > 4 * info.height && info.width >= 10 * 28);
+
+    assert!((256..=1000).contains(&info.width), "{}", info.width);
 
     let gif = fs::File::open(out.path().join("denoising.gif")).unwrap();
     let mut gif = gif::DecodeOptions::new().read_info(gif).unwrap();

@@ -1,6 +1,8 @@
 //! What the tests of training share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod page;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

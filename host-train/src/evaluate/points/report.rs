@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use anyhow::Result;
+
 use super::super::report::{STYLE, escaped, list, row_of};
 use super::plot::{map, paths};
 use super::results::{Gallery, PointsEvaluation};
-use crate::output::MAP_STYLE;
+use crate::output::{MAP_STYLE, typeset};
 
 const HEAD: [&str; 8] = [
     "points",
@@ -90,15 +92,17 @@ pub fn conclusion(evaluation: &PointsEvaluation) -> String {
 }
 
 /// The whole report as one file.
-#[must_use]
-pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> String {
+///
+/// # Errors
+/// If an equation cannot be typeset.
+pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> Result<String> {
     let title = match evaluation.models.first() {
         Some(model) => model.name.as_ref().unwrap_or(&model.path),
         None => "a model",
     };
     let title = format!("How good is {}?", escaped(title));
     let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{MAP_STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul>\n"
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>{title}</title>\n<style>{STYLE}{MAP_STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul>\n"
     );
     list(&mut page, &evaluation.models);
     let data = &evaluation.data;
@@ -116,13 +120,13 @@ pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> String {
         };
         row_of(&mut page, tag, kind, row);
     }
-    page += "</table></div>\n<p class=\"note\">The energy distance (Sz&eacute;kely &amp; Rizzo) from held-out points, which no network saw: 0 would be the same distribution, and the floor is what as many training points get by chance. Off the curve: root mean square distance from the curve that the data lies around, so of real points the deviation of their noise.</p>\n";
+    page += "</table></div>\n<p class=\"note\">The energy distance (Székely &amp; Rizzo) from held-out points, which no network saw: 0 would be the same distribution, and the floor is what as many training points get by chance. Off the curve: root mean square distance from the curve that the data lies around, so of real points the deviation of their noise.</p>\n";
 
     page += "<h2>From data to noise</h2>\n";
     for panel in &gallery.forward {
         figure(&mut page, &map(panel, true), &panel.caption);
     }
-    page += "<p class=\"note\">x_t = sqrt(&alpha;&#773;) x_0 + sqrt(1 - &alpha;&#773;) &epsilon; of held-out points; the colour is each one's place along the curve at t = 0.</p>\n";
+    page += "<p class=\"note\">$x_t = \\sqrt{\\bar\\alpha_t}\\,x_0 + \\sqrt{1 - \\bar\\alpha_t}\\,\\varepsilon$ of held-out points; the colour is each one's place along the curve at $t = 0$.</p>\n";
     for (model, panels) in &gallery.samples {
         let _ = writeln!(page, "<h2>What every sampler draws, {model}</h2>");
         for panel in panels {
@@ -140,7 +144,7 @@ pub fn html(evaluation: &PointsEvaluation, gallery: &Gallery) -> String {
             trajectories.model
         );
     }
-    page + "</body>\n</html>\n"
+    typeset(&(page + "</body>\n</html>\n"))
 }
 
 fn figure(page: &mut String, svg: &str, caption: &str) {
@@ -156,6 +160,7 @@ mod tests {
     use super::super::super::results::ModelFacts;
     use super::super::results::{Facts, Panel, SetResult, Trajectories};
     use super::*;
+    use crate::output::well_set;
     use crate::points::Points;
 
     fn evaluation() -> PointsEvaluation {
@@ -228,7 +233,8 @@ mod tests {
                 colours: vec![0.3],
             }),
         };
-        let page = html(&evaluation(), &gallery);
+        let page = html(&evaluation(), &gallery).unwrap();
+        well_set(&page);
         for words in [
             "a&lt;b.tddpm",
             "t = 1000",

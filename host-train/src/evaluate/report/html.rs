@@ -10,7 +10,7 @@ use super::super::Evaluation;
 use super::super::results::{ModelFacts, Neighbours, SetResult};
 use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
-use crate::output::{Grid, encode_png};
+use crate::output::{Grid, encode_png, typeset};
 use crate::sample::describe;
 
 /// The look of a page, in the light and in the dark.
@@ -49,7 +49,7 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
     let title = format!("How good is {}?", escaped(title));
     let _ = write!(
         page,
-        "<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        "<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
     facts(&mut page, evaluation);
     quality(&mut page, evaluation);
@@ -59,8 +59,13 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
         let grid = Grid::new(
             pictures.generated.len() / (gallery.size * gallery.size).max(1),
             gallery.size,
-            Some(gallery.columns),
+            gallery.classes,
         );
+        let labels = gallery.labels.iter().cycle();
+        let labels: Vec<String> = match grid.is_one_class_a_column() {
+            true => labels.take(grid.columns()).cloned().collect(),
+            false => Vec::new(),
+        };
         let _ = write!(
             page,
             "<h2>Pictures, {}</h2>\n{}",
@@ -68,7 +73,7 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
             figure(
                 grid.within(620),
                 gallery.size,
-                &gallery.labels,
+                &labels,
                 &pictures.generated,
                 "The first of the set, not chosen."
             )?
@@ -78,7 +83,7 @@ pub fn html(evaluation: &Evaluation, gallery: &Gallery) -> Result<String> {
     bound(&mut page, evaluation);
     differences(&mut page, evaluation);
     page += "</body>\n</html>\n";
-    Ok(page)
+    typeset(&page)
 }
 
 /// The models, as items of a list.
@@ -138,7 +143,7 @@ fn quality(page: &mut String, evaluation: &Evaluation) {
     let real = &evaluation.real;
     let _ = write!(
         page,
-        "</table></div>\n<p class=\"note\">Every row is held against {0} training pictures drawn at random. The last rows are what real pictures get in place of generated ones: {1} test pictures (for the reading all {2}), which the judge never saw, and {0} other training pictures, the floor. No sampler can be told to be better than that. Frechet distances depend on the number of pictures and on this judge: compare them within a report. They are not FID as others print it. Precision and recall after Kynk&auml;&auml;nniemi et al. 2019, density and coverage after Naeem et al. 2020.</p>\n",
+        "</table></div>\n<p class=\"note\">Every row is held against {0} training pictures drawn at random. The last rows are what real pictures get in place of generated ones: {1} test pictures (for the reading all {2}), which the judge never saw, and {0} other training pictures, the floor. No sampler can be told to be better than that. Frechet distances depend on the number of pictures and on this judge: compare them within a report. They are not FID as others print it. Precision and recall after Kynkäänniemi et al. 2019, density and coverage after Naeem et al. 2020.</p>\n",
         real.count, real.test.count, evaluation.data.test
     );
     for warning in &evaluation.warnings {
@@ -286,7 +291,7 @@ fn pairs(found: &Neighbours, pictures: &ModelPictures, gallery: &Gallery) -> Res
         found.model,
         distances.join(", ")
     );
-    let grid = Grid::new(2 * count, size, Some(count));
+    let grid = Grid::with_columns(2 * count, size, count);
     // The first of the set again, so that classes follow each other.
     let labels = gallery.labels.iter().cycle().take(count);
     let labels: Vec<String> = labels.cloned().collect();
@@ -300,20 +305,20 @@ fn bound(page: &mut String, evaluation: &Evaluation) {
     *page += "<h2>Variational bound</h2>\n<div class=\"scroll\"><table>\n";
     let head = [
         "reverse variance",
-        "L<sub>T</sub>",
-        "sum of L<sub>t-1</sub>",
-        "L<sub>0</sub>",
+        "$L_T$",
+        "sum of $L_{t-1}$",
+        "$L_0$",
         "bits per dimension",
     ];
     row_of(page, "th", "", &head.map(str::to_owned));
     let mut pictures = 0;
     for bound in &evaluation.bounds {
         let variance = match bound.variance {
-            "beta" => "&beta;<sub>t</sub>",
-            _ => "&beta;&#771;<sub>t</sub>",
+            "beta" => r"$\beta_t$",
+            _ => r"$\tilde\beta_t$",
         };
         let error = bound.standard_error;
-        let error = error.map_or_else(String::new, |error| format!(" &plusmn; {error:.4}"));
+        let error = error.map_or_else(String::new, |error| format!(" ± {error:.4}"));
         let row = [
             format!("{}, {variance}", bound.model),
             format!("{:.5}", bound.prior),
@@ -326,7 +331,7 @@ fn bound(page: &mut String, evaluation: &Evaluation) {
     }
     let _ = write!(
         page,
-        "</table></div>\n<p class=\"note\">Of {pictures} real test pictures given their class, without guidance, over all timesteps (Ho et al. 2020, eq. 5). Behind &plusmn; stands the standard error over the pictures.</p>\n"
+        "</table></div>\n<p class=\"note\">Of {pictures} real test pictures given their class, without guidance, over all timesteps (Ho et al. 2020, eq. 5). Behind ± stands the standard error over the pictures.</p>\n"
     );
 }
 
@@ -386,7 +391,7 @@ fn figure(
         above += "</div>";
     }
     Ok(format!(
-        "<figure>{above}<img alt=\"{caption}\" width=\"{}\" src=\"data:image/png;base64,{}\"><figcaption>{caption}</figcaption></figure>\n",
+        "<figure>{above}<img alt=\"{caption}\" width=\"{}\" src=\"data:image/png;base64,{}\"/><figcaption>{caption}</figcaption></figure>\n",
         grid.width(),
         BASE64_STANDARD.encode(png)
     ))
@@ -401,6 +406,8 @@ pub(crate) fn escaped(text: &str) -> String {
             '<' => out += "&lt;",
             '>' => out += "&gt;",
             '"' => out += "&quot;",
+            // Elsewhere it starts an equation.
+            '$' => out += "&#36;",
             other => out.push(other),
         }
     }
@@ -411,6 +418,7 @@ pub(crate) fn escaped(text: &str) -> String {
 mod tests {
     use super::super::super::results::tests::{example, named};
     use super::*;
+    use crate::output::well_set;
 
     fn gallery() -> Gallery {
         let pictures = |numbers, level| ModelPictures {
@@ -420,7 +428,7 @@ mod tests {
         };
         Gallery {
             size: 2,
-            columns: 10,
+            classes: 10,
             labels: Vec::new(),
             models: vec![pictures("f32", 10), pictures("int8", 250)],
         }
@@ -439,7 +447,7 @@ mod tests {
         for word in [
             "98.70%",
             "99.41%",
-            "1.3004 &plusmn; 0.0200",
+            "1.3004 ± 0.0200",
             "31.5",
             "1.25",
             "too &lt;good&gt;",
@@ -452,21 +460,15 @@ mod tests {
     fn elements_are_closed_and_paths_are_escaped() {
         let page = html(&example(), &gallery()).unwrap();
         assert!(page.contains("models/&lt;int8&gt;"));
-        for tag in [
-            "table", "tr", "td", "th", "figure", "div", "p", "h2", "ul", "li", "svg",
-        ] {
-            let opened = page.matches(&format!("<{tag}>")).count()
-                + page.matches(&format!("<{tag} ")).count();
-            assert!(opened > 0, "{tag}");
-            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
-        }
+        well_set(&page);
+        assert!(page.contains("<mi>β</mi><mo stretchy=\"false\">˜</mo>"));
     }
 
     #[test]
     fn classes_with_names_are_called_by_them() {
         let evaluation = named();
         let gallery = Gallery {
-            columns: 3,
+            classes: 3,
             labels: evaluation.data.class_names.clone(),
             ..gallery()
         };
@@ -474,9 +476,10 @@ mod tests {
         let head = "<th>class</th><th>0 cat</th><th>1 &lt;dog&gt;</th><th>2 fish</th>";
         assert!(page.contains(head));
         let label = "<span title=\"&lt;dog&gt;\">&lt;dog&gt;</span>";
-        // Above each model's pictures; the one pair that is shown is a cat.
-        assert_eq!(page.matches(label).count(), 2);
-        assert_eq!(page.matches("<span title=\"cat\">cat</span>").count(), 3);
+        // Twice above each model's pictures, whose rows have all classes twice;
+        // the one pair that is shown is a cat.
+        assert_eq!(page.matches(label).count(), 4);
+        assert_eq!(page.matches("<span title=\"cat\">cat</span>").count(), 5);
         let text = super::super::conclusion(&evaluation);
         assert!(text.contains("  1 <dog>: 97.40%"), "{text}");
         // Numbers alone where they are all there is.

@@ -14,8 +14,8 @@ pub use text::{conclusion, heading};
 pub struct Gallery {
     /// Pixels a side.
     pub size: usize,
-    /// Columns of the grids: one for each class.
-    pub columns: usize,
+    /// Classes that the pictures show in turn, or 0.
+    pub classes: usize,
     /// The names of these classes, where they have some; else empty.
     pub labels: Vec<String>,
     /// What is shown of each model.

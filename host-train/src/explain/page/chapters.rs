@@ -9,7 +9,7 @@ use anyhow::Result;
 use tiny_ddpm::{Prediction, Schedule, ScheduleKind};
 
 use super::Facts;
-use super::html::{Strip, computed_by, decibels, equation, head, named, number, paragraph, root};
+use super::html::{Strip, computed_by, decibels, equation, head, named, number, paragraph};
 use crate::evaluate::report::escaped;
 use crate::explain::curves::Curves;
 use crate::explain::story::Noised;
@@ -31,7 +31,7 @@ pub fn introduction(page: &mut String, facts: &Facts<'_>, schedule: &Schedule, f
     };
     let _ = write!(
         page,
-        "<p>{first}</p>\n<p>Each figure below was computed for this page by the functions that run on the chip, and each section names them.</p>\n<ul>\n<li>model: <code>{}</code>, SHA-256 <code>{}</code></li>\n<li>T = {}, {rule}{class}</li>\n<li>x<sub>0</sub>: {}</li>\n<li>seed of all noise: {}</li>\n</ul>\n",
+        "<p>{first}</p>\n<p>Each figure below was computed for this page by the functions that run on the chip, and each section names them.</p>\n<ul>\n<li>model: <code>{}</code>, SHA-256 <code>{}</code></li>\n<li>$T$ = {}, {rule}{class}</li>\n<li>$x_0$: {}</li>\n<li>seed of all noise: {}</li>\n</ul>\n",
         escaped(&facts.path),
         facts.sha256,
         schedule.timesteps(),
@@ -42,35 +42,22 @@ pub fn introduction(page: &mut String, facts: &Facts<'_>, schedule: &Schedule, f
 
 /// The start of the first chapter.
 pub fn forward_process(page: &mut String, what: &str) {
-    head(
-        page,
-        "forward",
-        "1. Into the noise: the forward process",
-        "前向过程",
-    );
+    head(page, "forward", "1. Into the noise: the forward process");
     let _ = writeln!(
         page,
-        "<p>A step shrinks the {what} a little and adds a little noise (<span lang=\"zh\">加噪</span>). How much, β<sub>t</sub> says; nothing is learned here.</p>"
+        r"<p>Each step shrinks the {what} a little and adds a little noise. $\beta_t$ says how much; nothing is learned here.</p>"
     );
     equation(
         page,
-        &format!(
-            "x<sub>t</sub> = {} x<sub>t−1</sub> + {} ε<sub>t</sub>, &emsp; ε<sub>t</sub> ~ N(0, I)",
-            root("1 − β<sub>t</sub>"),
-            root("β<sub>t</sub>")
-        ),
+        r"$$x_t = \sqrt{1 - \beta_t}\,x_{t-1} + \sqrt{\beta_t}\,\varepsilon_t, \quad \varepsilon_t \sim N(0, I)$$",
     );
     paragraph(
         page,
-        "A sum of Gaussians is a Gaussian, so t steps can be made at once, with ᾱ<sub>t</sub> = (1 − β<sub>1</sub>)(1 − β<sub>2</sub>) … (1 − β<sub>t</sub>). This is what makes training cheap: any x<sub>t</sub> is one line away from x<sub>0</sub>.",
+        r"A sum of Gaussians is a Gaussian, so t steps can be made at once, with $\bar\alpha_t = (1 - \beta_1)(1 - \beta_2) \cdots (1 - \beta_t)$. This makes training cheap: any $x_t$ is one line away from $x_0$.",
     );
     equation(
         page,
-        &format!(
-            "x<sub>t</sub> = {} x<sub>0</sub> + {} ε",
-            root("ᾱ<sub>t</sub>"),
-            root("1 − ᾱ<sub>t</sub>")
-        ),
+        r"$$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\varepsilon$$",
     );
 }
 
@@ -81,11 +68,14 @@ pub fn forward_figures(strip: &mut Strip, forward: &[Noised]) {
         |value: &dyn Fn(&Noised) -> String| -> Vec<String> { forward.iter().map(value).collect() };
     let rows = [
         (
-            "ᾱ<sub>t</sub>, what is left",
+            r"signal left, $\bar\alpha_t$",
             figures(&|n| number(n.alpha_bar)),
         ),
         ("SNR in dB", figures(&|n| decibels(n.snr))),
-        ("1 − ᾱ<sub>t</sub>", figures(&|n| number(1.0 - n.alpha_bar))),
+        (
+            r"noise added, $1 - \bar\alpha_t$",
+            figures(&|n| number(1.0 - n.alpha_bar)),
+        ),
         (
             "noise found, at once",
             figures(&|n| number(n.measured(&n.at_once, x_0))),
@@ -105,7 +95,7 @@ pub fn forward_figures(strip: &mut Strip, forward: &[Noised]) {
 pub fn strength_of_noise(page: &mut String, what: &str, over: &str) {
     let _ = writeln!(
         page,
-        "<p>The two rows do not show the same noise, but noise of the same strength: the variance found over {over} is near to 1 − ᾱ<sub>t</sub> in both. The signal-to-noise ratio (SNR, <span lang=\"zh\">信噪比</span>) is ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>); at 0 dB {what} and noise are equally strong.</p>"
+        r"<p>The two rows do not show the same noise, but noise of the same strength: the variance found over {over} is near $1 - \bar\alpha_t$ in both. The signal-to-noise ratio (SNR) is $\bar\alpha_t / (1 - \bar\alpha_t)$; at 0 dB {what} and noise are equally strong.</p>"
     );
     computed_by(
         page,
@@ -121,46 +111,31 @@ pub fn strength_of_noise(page: &mut String, what: &str, over: &str) {
 /// The start of the chapter on training; `told` is what the network sees
 /// beside x_t and t.
 pub fn question(page: &mut String, prediction: Prediction, what: &str, told: &str) {
-    head(
-        page,
-        "training",
-        "3. What the network is asked: training",
-        "训练",
-    );
+    head(page, "training", "3. What the network is asked: training");
     let (target, asked) = match prediction {
         Prediction::Epsilon => (
-            "ε".to_owned(),
-            "the noise ε (<span lang=\"zh\">噪声预测</span>)".to_owned(),
+            r"\varepsilon",
+            r"the noise $\varepsilon$ (noise prediction)".to_owned(),
         ),
-        Prediction::X0 => (
-            "x<sub>0</sub>".to_owned(),
-            format!("the {what} x<sub>0</sub>"),
-        ),
+        Prediction::X0 => ("x_0", format!("the {what} $x_0$")),
         _ => (
+            r"\sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1 - \bar\alpha_t}\,x_0",
             format!(
-                "{} ε − {} x<sub>0</sub>",
-                root("ᾱ<sub>t</sub>"),
-                root("1 − ᾱ<sub>t</sub>")
-            ),
-            format!(
-                "v, a mixture of the noise ε and the {what} x<sub>0</sub>, which asks for the noise where there is little of it and for the {what} where there is much"
+                r"$v$, a mixture of the noise $\varepsilon$ and the {what} $x_0$: mostly the noise where there is little of it, mostly the {what} where there is much noise"
             ),
         ),
     };
     let (sees, arguments) = match told {
-        "" => ("x<sub>t</sub> and t".to_owned(), "x<sub>t</sub>, t"),
-        told => (
-            format!("x<sub>t</sub>, t and mostly {told}"),
-            "x<sub>t</sub>, t, c",
-        ),
+        "" => ("$x_t$ and $t$".to_owned(), "x_t, t"),
+        told => (format!("$x_t$, $t$ and mostly {told}"), "x_t, t, c"),
     };
     let _ = writeln!(
         page,
-        "<p>In training a {what}, a t and a noise ε are drawn; the network f sees {sees}. This one is asked for {asked}. Whatever is asked for, with x<sub>t</sub> it gives x̂<sub>0</sub>, the {what} that the network takes x<sub>t</sub> to be.</p>"
+        r"<p>Training draws a {what}, a $t$ and a noise $\varepsilon$; the network $f$ sees {sees}. This network predicts {asked}. Its output and $x_t$ give $\hat x_0$, the network's estimate of the {what}.</p>"
     );
     equation(
         page,
-        &format!("L = E ‖ y − f({arguments}) ‖², &emsp; y = {target}"),
+        &format!(r"$$L = \mathrm{{E}}\,\lVert y - f({arguments}) \rVert^2$$ $$y = {target}$$"),
     );
 }
 
@@ -178,25 +153,20 @@ pub fn answered_by(page: &mut String) {
 
 /// The chapter; `what` is "picture" or what else x_0 is.
 pub fn how_fast(page: &mut String, schedule: &Schedule, what: &str) -> Result<()> {
-    head(
-        page,
-        "schedule",
-        "2. How fast: the noise schedule",
-        "噪声调度",
-    );
+    head(page, "schedule", "2. How fast: the noise schedule");
     let _ = writeln!(
         page,
-        "<p>β<sub>t</sub> is chosen, not learned. Too fast, and the network sees hardly anything but noise; too slow, and x<sub>T</sub> still shows the {what}, where sampling starts with none.</p>"
+        r"<p>$\beta_t$ is chosen, not learned. If it is too large, the network sees hardly anything but noise; if it is too small, $x_T$ still shows the {what}, but sampling starts with none.</p>"
     );
     let over = |first: u16, value: &dyn Fn(u16) -> f64| -> Vec<(u16, f64)> {
         (first..=schedule.timesteps())
             .map(|t| (t, value(t)))
             .collect()
     };
-    let left = format!("ᾱ: how much of the {what} is left");
+    let left = format!(r"signal: how much of the {what} is left, $\bar\alpha_t$");
     let plots = [
         Curves {
-            title: "β: noise that a step adds",
+            title: r"noise that a step adds, $\beta_t$",
             log_x: false,
             log_y: true,
             lines: vec![("β", over(1, &|t| schedule.beta(t)))],
@@ -205,7 +175,7 @@ pub fn how_fast(page: &mut String, schedule: &Schedule, what: &str) -> Result<()
             title: &left,
             log_x: false,
             log_y: false,
-            lines: vec![("ᾱ", over(0, &|t| schedule.alpha_bar(t)))],
+            lines: vec![("signal", over(0, &|t| schedule.alpha_bar(t)))],
         },
         Curves {
             title: "signal-to-noise ratio, in dB",
@@ -214,7 +184,7 @@ pub fn how_fast(page: &mut String, schedule: &Schedule, what: &str) -> Result<()
             lines: vec![("SNR", over(1, &|t| 10.0 * schedule.snr(t).log10()))],
         },
         Curves {
-            title: "posterior variance and β",
+            title: r"posterior variance $\tilde\beta_t$, and $\beta_t$",
             log_x: true,
             log_y: true,
             lines: vec![
@@ -228,28 +198,25 @@ pub fn how_fast(page: &mut String, schedule: &Schedule, what: &str) -> Result<()
     ];
     *page += "<div class=\"plots\">\n";
     for plot in plots {
-        *page += &plot.draw()?;
+        let _ = writeln!(
+            page,
+            "<figure><figcaption>{}</figcaption>{}</figure>",
+            plot.title,
+            plot.draw()?
+        );
     }
     *page += "</div>\n";
     paragraph(
         page,
-        "The last plot is about the way back. Knew we x<sub>0</sub>, the step from x<sub>t</sub> to x<sub>t−1</sub> would be known too: the posterior (<span lang=\"zh\">后验</span>) is a Gaussian, between x<sub>0</sub> and x<sub>t</sub>.",
+        r"The last plot is about the way back. If we knew $x_0$, we would know the step from $x_t$ to $x_{t-1}$ as well: the posterior is a Gaussian whose mean lies between $x_0$ and $x_t$.",
     );
     equation(
         page,
-        &format!(
-            "q(x<sub>t−1</sub> | x<sub>t</sub>, x<sub>0</sub>) = N(μ̃, β̃<sub>t</sub> I), &emsp; μ̃ = <span>{} β<sub>t</sub> / (1 − ᾱ<sub>t</sub>)</span> x<sub>0</sub> + <span>{} (1 − ᾱ<sub>t−1</sub>) / (1 − ᾱ<sub>t</sub>)</span> x<sub>t</sub>",
-            root("ᾱ<sub>t−1</sub>"),
-            root("α<sub>t</sub>")
-        ),
-    );
-    equation(
-        page,
-        "β̃<sub>t</sub> = (1 − ᾱ<sub>t−1</sub>) / (1 − ᾱ<sub>t</sub>) · β<sub>t</sub>",
+        r"$$q(x_{t-1} \mid x_t, x_0) = N(\tilde\mu, \tilde\beta_t I)$$ $$\tilde\mu = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1 - \bar\alpha_t}\,x_0 + \frac{\sqrt{\alpha_t}\,(1 - \bar\alpha_{t-1})}{1 - \bar\alpha_t}\,x_t, \quad \alpha_t = 1 - \beta_t$$ $$\tilde\beta_t = \frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t}\,\beta_t$$",
     );
     let _ = writeln!(
         page,
-        "<p>Its variance (<span lang=\"zh\">后验方差</span>) is smaller than β<sub>t</sub>, but only in the last few steps before the {what} does that show; there it goes to 0.</p>"
+        r"<p>The posterior variance $\tilde\beta_t$ is smaller than $\beta_t$. That shows only in the last few steps before the {what}, where it goes to 0.</p>"
     );
     computed_by(
         page,

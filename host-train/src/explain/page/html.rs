@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
+use anyhow::Result;
+
 use crate::evaluate::report::STYLE;
-use crate::output::MAP_STYLE;
+use crate::output::{MAP_STYLE, typeset};
 
 /// What the page adds to the look of a report.
 pub const MORE_STYLE: &str = "
-.equation { font: italic 1.2rem/2 Cambria, \"Latin Modern Math\", serif; text-align: center; }
-.equation sub { font-size: .7em; }
-.root { border-top: 1px solid; padding: 0 .1em; }
+.equation { margin: 1rem 0; overflow-x: auto; overflow-y: hidden; }
+.equation math { font-size: 1.15rem; margin: .6rem 0; }
 .strip td { text-align: center; border: 0; padding: .15rem .25rem; font-weight: normal; }
 .strip td:first-child { text-align: left; min-width: 6.5rem; white-space: normal; line-height: 1.2; }
 .strip .map { width: 6.6rem; max-width: none; }
@@ -21,6 +22,8 @@ pub const MORE_STYLE: &str = "
 .map.large { width: 34rem; }
 .beside { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
 .beside figure { margin: 0; }
+.plots figure { margin: 0; }
+.glossary td, .glossary th { text-align: left; white-space: normal; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
 ";
 
@@ -34,27 +37,30 @@ macro_rules! named {
 }
 pub(super) use named;
 
-/// A page with this title.
-pub fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{MAP_STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}</body>\n</html>\n"
-    )
+/// A page of this title and body, both HTML, the body with LaTeX between dollar
+/// signs.
+///
+/// # Errors
+/// If an equation is not LaTeX.
+pub fn document(title: &str, body: &str) -> Result<String> {
+    let body = typeset(body)?;
+    Ok(format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>{title}</title>\n<style>{STYLE}{MAP_STYLE}{MORE_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{body}</body>\n</html>\n"
+    ))
 }
 
 /// A section's head.
-pub fn head(page: &mut String, id: &str, english: &str, chinese: &str) {
-    let _ = writeln!(
-        page,
-        "<h2 id=\"{id}\">{english} (<span lang=\"zh\">{chinese}</span>)</h2>"
-    );
+pub fn head(page: &mut String, id: &str, title: &str) {
+    let _ = writeln!(page, "<h2 id=\"{id}\">{title}</h2>");
 }
 
 pub fn paragraph(page: &mut String, text: &str) {
     let _ = writeln!(page, "<p>{text}</p>");
 }
 
-pub fn equation(page: &mut String, html: &str) {
-    let _ = writeln!(page, "<p class=\"equation\">{html}</p>");
+/// One or more equations, each between `$$` and `$$`, below each other.
+pub fn equation(page: &mut String, latex: &str) {
+    let _ = writeln!(page, "<div class=\"equation\">{latex}</div>");
 }
 
 /// Where it is computed.
@@ -68,10 +74,6 @@ pub fn computed_by(page: &mut String, names: &[String]) {
         "<p class=\"note\">Computed by {}.</p>",
         names.join(", ")
     );
-}
-
-pub fn root(html: &str) -> String {
-    format!("√<span class=\"root\">{html}</span>")
 }
 
 /// `most` of `count` places, evenly spread, the first among them; all, where
@@ -116,9 +118,9 @@ impl Strip {
     }
 }
 
-/// A name that is HTML, as text.
-pub fn plain(name: &str) -> String {
-    name.replace("<sub>", "_").replace("</sub>", "")
+/// What a row's name says in words, without the symbol behind it.
+pub fn in_words(name: &str) -> &str {
+    name.split_once(", $").map_or(name, |(words, _)| words)
 }
 
 /// About three digits.

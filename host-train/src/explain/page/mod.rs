@@ -5,6 +5,7 @@
 //! that a page cannot send a reader to one that is no longer there.
 
 mod chapters;
+mod glossary;
 mod html;
 mod pictures;
 mod points;

@@ -13,8 +13,9 @@ use super::chapters::{
     answered_by, forward_figures, forward_process, how_fast, introduction, question,
     strength_of_noise,
 };
+use super::glossary::glossary;
 use super::html::{
-    Strip, computed_by, document, equation, head, named, number, paragraph, plain, spread,
+    Strip, computed_by, document, equation, head, in_words, named, number, paragraph, spread,
 };
 use super::samplers::{called, heading, rule_of};
 use crate::evaluate::report::escaped;
@@ -43,14 +44,15 @@ pub fn page(facts: &Facts<'_>, schedule: &Schedule, story: &Story) -> Result<Str
         &mut page,
         facts,
         schedule,
-        "Take a picture and pour noise over it, a little at a time, until nothing of it is left. Teach a network to tell, at every stage, what was there before. Then start with nothing but noise, and let the network clear it up. That is a diffusion model (<span lang=\"zh\">扩散模型</span>), all of it.",
+        "Take a picture and pour noise over it, a little at a time, until nothing of it is left. Teach a network to tell, at every stage, what was there before. Then start with nothing but noise, and let the network clear it up. That is a diffusion model, all of it.",
     );
     into_the_noise(&mut page, story)?;
     how_fast(&mut page, schedule, "picture")?;
     what_is_asked(&mut page, facts, story)?;
     out_of_the_noise(&mut page, facts, story)?;
     many_ways(&mut page, story)?;
-    Ok(document(&title, &page))
+    glossary(&mut page, false);
+    document(&title, &page)
 }
 
 fn into_the_noise(page: &mut String, story: &Story) -> Result<()> {
@@ -76,41 +78,36 @@ fn what_is_asked(page: &mut String, facts: &Facts<'_>, story: &Story) -> Result<
     let mut strip = Strip::new();
     strip.figures("t", lessons.iter().map(|l| l.timestep.to_string()));
     let x_t = lessons.iter().map(|l| (l.timestep, &l.x_t[..]));
-    pictures(&mut strip, size, "what it sees, x<sub>t</sub>", 1.0, x_t)?;
+    pictures(&mut strip, size, "input, $x_t$", 1.0, x_t)?;
     let (white, greys) = match prediction {
         Prediction::X0 => (1.0, ""),
         _ => (
             WIDE,
-            " Values from −3 to 3 are shown in the second and third row, from black to white.",
+            " In the rows of targets and outputs, black is −3 and white is 3.",
         ),
     };
     let target = lessons.iter().map(|l| (l.timestep, &l.target[..]));
-    pictures(&mut strip, size, "what it should say, y", white, target)?;
+    pictures(&mut strip, size, "target, $y$", white, target)?;
     let answer = lessons.iter().map(|l| (l.timestep, &l.answer[..]));
-    pictures(&mut strip, size, "what it says, f", white, answer)?;
+    pictures(&mut strip, size, "output, $f$", white, answer)?;
     let x0_hat = lessons.iter().map(|l| (l.timestep, &l.x0_hat[..]));
-    let name = "what it sees in it, x̂<sub>0</sub>";
+    let name = r"estimate, $\hat x_0$";
     pictures(&mut strip, size, name, 1.0, x0_hat)?;
     strip.figures(
-        "mean square of y − f",
+        "mean square of $y - f$",
         lessons.iter().map(|l| number(l.loss)),
     );
     strip.end(page);
     let _ = writeln!(
         page,
-        "<p>With little noise x̂<sub>0</sub> is sharp. With much it is a blur: the mean of all pictures that could lie under this noise, which is what a square error asks for. So a picture cannot be had in one step.{greys}</p>"
+        r"<p>With little noise $\hat x_0$ is sharp. With much noise it is a blur: the mean of all pictures that could lie under this noise, because that mean has the least squared error. So one step is not enough for a picture.{greys}</p>"
     );
     answered_by(page);
     Ok(())
 }
 
 fn out_of_the_noise(page: &mut String, facts: &Facts<'_>, story: &Story) -> Result<()> {
-    head(
-        page,
-        "reverse",
-        "4. Out of the noise: the reverse process",
-        "逆向过程",
-    );
+    head(page, "reverse", "4. Out of the noise: the reverse process");
     let way = &story.reverse;
     let guided = match facts.guidance {
         0.0 => String::new(),
@@ -118,10 +115,10 @@ fn out_of_the_noise(page: &mut String, facts: &Facts<'_>, story: &Story) -> Resu
     };
     let _ = writeln!(
         page,
-        "<p>Now there is no picture to begin with: x<sub>T</sub> is noise from the seed. At every step the network tells x̂<sub>0</sub>, and the sampler goes a little way towards it, from t to an earlier s, with ε̂ the noise that x̂<sub>0</sub> leaves of x<sub>t</sub>. As x<sub>t</sub> clears, so does x̂<sub>0</sub> (<span lang=\"zh\">去噪</span>). This is {}{guided}.</p>",
+        r"<p>Now there is no picture to begin with: $x_T$ is noise from the seed. At every step the network estimates $\hat x_0$, and the sampler goes a little way towards it, from $t$ to an earlier $s$; $\hat\varepsilon$ is the noise that $\hat x_0$ leaves in $x_t$. As $x_t$ gets clearer, so does $\hat x_0$: this is denoising. The sampler is {}{guided}.</p>",
         called(way.method, way.steps)
     );
-    equation(page, &rule_of(way.method));
+    equation(page, rule_of(way.method));
     let shown = spread(way.frames.len(), CHAIN);
     *page += "<div class=\"chain\">\n";
     for &index in &shown {
@@ -139,7 +136,7 @@ fn out_of_the_noise(page: &mut String, facts: &Facts<'_>, story: &Story) -> Resu
                 &frame.x0_hat,
                 story.size,
                 1.0,
-                &format!("x_0 as seen at t = {}", frame.timestep)
+                &format!("estimate of x_0 at t = {}", frame.timestep)
             )?,
             frame.timestep
         );
@@ -155,7 +152,7 @@ fn out_of_the_noise(page: &mut String, facts: &Facts<'_>, story: &Story) -> Resu
     };
     let _ = writeln!(
         page,
-        "<p>Above x<sub>t</sub>, below x̂<sub>0</sub>, under them t.{of} The network was run {} times. The hash of the last picture, <code>{:08x}</code>, is the one that the chip prints for this seed and class.</p>",
+        r"<p>Above $x_t$, below $\hat x_0$, under them $t$.{of} The network was run {} times. The hash of the last picture, <code>{:08x}</code>, is the one that the chip prints for this seed and class.</p>",
         way.evaluations,
         way.hash()
     );
@@ -171,10 +168,10 @@ fn out_of_the_noise(page: &mut String, facts: &Facts<'_>, story: &Story) -> Resu
 }
 
 fn many_ways(page: &mut String, story: &Story) -> Result<()> {
-    head(page, "samplers", "5. Many ways back: samplers", "采样");
+    head(page, "samplers", "5. Many ways back: samplers");
     paragraph(
         page,
-        "The network only tells x̂<sub>0</sub>. How to use that is the sampler's choice, and each of these starts from the same x<sub>T</sub>. Those that add noise on their way wander off to other pictures; those that add none solve one and the same differential equation (the probability flow, <span lang=\"zh\">概率流</span>), each as well as it can, and so come out alike. DDIM stands between: with η = 1 it is DDPM with the variance β̃.",
+        r"The network only estimates $\hat x_0$. How to use it is the sampler's choice, and each of these starts from the same $x_T$. Samplers that add noise on their way end at other pictures. Those that add none solve the same differential equation (the probability flow), each as well as it can, and so end at similar pictures. DDIM stands between: with $\eta = 1$ it is DDPM with the posterior variance.",
     );
     for way in &story.samplers {
         let _ = writeln!(
@@ -182,7 +179,7 @@ fn many_ways(page: &mut String, story: &Story) -> Result<()> {
             "<h3>{}</h3>",
             heading(way.method, way.steps, way.evaluations)
         );
-        equation(page, &rule_of(way.method));
+        equation(page, rule_of(way.method));
         let shown = spread(way.frames.len(), STAGES - 1);
         let frames: Vec<&Frame> = shown.iter().map(|&index| &way.frames[index]).collect();
         let last = [(0, &way.x_0[..])];
@@ -191,12 +188,12 @@ fn many_ways(page: &mut String, story: &Story) -> Result<()> {
         strip.figures("t", timesteps.map(|t| t.to_string()));
         let x_t = frames.iter().map(|frame| (frame.timestep, &frame.x_t[..]));
         let x_t = x_t.chain(last);
-        pictures(&mut strip, story.size, "x<sub>t</sub>", 1.0, x_t)?;
+        pictures(&mut strip, story.size, "sample, $x_t$", 1.0, x_t)?;
         let x0_hat = frames
             .iter()
             .map(|frame| (frame.timestep, &frame.x0_hat[..]));
         let x0_hat = x0_hat.chain(last);
-        pictures(&mut strip, story.size, "x̂<sub>0</sub>", 1.0, x0_hat)?;
+        pictures(&mut strip, story.size, r"estimate, $\hat x_0$", 1.0, x0_hat)?;
         strip.end(page);
     }
     computed_by(
@@ -217,7 +214,7 @@ fn pictures<'v>(
     white: f32,
     stages: impl Iterator<Item = (u16, &'v [f32])>,
 ) -> Result<()> {
-    let text = plain(name);
+    let text = in_words(name);
     let cells = stages.map(|(t, values)| picture(values, size, white, &format!("{text}, t = {t}")));
     let cells: Vec<String> = cells.collect::<Result<_>>()?;
     strip.row(name, cells.into_iter());
@@ -231,7 +228,7 @@ fn picture(values: &[f32], size: usize, white: f32, described: &str) -> Result<S
     to_pixels(&values, &mut pixels);
     let png = encode_png(size, size, &pixels)?;
     Ok(format!(
-        "<img alt=\"{}\" src=\"data:image/png;base64,{}\">",
+        "<img alt=\"{}\" src=\"data:image/png;base64,{}\"/>",
         escaped(described),
         BASE64_STANDARD.encode(png)
     ))
@@ -241,6 +238,7 @@ fn picture(values: &[f32], size: usize, white: f32, described: &str) -> Result<S
 mod tests {
     use super::*;
     use crate::explain::story::{Asked, methods, own_picture};
+    use crate::output::{typeset, well_set};
     use std::sync::LazyLock;
     use tiny_ddpm::Model;
 
@@ -274,7 +272,9 @@ mod tests {
     fn everything_is_on_the_page_and_nothing_beside_it() {
         let page = &*EXAMPLE;
         assert!(page.starts_with("<!DOCTYPE html>"));
-        for id in ["forward", "schedule", "training", "reverse", "samplers"] {
+        for id in [
+            "forward", "schedule", "training", "reverse", "samplers", "glossary",
+        ] {
             assert!(page.contains(&format!("<h2 id=\"{id}\">")), "{id}");
         }
         for outside in ["href=", "src=\"http", "<script", "url(", "<link", "@import"] {
@@ -291,28 +291,7 @@ mod tests {
         }
         let x_t = page.matches("alt=\"x at t = ").count();
         assert_eq!(x_t, 3);
-        for tag in [
-            "table",
-            "tr",
-            "td",
-            "figure",
-            "figcaption",
-            "div",
-            "p",
-            "h2",
-            "h3",
-            "ul",
-            "li",
-            "svg",
-            "span",
-            "sub",
-            "code",
-        ] {
-            let opened = page.matches(&format!("<{tag}>")).count()
-                + page.matches(&format!("<{tag} ")).count();
-            assert!(opened > 0, "{tag}");
-            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
-        }
+        well_set(page);
     }
 
     #[test]
@@ -321,7 +300,7 @@ mod tests {
         for (method, steps) in methods(3, 1000) {
             let rule = rule_of(method);
             assert!(!rule.is_empty(), "{method:?}");
-            assert!(page.contains(&rule), "{method:?}");
+            assert!(page.contains(&typeset(rule).unwrap()), "{method:?}");
             assert!(page.contains(&format!("in {steps} steps: ")), "{method:?}");
         }
         assert!(!page.contains("another sampler"));

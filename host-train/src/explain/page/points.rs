@@ -11,9 +11,8 @@ use super::chapters::{
     answered_by, forward_figures, forward_process, how_fast, introduction, question,
     strength_of_noise,
 };
-use super::html::{
-    Strip, computed_by, document, equation, head, named, number, paragraph, root, spread,
-};
+use super::glossary::glossary;
+use super::html::{Strip, computed_by, document, equation, head, named, number, paragraph, spread};
 use super::samplers::{called, heading, rule_of};
 use crate::data::swiss_roll::deviation;
 use crate::evaluate::report::escaped;
@@ -52,14 +51,15 @@ pub fn page(facts: &Facts<'_>, schedule: &Schedule, story: &PointsStory) -> Resu
         &mut page,
         facts,
         schedule,
-        "Take points around a spiral and shake them, a little at a time, until nothing of the spiral is left. Teach a network to tell, at every stage, where each point came from. Then start with nothing but noise, and let the network lead it back. That is a diffusion model (<span lang=\"zh\">扩散模型</span>), all of it; a picture is a point too, with a value for each pixel, but only in two dimensions can everything be seen.",
+        "Take points around a spiral and shake them, a little at a time, until nothing of the spiral is left. Teach a network to tell, at every stage, where each point came from. Then start with nothing but noise, and let the network lead it back. That is a diffusion model, all of it; a picture is a point too, with a value for each pixel, but only in two dimensions can everything be seen.",
     );
     into_the_noise(&mut page, story);
     how_fast(&mut page, schedule, "data")?;
     what_is_asked(&mut page, facts, story);
     out_of_the_noise(&mut page, story);
     many_ways(&mut page, story);
-    Ok(document(&title, &page))
+    glossary(&mut page, true);
+    document(&title, &page)
 }
 
 /// A map of a cloud whose first point has a ring.
@@ -149,72 +149,61 @@ fn what_is_asked(page: &mut String, facts: &Facts<'_>, story: &PointsStory) {
         strip.row(name, cells(cell).into_iter());
     };
     figures(&mut strip, "t", &|l| l.lesson.timestep.to_string());
-    maps(&mut strip, "what it sees, x<sub>t</sub>", &|l| {
+    maps(&mut strip, "input, $x_t$", &|l| {
         map("x_t", WIDE, l, &l.lesson.x_t)
     });
-    figures(&mut strip, "the followed point: y", &|l| {
+    figures(&mut strip, "the followed point: target, $y$", &|l| {
         place(&l.lesson.target)
     });
-    figures(&mut strip, "f", &|l| place(&l.lesson.answer));
-    maps(&mut strip, "what it sees in it, x̂<sub>0</sub>", &|l| {
-        map("x_0 as seen", NEAR, l, &l.lesson.x0_hat)
+    figures(&mut strip, "output, $f$", &|l| place(&l.lesson.answer));
+    maps(&mut strip, r"estimate, $\hat x_0$", &|l| {
+        map("estimate of x_0", NEAR, l, &l.lesson.x0_hat)
     });
     maps(
         &mut strip,
-        "the best answer, E[x<sub>0</sub> | x<sub>t</sub>]",
-        &|l| map("the best answer", NEAR, l, &l.best),
+        r"best estimate, $\mathrm{E}[x_0 \mid x_t]$",
+        &|l| map("best estimate", NEAR, l, &l.best),
     );
-    maps(&mut strip, "where it sees less noise", &|l| {
+    maps(&mut strip, "towards less noise", &|l| {
         let title = format!("field of the network, t = {}", l.lesson.timestep);
         let map = Map::new(&title, f64::from(l.reach) * 1.08);
         map.arrows(&l.field, 1.2).finish()
     });
-    figures(&mut strip, "mean square of y − f", &|l| {
+    figures(&mut strip, "mean square of $y - f$", &|l| {
         number(l.lesson.loss)
     });
-    figures(
-        &mut strip,
-        "mean square of x<sub>0</sub> − x̂<sub>0</sub>",
-        &|l| number(l.error),
-    );
-    figures(&mut strip, "and of the best answer", &|l| {
+    figures(&mut strip, r"mean square of $x_0 - \hat x_0$", &|l| {
+        number(l.error)
+    });
+    figures(&mut strip, "the same of the best estimate", &|l| {
         number(l.best_error)
     });
     strip.end(page);
     paragraph(
         page,
-        "With little noise x̂<sub>0</sub> is the curve again. With more, a point might have come from several turns, and x̂<sub>0</sub> lies between them, where no data are; with nothing but noise it is the middle of everything. That is no fault of the network: a square error asks for the mean of all points that could lie under this noise, the posterior mean (<span lang=\"zh\">后验均值</span>), and here that mean can be computed. No network has a smaller error than this, but for the chance of so few points. So a sample cannot be had in one step.",
+        r"With little noise $\hat x_0$ is the curve again. With more, a point might have come from several turns, and $\hat x_0$ lies between them, where no data are; with nothing but noise it is the middle of everything. That is no fault of the network: the least squared error has the mean of all points that could lie under this noise, the posterior mean, and here that mean can be computed. No network has a smaller expected error. So one step is not enough for a sample.",
     );
     equation(
         page,
-        &format!(
-            "E[x<sub>0</sub> | x<sub>t</sub>] = Σ w<sub>i</sub> x<sub>0</sub><sup>(i)</sup> / Σ w<sub>i</sub>, &emsp; w<sub>i</sub> = exp(−‖ x<sub>t</sub> − {} x<sub>0</sub><sup>(i)</sup> ‖² / 2(1 − ᾱ<sub>t</sub>))",
-            root("ᾱ<sub>t</sub>")
-        ),
+        r"$$\mathrm{E}[x_0 \mid x_t] = \frac{\sum_i w_i\,x_0^{(i)}}{\sum_i w_i}$$ $$w_i = \exp\left(-\frac{\lVert x_t - \sqrt{\bar\alpha_t}\,x_0^{(i)} \rVert^2}{2 (1 - \bar\alpha_t)}\right)$$",
     );
-    let _ = writeln!(
+    paragraph(
         page,
-        "<p>The arrows point from x<sub>t</sub> towards {} x̂<sub>0</sub>. Divided by 1 − ᾱ<sub>t</sub> they are the score (<span lang=\"zh\">得分函数</span>), the direction in which x<sub>t</sub> gets more likely fastest: to the nearest turn where there is little noise, to the middle where there is much. Each of these maps is as wide as x<sub>t</sub> spreads, and its longest arrow as long as its lattice is wide.</p>",
-        root("ᾱ<sub>t</sub>")
+        r"The arrows point from $x_t$ towards $\sqrt{\bar\alpha_t}\,\hat x_0$. Divided by $1 - \bar\alpha_t$ they are the score, the direction in which $x_t$ gets more likely fastest: to the nearest turn where there is little noise, to the middle where there is much. Each of these maps is as wide as $x_t$ spreads, and its longest arrow is as long as its lattice is wide.",
     );
     answered_by(page);
 }
 
 fn out_of_the_noise(page: &mut String, story: &PointsStory) {
-    head(
-        page,
-        "reverse",
-        "4. Out of the noise: the reverse process",
-        "逆向过程",
-    );
+    head(page, "reverse", "4. Out of the noise: the reverse process");
     let way = &story.reverse;
     let first = &way.ways[0];
     let _ = writeln!(
         page,
-        "<p>Now there are no data to begin with: x<sub>T</sub> is noise from the seed. At every step the network tells x̂<sub>0</sub>, and the sampler goes a little way towards it, from t to an earlier s, with ε̂ the noise that x̂<sub>0</sub> leaves of x<sub>t</sub>. As x<sub>t</sub> finds the curve, so does x̂<sub>0</sub> (<span lang=\"zh\">去噪</span>). This is {}.</p>",
+        r"<p>Now there are no data to begin with: $x_T$ is noise from the seed. At every step the network estimates $\hat x_0$, and the sampler goes a little way towards it, from $t$ to an earlier $s$; $\hat\varepsilon$ is the noise that $\hat x_0$ leaves in $x_t$. As $x_t$ finds the curve, so does $\hat x_0$: this is denoising. The sampler is {}.</p>",
         called(way.method, way.steps)
     );
-    equation(page, &rule_of(way.method));
+    equation(page, rule_of(way.method));
     let places = &way.places[..CHAINED.min(way.places.len())];
     let map = |title: &str, reach: f64, points: &Points| {
         followed(title, reach, &points.x[..2 * places.len()], places)
@@ -226,7 +215,7 @@ fn out_of_the_noise(page: &mut String, story: &PointsStory) {
         let x_t = way.at(|way| &way.frames[index].x_t);
         let x0_hat = way.at(|way| &way.frames[index].x0_hat);
         let maps = map(&format!("x at t = {t}"), WIDE, &x_t)
-            + &map(&format!("x_0 as seen at t = {t}"), NEAR, &x0_hat);
+            + &map(&format!("estimate of x_0 at t = {t}"), NEAR, &x0_hat);
         figure(page, &maps, &t.to_string());
     }
     let ends = way.ends();
@@ -243,7 +232,7 @@ fn out_of_the_noise(page: &mut String, story: &PointsStory) {
     };
     let _ = writeln!(
         page,
-        "<p>Above x<sub>t</sub>, below x̂<sub>0</sub> in a map of the data's size, under them t.{of} The colour is where a point ends: what will be the inner turn was no inner part of the noise. The network was run {} times for each point. The point with the ring ends at {}; the hash of its bits, <code>{:08x}</code>, is the one that the chip prints for this seed.</p>",
+        r"<p>Above $x_t$, below $\hat x_0$ in a map of the data's size, under them $t$.{of} The colour is where a point ends: points of the inner turn did not come from the inner part of the noise. The network was run {} times for each point. The point with the ring ends at {}; the hash of its bits, <code>{:08x}</code>, is the one that the chip prints for this seed.</p>",
         way.evaluations,
         place(&first.x_0),
         state_hash(&first.x_0)
@@ -284,10 +273,10 @@ fn paths(flock: &Flock) -> String {
 }
 
 fn many_ways(page: &mut String, story: &PointsStory) {
-    head(page, "samplers", "5. Many ways back: samplers", "采样");
+    head(page, "samplers", "5. Many ways back: samplers");
     paragraph(
         page,
-        "The network only tells x̂<sub>0</sub>. How to use that is the sampler's choice, and each of these starts from the same places. Those that add no noise solve one and the same differential equation (the probability flow, <span lang=\"zh\">概率流</span>), each as well as it can: their ways are smooth, alike, and do not cross at the same t. Those that add noise on their way (the reverse SDE, <span lang=\"zh\">逆向随机微分方程</span>) stagger, and end elsewhere; yet the points as a whole end in the same distribution. DDIM stands between: with η = 1 it is DDPM with the variance β̃.",
+        r"The network only estimates $\hat x_0$. How to use it is the sampler's choice, and each of these starts from the same places. Samplers that add no noise solve the same differential equation (the probability flow), each as well as it can: their ways are smooth, alike, and do not cross at the same $t$. Those that add noise on their way solve the reverse SDE: their ways are ragged and end elsewhere, yet the points as a whole end in the same distribution. DDIM stands between: with $\eta = 1$ it is DDPM with the posterior variance.",
     );
     *page += "<h3>Their ways</h3>\n<div class=\"beside\">\n";
     for flock in &story.samplers {
@@ -304,7 +293,7 @@ fn many_ways(page: &mut String, story: &PointsStory) {
         let map = Map::new(&title, NEAR).dots(&ends, &flock.places, LARGE);
         let map = map.ring(&ends.x[..2], 5.0).finish();
         let caption = format!(
-            "{}<br>{} points, {:.4} off the curve",
+            "{}<br/>{} points, {:.4} off the curve",
             called(flock.method, flock.steps),
             flock.ways.len(),
             flock.off_curve
@@ -318,7 +307,7 @@ fn many_ways(page: &mut String, story: &PointsStory) {
     for flock in &story.samplers {
         let name = heading(flock.method, flock.steps, flock.evaluations);
         let _ = writeln!(page, "<p>{name}</p>");
-        equation(page, &rule_of(flock.method));
+        equation(page, rule_of(flock.method));
     }
     computed_by(
         page,
@@ -333,6 +322,7 @@ fn many_ways(page: &mut String, story: &PointsStory) {
 mod tests {
     use super::*;
     use crate::explain::story::{Asked, methods};
+    use crate::output::{typeset, well_set};
     use std::sync::LazyLock;
     use tiny_ddpm::Model;
 
@@ -363,7 +353,9 @@ mod tests {
     #[test]
     fn everything_is_on_the_page_and_nothing_beside_it() {
         let page = &*EXAMPLE;
-        for id in ["forward", "schedule", "training", "reverse", "samplers"] {
+        for id in [
+            "forward", "schedule", "training", "reverse", "samplers", "glossary",
+        ] {
             assert!(page.contains(&format!("<h2 id=\"{id}\">")), "{id}");
         }
         for outside in ["href=", "src=", "<script", "url(", "<link", "@import"] {
@@ -374,7 +366,7 @@ mod tests {
             "points &amp; more",
             "后验均值",
             "逆向随机微分方程",
-            "x_0 as seen at t = 1000",
+            "estimate of x_0 at t = 1000",
         ] {
             assert!(page.contains(words), "{words}");
         }
@@ -388,30 +380,7 @@ mod tests {
         let maps = page.matches("<svg class=\"map\"").count();
         assert_eq!(maps, 2 * 7 + 4 * 6 + 2 * 5 + 2 * 7);
         assert_eq!(page.matches("<svg class=\"map large\"").count(), 2);
-        for tag in [
-            "table",
-            "tr",
-            "td",
-            "figure",
-            "figcaption",
-            "div",
-            "p",
-            "h2",
-            "h3",
-            "ul",
-            "li",
-            "svg",
-            "g",
-            "span",
-            "sub",
-            "sup",
-            "code",
-        ] {
-            let opened = page.matches(&format!("<{tag}>")).count()
-                + page.matches(&format!("<{tag} ")).count();
-            assert!(opened > 0, "{tag}");
-            assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
-        }
+        well_set(page);
     }
 
     #[test]
@@ -424,7 +393,7 @@ mod tests {
             for label in ["trajectories", "ends"] {
                 assert!(page.contains(&format!("aria-label=\"{label}, {name}\"")));
             }
-            assert!(page.contains(&rule_of(method)), "{method:?}");
+            assert!(page.contains(&typeset(rule_of(method)).unwrap()));
         }
     }
 

@@ -2,8 +2,6 @@
 
 use tiny_ddpm::{Method, Variance};
 
-use super::html::root;
-
 /// A sampler's name, and what it cost.
 pub fn heading(method: Method, steps: u16, runs: usize) -> String {
     let runs = match runs {
@@ -13,12 +11,12 @@ pub fn heading(method: Method, steps: u16, runs: usize) -> String {
     format!("{}: {runs} of the network", called(method, steps))
 }
 
-/// Its name and number of steps.
+/// Its name and number of steps, as plain text.
 pub fn called(method: Method, steps: u16) -> String {
     let name = match method {
         Method::Ddpm {
             variance: Variance::Posterior,
-        } => "DDPM with the variance β̃".to_owned(),
+        } => "DDPM with the posterior variance".to_owned(),
         Method::Ddpm {
             variance: Variance::Beta,
         } => "DDPM with the variance β".to_owned(),
@@ -34,43 +32,31 @@ pub fn called(method: Method, steps: u16) -> String {
     }
 }
 
-/// How x_s follows from x_t; α and β are those of the step from t to s.
-pub fn rule_of(method: Method) -> String {
-    let (bar_s, bar_t) = ("ᾱ<sub>s</sub>", "ᾱ<sub>t</sub>");
+/// How x_s follows from x_t, as HTML with LaTeX; alpha and beta are those of
+/// the step from t to s, z is fresh noise.
+pub fn rule_of(method: Method) -> &'static str {
     match method {
-        Method::Ddpm { variance } => {
-            let sigma = match variance {
-                Variance::Posterior => "β̃",
-                Variance::Beta => "β = 1 − ᾱ<sub>t</sub> / ᾱ<sub>s</sub>",
-            };
-            format!("x<sub>s</sub> = μ̃(x<sub>t</sub>, x̂<sub>0</sub>) + σ z, &emsp; σ² = {sigma}")
+        Method::Ddpm {
+            variance: Variance::Posterior,
+        } => r"$$x_s = \tilde\mu(x_t, \hat x_0) + \sigma z$$ $$\sigma^2 = \tilde\beta$$",
+        Method::Ddpm { .. } => {
+            r"$$x_s = \tilde\mu(x_t, \hat x_0) + \sigma z$$ $$\sigma^2 = \beta = 1 - \frac{\bar\alpha_t}{\bar\alpha_s}$$"
         }
-        Method::Ddim { eta } => {
-            let signal = root(bar_s);
-            match eta {
-                0.0 => format!(
-                    "x<sub>s</sub> = {signal} x̂<sub>0</sub> + {} ε̂, &emsp; ε̂ = (x<sub>t</sub> − {} x̂<sub>0</sub>) / {}",
-                    root(&format!("1 − {bar_s}")),
-                    root(bar_t),
-                    root(&format!("1 − {bar_t}"))
-                ),
-                _ => format!(
-                    "x<sub>s</sub> = {signal} x̂<sub>0</sub> + {} ε̂ + σ z, &emsp; σ² = η² β̃",
-                    root(&format!("1 − {bar_s} − σ²"))
-                ),
-            }
+        Method::Ddim { eta: 0.0 } => {
+            r"$$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s}\,\hat\varepsilon$$ $$\hat\varepsilon = \frac{x_t - \sqrt{\bar\alpha_t}\,\hat x_0}{\sqrt{1 - \bar\alpha_t}}$$"
         }
-        Method::EulerMaruyama => format!(
-            "x<sub>s</sub> = x<sub>t</sub> + ½ B (x<sub>t</sub> − 2 ε̂ / {}) + {} z, &emsp; B = ln(ᾱ<sub>s</sub> / ᾱ<sub>t</sub>)",
-            root(&format!("1 − {bar_t}")),
-            root("B")
-        ),
-        Method::Heun => "x<sub>s</sub> = x<sub>t</sub> + ½ h (v̂(x<sub>t</sub>, t) + v̂(x′, s)), &emsp; x′ = x<sub>t</sub> + h v̂(x<sub>t</sub>, t), &emsp; v̂ = dx/dφ, &emsp; h = φ<sub>s</sub> − φ<sub>t</sub>, &emsp; cos² φ<sub>t</sub> = ᾱ<sub>t</sub>".to_owned(),
-        Method::DpmSolver => format!(
-            "x<sub>s</sub> = (σ<sub>s</sub> / σ<sub>t</sub>) x<sub>t</sub> + {} (1 − e<sup>−h</sup>) D, &emsp; h = λ<sub>s</sub> − λ<sub>t</sub>, &emsp; λ<sub>t</sub> = ln({} / σ<sub>t</sub>), &emsp; σ<sub>t</sub>² = 1 − {bar_t}; &emsp; D: x̂<sub>0</sub>, carried on along the line from the x̂<sub>0</sub> of the step before",
-            root(bar_s),
-            root(bar_t)
-        ),
-        _ => String::new(),
+        Method::Ddim { .. } => {
+            r"$$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma^2}\,\hat\varepsilon + \sigma z$$ $$\sigma^2 = \eta^2 \tilde\beta$$"
+        }
+        Method::EulerMaruyama => {
+            r"$$x_s = x_t + \frac{B}{2} \left(x_t - \frac{2 \hat\varepsilon}{\sqrt{1 - \bar\alpha_t}}\right) + \sqrt{B}\,z$$ $$B = \ln \frac{\bar\alpha_s}{\bar\alpha_t}$$"
+        }
+        Method::Heun => {
+            r"$$x_s = x_t + \frac{h}{2} \left(\hat v(x_t, t) + \hat v(x', s)\right)$$ $$x' = x_t + h\,\hat v(x_t, t)$$ $$\hat v = \frac{dx}{d\varphi}, \quad h = \varphi_s - \varphi_t, \quad \cos^2 \varphi_t = \bar\alpha_t$$"
+        }
+        Method::DpmSolver => {
+            r"$$x_s = \frac{\sigma_s}{\sigma_t} x_t + \sqrt{\bar\alpha_s} \left((1 - e^{-h})\,\hat x_0 + (h - 1 + e^{-h})\,d\right)$$ $$h = \lambda_s - \lambda_t, \quad \lambda_t = \ln \frac{\sqrt{\bar\alpha_t}}{\sigma_t}, \quad \sigma_t^2 = 1 - \bar\alpha_t$$ $$d = \frac{\hat x_0(x_t, t) - \hat x_0(x_r, r)}{\lambda_t - \lambda_r}, \quad r \to t \text{ is the step before}$$"
+        }
+        _ => "",
     }
 }
