@@ -4,6 +4,8 @@
 //! Encoders return bytes and touch no disk; [`Staged`] puts them there, each
 //! file whole or not at all, and [`generations`] does so with folders.
 
+mod destination;
+mod error;
 pub mod generations;
 mod gif;
 mod grid;
@@ -15,11 +17,14 @@ mod terminal;
 mod unfinished;
 
 pub use self::gif::encode_gif;
+pub use destination::{check_file, check_folder};
+pub use error::message;
 pub use grid::Grid;
 pub use map::{MAP_STYLE, Map};
 pub use npy::encode_npy;
 pub use scatter::scatter;
 pub use staged::Staged;
+pub(crate) use staged::{PUBLIC, beside};
 pub use terminal::{Drawing, Style, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};
 

@@ -2,6 +2,7 @@
 //! printed, and a message for everything that can be wrong.
 
 mod cards;
+mod destinations;
 #[cfg(feature = "evaluate")]
 mod explain;
 mod inspect;
