@@ -1,11 +1,12 @@
-//! The whole of `core`'s interface in one place: from a blob to a picture
-//! without heap. In firmware the blob is an `include_bytes!`, the buffers are
-//! `static`, and the loop draws, feeds a watchdog or yields between steps.
+//! From a blob to a picture without heap: the whole interface of the crate in
+//! one program. Firmware has the same statics, and draws, feeds a watchdog or
+//! yields between steps.
 //!
 //! ```console
 //! cargo run --release -p tiny-ddpm --example embed
 //! ```
 
+use static_cell::ConstStaticCell;
 use tiny_ddpm::picture::{picture_hash, to_pixels};
 use tiny_ddpm::{BlobError, Buffers, Method, Model, Sampler, Settings, SettingsError, Spacing};
 use tiny_ddpm::{Unet, UnetError};
@@ -13,13 +14,23 @@ use tiny_ddpm::{Unet, UnetError};
 /// Weights are best placed where fast kernels can load whole words.
 #[repr(align(16))]
 struct Aligned<T: ?Sized>(T);
-static BLOB: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/digits.tddpm"));
+static BLOB: &Aligned<[u8]> = &Aligned(*include_bytes!("digits.tddpm"));
 
-/// Pixels of a picture.
-const PIXELS: usize = 28 * 28;
-/// Words for the network's activations: `tiny-ddpm inspect` says how many a
-/// blob needs, and `Unet::new` refuses fewer.
-const WORKSPACE: usize = 16 * 1024;
+// `tiny-ddpm inspect` prints the sizes for a blob. `Unet::new` and `Sampler::new`
+// refuse smaller buffers.
+/// Width and height of a picture.
+const SIDE: usize = 28;
+const PIXELS: usize = SIDE * SIDE;
+/// Bytes for the network's activations, which are lent to it as words.
+const WORKSPACE_BYTES: usize = 24_624;
+const WORKSPACE_WORDS: usize = WORKSPACE_BYTES / 4;
+
+static WORKSPACE: ConstStaticCell<[u32; WORKSPACE_WORDS]> =
+    ConstStaticCell::new([0; WORKSPACE_WORDS]);
+static X: ConstStaticCell<[f32; PIXELS]> = ConstStaticCell::new([0.0; PIXELS]);
+static X0_HAT: ConstStaticCell<[f32; PIXELS]> = ConstStaticCell::new([0.0; PIXELS]);
+/// Only for guidance.
+static UNCONDITIONAL: ConstStaticCell<[f32; PIXELS]> = ConstStaticCell::new([0.0; PIXELS]);
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "`main` shows them by Debug")]
@@ -29,12 +40,20 @@ enum Error {
     Settings(SettingsError),
 }
 
-fn draw(class: u8, pixels: &mut [u8; PIXELS]) -> Result<(), Error> {
-    let mut workspace = [0u32; WORKSPACE];
-    let (mut x, mut x0_hat, mut spare) = ([0.0; PIXELS], [0.0; PIXELS], [0.0; PIXELS]);
+/// Draws one picture. The statics are taken here, so that this can be called
+/// once; firmware that draws more keeps `buffers` and `workspace`.
+fn draw(class: u8) -> Result<[u8; PIXELS], Error> {
+    let workspace = WORKSPACE.take();
+    let buffers = Buffers {
+        x: X.take(),
+        x0_hat: X0_HAT.take(),
+        unconditional: UNCONDITIONAL.take(),
+        // Only Heun and DPM-Solver++ need one.
+        memory: &mut [],
+    };
 
     let model = Model::load(&BLOB.0).map_err(Error::Blob)?;
-    let mut unet = Unet::new(&model, &mut workspace).map_err(Error::Unet)?;
+    let mut unet = Unet::new(&model, workspace).map_err(Error::Unet)?;
     let recommended = model.info().recommended;
     let settings = Settings {
         method: Method::Ddim {
@@ -48,25 +67,18 @@ fn draw(class: u8, pixels: &mut [u8; PIXELS]) -> Result<(), Error> {
         picture: 0,
         class: Some(class),
     };
-    let buffers = Buffers {
-        x: &mut x,
-        x0_hat: &mut x0_hat,
-        unconditional: &mut spare,
-        // Only Heun and DPM-Solver++ need one.
-        memory: &mut [],
-    };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).map_err(Error::Settings)?;
     while let Some(_step) = sampler.step(&mut unet).map_err(Error::Unet)? {
         // Here a watchdog is fed.
     }
-    to_pixels(sampler.x(), pixels);
-    Ok(())
+    let mut pixels = [0; PIXELS];
+    to_pixels(sampler.x(), &mut pixels);
+    Ok(pixels)
 }
 
 fn main() -> Result<(), Error> {
-    let mut pixels = [0; PIXELS];
-    draw(7, &mut pixels)?;
-    for row in pixels.chunks(28) {
+    let pixels = draw(7)?;
+    for row in pixels.chunks(SIDE) {
         let shades = row
             .iter()
             .map(|&p| char::from(b" .:+#"[usize::from(p) / 52]));
@@ -74,4 +86,22 @@ fn main() -> Result<(), Error> {
     }
     println!("hash {:08x}", picture_hash(&pixels));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_exactly_as_large_as_the_model_needs() {
+        let model = Model::load(&BLOB.0).unwrap();
+        assert_eq!(WORKSPACE_WORDS, model.workspace_words());
+        assert_eq!(PIXELS, model.topology().pixels());
+        let pixels = draw(7).unwrap();
+        let ink = pixels.iter().filter(|&&pixel| pixel > 127).count();
+        assert!(
+            (20..PIXELS / 2).contains(&ink),
+            "no digit: {ink} bright pixels"
+        );
+    }
 }

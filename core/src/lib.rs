@@ -64,6 +64,11 @@
 #[cfg(test)]
 extern crate std;
 
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod blob;
 pub mod denoiser;
 pub mod kernels;

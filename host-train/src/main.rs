@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tiny_ddpm_train::output::message;
 use tiny_ddpm_train::{build, inspect, repack, sample, send, signing};
 
 /// Diffusion models for microcontrollers: train, export, evaluate, sample, inspect.
@@ -152,7 +153,7 @@ fn run(command: Command) -> Result<ExitCode> {
 
 fn main() -> ExitCode {
     run(Cli::parse().command).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", message(&error));
         ExitCode::FAILURE
     })
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use tiny_ddpm::blob::records::{Form, Record};
 
 use crate::model_file;
-use crate::output::Staged;
+use crate::output::{Staged, check_file};
 use crate::quant::{Target, repack};
 
 /// Where weights go, and how much of it there is.
@@ -68,6 +68,7 @@ pub struct RepackArgs {
 pub fn run(args: &RepackArgs) -> Result<()> {
     let bytes = model_file::read(&args.blob)?;
     model_file::load(&args.blob, &bytes)?;
+    check_file(&args.out)?;
     let repacked = args.target.repack(&bytes)?;
     let model = model_file::load(&args.out, &repacked)?;
     let (mut convolutions, mut transformed, mut nibbles) = (0, 0, 0);

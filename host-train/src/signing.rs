@@ -3,18 +3,18 @@
 //! Keys are PEM files and signatures 64 bytes of plain ed25519 over the blob's
 //! bytes, so that `openssl` reads and writes them too.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use ed25519_compact::{KeyPair, PublicKey, Signature};
 use sha2::{Digest, Sha256};
-use std::io::Write;
-use tempfile::{Builder, NamedTempFile};
+use tempfile::NamedTempFile;
 
 use crate::model_file;
-use crate::output::Staged;
+use crate::output::{PUBLIC, Staged, beside, check_file};
 
 /// Make a pair of keys: one to sign blobs, one for firmware to check them
 ///
@@ -70,11 +70,12 @@ pub fn keygen(args: &KeygenArgs) -> Result<()> {
             "{} exists: a key is never overwritten; name another with --out, or move it away",
             path.display()
         );
+        check_file(path)?;
     }
     let pair = KeyPair::generate();
     // Both are on disk before either has its name.
     let secret_file = write_new(secret, &pair.sk.to_pem(), 0o600)?;
-    let public_file = write_new(&public, &pair.pk.to_pem(), 0o644)?;
+    let public_file = write_new(&public, &pair.pk.to_pem(), PUBLIC)?;
     publish(secret_file, secret)?;
     if let Err(error) = publish(public_file, &public) {
         // Half a pair is of no use, and in the way of the next attempt.
@@ -99,13 +100,14 @@ pub fn keygen(args: &KeygenArgs) -> Result<()> {
 pub fn sign(args: &SignArgs) -> Result<()> {
     let blob = model_file::read(&args.blob)?;
     model_file::load(&args.blob, &blob)?;
-    let pair = read_key(&args.key)?;
-    let signature = sign_blob(&pair, &blob)?;
     let out = args.out.clone().unwrap_or_else(|| {
         let mut name = args.blob.clone().into_os_string();
         name.push(".sig");
         name.into()
     });
+    check_file(&out)?;
+    let pair = read_key(&args.key)?;
+    let signature = sign_blob(&pair, &blob)?;
     let mut staged = Staged::default();
     staged.add(&out, &signature)?;
     staged.publish()?;
@@ -130,13 +132,21 @@ pub fn sign_blob(pair: &KeyPair, blob: &[u8]) -> Result<[u8; 64]> {
     Ok(*signature)
 }
 
+/// More bytes than any key's file has.
+const MAX_KEY: u64 = 64 << 10;
+
 /// A secret key from its file. Warns where others can read it.
 ///
 /// # Errors
 /// Where it cannot be read or is none.
 pub fn read_key(path: &Path) -> Result<KeyPair> {
     let name = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {name}"))?;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_KEY).read_to_end(&mut bytes));
+    read.with_context(|| format!("cannot read the key {name}"))?;
+    let text = str::from_utf8(&bytes).unwrap_or_default();
+    let pair = KeyPair::from_pem(text)
+        .map_err(|_| anyhow!("{name} is no secret key: {}", instead_of_a_key(&bytes)))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -145,12 +155,32 @@ pub fn read_key(path: &Path) -> Result<KeyPair> {
             eprintln!("warning: others can read the secret key: chmod 600 {name}");
         }
     }
-    KeyPair::from_pem(&text).map_err(|_| {
-        if PublicKey::from_pem(&text).is_ok() {
-            return anyhow!("{name} is a public key; the secret one signs, which has no .pub");
+    Ok(pair)
+}
+
+/// What a file is that should be a secret key, and what to do.
+fn instead_of_a_key(bytes: &[u8]) -> &'static str {
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    match bytes {
+        [] => "it is empty; `tiny-ddpm keygen` makes a key",
+        // Damaged or for another version, too.
+        _ if bytes.starts_with(b"tinyddpm") => {
+            "it is a blob; name the file that `tiny-ddpm keygen` wrote, like weights.key"
         }
-        anyhow!("{name} is no secret key: `tiny-ddpm keygen` makes one")
-    })
+        _ if PublicKey::from_pem(text).is_ok() => {
+            "it is a public key; name its secret half, like weights.key"
+        }
+        _ if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY") => {
+            "it is encrypted; decrypt it with `openssl pkey -in FILE -out weights.key`"
+        }
+        _ if text.contains("-----BEGIN ") => {
+            "it is a PEM file with something else than an ed25519 key; `tiny-ddpm keygen` makes one"
+        }
+        _ if bytes.len() == Signature::BYTES => {
+            "it has the length of a signature; with `send` give that by --signature"
+        }
+        _ => "`tiny-ddpm keygen` makes one",
+    }
 }
 
 /// A signature from the file that `sign` wrote.
@@ -180,32 +210,14 @@ pub fn fingerprint(key: &PublicKey) -> String {
 
 /// A file beside its place, on disk, without its name.
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<NamedTempFile> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<NamedTempFile> {
-        let mut builder = Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(mode));
-        }
-        #[cfg(not(unix))]
-        let _ = mode;
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        if !text.ends_with('\n') {
-            file.write_all(b"\n")?;
-        }
-        file.as_file().sync_all()?;
-        Ok(file)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    beside(path, mode, format!("{text}{end}").as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn publish(file: NamedTempFile, path: &Path) -> Result<()> {
     file.persist_noclobber(path)
+        .map_err(|error| error.error)
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 #[path = "../../slots/tests/common/mod.rs"]
 mod flash;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -62,6 +63,25 @@ fn public_key(folder: &Path) -> PublicKey {
 
 /// A device on a network port, with so much flash. Its slots come back.
 fn device(slot_len: u32, key: Option<Key>) -> (String, JoinHandle<Slots<Flash>>) {
+    device_with_echo(slot_len, key, Echo::None)
+}
+
+/// Who hears on a line what they sent themselves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Echo {
+    None,
+    /// The device: its input is its own output, too.
+    Device,
+    /// The sender.
+    Sender,
+    Both,
+}
+
+fn device_with_echo(
+    slot_len: u32,
+    key: Option<Key>,
+    echo: Echo,
+) -> (String, JoinHandle<Slots<Flash>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("tcp:{}", listener.local_addr().unwrap());
     let serve = move |mut stream: TcpStream| {
@@ -77,8 +97,18 @@ fn device(slot_len: u32, key: Option<Key>) -> (String, JoinHandle<Slots<Flash>>)
         let mut receiver = Receiver::<_, 600>::new(slots);
         let mut bytes = [0; 1024];
         while let Ok(count @ 1..) = stream.read(&mut bytes) {
-            for &byte in &bytes[..count] {
+            if matches!(echo, Echo::Sender | Echo::Both) {
+                stream.write_all(&bytes[..count]).unwrap();
+            }
+            let mut heard: VecDeque<u8> = bytes[..count].iter().copied().collect();
+            let mut said = 0;
+            while let Some(byte) = heard.pop_front() {
                 if let Some(reply) = receiver.push(byte, |_| Ok(())) {
+                    said += reply.len();
+                    assert!(said < 10_000, "the device talks to itself");
+                    if matches!(echo, Echo::Device | Echo::Both) {
+                        heard.extend(reply);
+                    }
                     stream.write_all(reply).unwrap();
                 }
             }
@@ -176,6 +206,21 @@ fn a_signed_blob_arrives() {
         let place = slots.active().unwrap().place;
         let bytes = &slots.flash().bytes[place.offset as usize..][..place.length as usize];
         assert_eq!(bytes, fs::read(blob()).unwrap());
+    }
+}
+
+/// As on two wires, or where a terminal echoes.
+#[test]
+fn a_blob_arrives_over_a_line_with_echo() {
+    let folder = folder();
+    for echo in [Echo::Device, Echo::Sender, Echo::Both] {
+        let (port, device) = device_with_echo(128 << 10, None, echo);
+        let text = succeeds(folder.path(), &["send", "roll.tddpm", "--port", &port]);
+        assert!(!text.contains("repeated"), "{echo:?}: {text}");
+        let mut slots = device.join().unwrap();
+        let place = slots.active().unwrap().place;
+        let bytes = &slots.flash().bytes[place.offset as usize..][..place.length as usize];
+        assert_eq!(bytes, fs::read(blob()).unwrap(), "{echo:?}");
     }
 }
 

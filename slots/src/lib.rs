@@ -108,6 +108,11 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod error;
 mod receiver;
 mod record;

@@ -5,8 +5,8 @@ use crate::record::SIGNATURE_LEN;
 use crate::region::Place;
 use crate::slots::{Active, Offer, Slots};
 use crate::wire::{
-    Deframer, Installed, LEAST_MESSAGE, LONGEST_REPLY, REPLY_FRAME, Refusal, Reply, Request,
-    VERSION, chunk_len, decode, encode,
+    Deframer, ERROR_REPLIES, Installed, LEAST_MESSAGE, LONGEST_REPLY, REPLY_FRAME, Refusal, Reply,
+    Request, VERSION, chunk_len, decode, encode,
 };
 use embedded_storage::nor_flash::NorFlash;
 
@@ -30,6 +30,9 @@ pub enum State {
 /// Feed it what comes; send back what it gives. It needs no clock: who sends
 /// is patient. `N` is its buffer's length in bytes, at least
 /// [`LEAST_MESSAGE`]; chunks have some 20 bytes less.
+///
+/// It may hear its own replies: it answers no reply, and of frames that are
+/// neither request nor reply at most [`ERROR_REPLIES`] between two requests.
 #[derive(Debug)]
 pub struct Receiver<F, const N: usize> {
     slots: Slots<F>,
@@ -39,6 +42,8 @@ pub struct Receiver<F, const N: usize> {
     /// How the last one ended, for whoever did not hear it.
     ended: Option<(u32, Reply)>,
     installed: Option<Active>,
+    /// Error replies that it may still send before the next request.
+    error_replies: u8,
     frame: [u8; REPLY_FRAME],
 }
 
@@ -52,6 +57,7 @@ impl<F: NorFlash, const N: usize> Receiver<F, N> {
             session: None,
             ended: None,
             installed: None,
+            error_replies: ERROR_REPLIES,
             frame: [0; REPLY_FRAME],
         }
     }
@@ -72,21 +78,33 @@ impl<F: NorFlash, const N: usize> Receiver<F, N> {
             session,
             ended,
             installed,
+            error_replies,
             frame,
         } = self;
-        let reply = match deframer.push(byte)? {
-            Ok(message) => match decode(message) {
-                Some(request) => Conversation {
+        let message = deframer.push(byte)?;
+        let reply = match message.map(decode::<Request<'_>>) {
+            Ok(Some(request)) => {
+                *error_replies = ERROR_REPLIES;
+                Conversation {
                     slots,
                     session,
                     ended,
                     installed,
                     chunk: chunk_len(N),
                 }
-                .answer(request, check),
-                None => refused(0, Refusal::NotUnderstood),
-            },
-            Err(_) => Reply::Again,
+                .answer(request, check)
+            }
+            _ => {
+                let error = match message {
+                    // Its own, where the line has an echo.
+                    Ok(message) if decode::<Reply>(message).is_some() => return None,
+                    Ok(_) => refused(0, Refusal::NotUnderstood),
+                    Err(_) => Reply::Again,
+                };
+                // Its echo may come back damaged, or with a log line each time.
+                *error_replies = error_replies.checked_sub(1)?;
+                error
+            }
         };
         encode(&reply, &mut [0; LONGEST_REPLY], frame)
     }

@@ -2,7 +2,7 @@
 
 use crate::crc32;
 use crate::record::SIGNATURE_LEN;
-use crate::wire::{Installed, Refusal, Reply, Request, VERSION};
+use crate::wire::{ERROR_REPLIES, Installed, Refusal, Reply, Request, VERSION};
 use core::fmt;
 use core::time::Duration;
 
@@ -92,6 +92,9 @@ pub struct Sender<'b> {
     chunk: usize,
     stage: Stage,
     before: Option<Installed>,
+    /// How often it may still say the same again before its time is up. Where
+    /// the echo of each reply comes back damaged, each request gets an Again.
+    repeats: u8,
 }
 
 impl<'b> Sender<'b> {
@@ -107,6 +110,7 @@ impl<'b> Sender<'b> {
             chunk: 0,
             stage: Stage::Calling,
             before: None,
+            repeats: ERROR_REPLIES,
         }
     }
 
@@ -171,7 +175,13 @@ impl<'b> Sender<'b> {
     /// If the transfer has failed for good.
     pub fn heard(&mut self, reply: Reply) -> Result<Heard, Trouble> {
         let next = match (reply, self.stage) {
-            (Reply::Again, _) => return Ok(Heard::Repeat),
+            (Reply::Again, _) => {
+                let Some(left) = self.repeats.checked_sub(1) else {
+                    return Ok(Heard::Nothing);
+                };
+                self.repeats = left;
+                return Ok(Heard::Repeat);
+            }
             (
                 Reply::Welcome {
                     version,
@@ -219,6 +229,7 @@ impl<'b> Sender<'b> {
             _ => return Ok(Heard::Nothing),
         };
         self.stage = next;
+        self.repeats = ERROR_REPLIES;
         Ok(Heard::Progress)
     }
 

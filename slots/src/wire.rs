@@ -7,6 +7,16 @@
 //! The sender sends a request and waits for its reply; without one it sends
 //! the request again. All requests can be repeated without harm: what was done
 //! already is only answered again.
+//!
+//! # Echo
+//! On a line with echo, such as two-wire RS-485, each end also hears what it
+//! sent itself. No message decodes both as a [`Request`] and as a [`Reply`]:
+//! where the two share a postcard discriminant, the fields of one are a proper
+//! prefix of the other's, and [`decode`] accepts no bytes that are left over. A
+//! new variant must keep this. So a sender ignores requests, and a receiver
+//! does not answer replies. Frames that are neither get at most
+//! [`ERROR_REPLIES`] answers between two requests, so that a line which damages
+//! the echo falls silent, too.
 
 use crate::crc32;
 use crate::error::{Action, Error, Unfit};
@@ -28,6 +38,9 @@ pub const LEAST_MESSAGE: usize = 128;
 pub const REPLY_FRAME: usize = frame_len(LONGEST_REPLY);
 /// A generous limit to the messages that a receiver sends.
 pub const LONGEST_REPLY: usize = 60;
+/// How many frames that are no request a receiver answers, with
+/// [`Reply::Again`] or [`Refusal::NotUnderstood`], between two requests.
+pub const ERROR_REPLIES: u8 = 4;
 
 /// Bytes of a frame around a message and its checksum of `message` bytes.
 #[must_use]

@@ -12,6 +12,7 @@
 //! - [`mod@bench`]: counts instructions on emulated machines;
 //! - [`hashes`]: compares what all targets make;
 //! - [`hygiene`]: dependencies, lock files, features and the public API;
+//! - [`package`]: packs, unpacks and checks each crate;
 //! - [`hostile`]: mutated blobs, on emulated machines and here;
 //! - [`fuzz`]: gives bytes of strangers to all that reads some.
 
@@ -25,6 +26,7 @@ pub mod hashes;
 pub mod host;
 pub mod hostile;
 pub mod hygiene;
+pub mod package;
 /// Models with random weights, of `core`'s tests.
 #[path = "../../core/tests/common/mod.rs"]
 pub mod random;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, fuzz, hashes, hostile, hygiene, stages};
+use xtask::{bench, demo, fuzz, hashes, hostile, hygiene, package, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Hashes(hashes::Options),
     /// Check dependencies, lock files, features and the public API
     Hygiene,
+    /// Pack each crate as for crates.io, unpack it elsewhere and check it there
+    Package,
     /// Feed an emulated chip random and mutated blobs
     Hostile(hostile::Options),
     /// Give bytes of strangers to all that reads some
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Hashes(options) => hashes::run(&options),
         Command::Hygiene => hygiene::run_alone(),
+        Command::Package => package::run_all(),
         Command::Hostile(options) => hostile::run(&options),
         Command::Fuzz(options) => fuzz::run_targets(&options),
         Command::Test(options) => stages::run_all(&options),

@@ -3,11 +3,13 @@
 //! A file is written under another name, checked and only then renamed: what
 //! has its final name is whole.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
+
+use crate::output::{Staged, message};
 
 /// No file of these data sets is larger; a mirror that sends without end stops
 /// here.
@@ -113,8 +115,12 @@ impl Source {
         for mirror in self.mirrors {
             let url = format!("{mirror}{name}");
             match get(&url).and_then(|bytes| check(&bytes, sha256).map(|()| bytes)) {
-                Ok(bytes) => return write_atomically(path, &bytes),
-                Err(error) => failures.push(format!("  {url}: {error:#}")),
+                Ok(bytes) => {
+                    let mut staged = Staged::default();
+                    staged.add(path, &bytes)?;
+                    return staged.publish();
+                }
+                Err(error) => failures.push(format!("  {url}: {}", message(&error))),
             }
         }
         bail!(
@@ -143,18 +149,6 @@ fn check(bytes: &[u8], sha256: &str) -> Result<()> {
         bytes.len()
     );
     Ok(())
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Where downloads go unless told otherwise: `tiny-ddpm` in the user's cache

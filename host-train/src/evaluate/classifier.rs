@@ -24,7 +24,7 @@ use rayon::prelude::*;
 use super::metrics::Features;
 use crate::data::Dataset;
 use crate::model_file;
-use crate::output::Staged;
+use crate::output::{Staged, check_folder};
 use crate::train::gradients::in_shards;
 use crate::train::layers::{Conv, GroupNorm, Init, Linear};
 use crate::train::optimizer::Optimizer;
@@ -154,7 +154,10 @@ impl Classifier {
         let trained = known.is_none();
         let network = match known {
             Some(network) => network,
-            None => learn(fresh, train, recipe, device)?,
+            None => {
+                check_folder(path.parent().unwrap_or(Path::new(".")))?;
+                learn(fresh, train, recipe, device)?
+            }
         };
         let readings = read(&network, &test.pixels, device)?;
         let right = readings.classes.iter().zip(&test.labels);

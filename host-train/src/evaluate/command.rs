@@ -15,7 +15,7 @@ use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
 use crate::data::{DataArgs, Dataset, Split, default_cache};
 use crate::model_file;
-use crate::output::{Staged, print};
+use crate::output::{Staged, check_folder, print};
 use crate::sample::{Pictures, SamplingArgs, eta_of};
 use crate::train::{Backend, load_any_ema};
 
@@ -187,6 +187,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         subjects.push(subject(path, blob.as_deref(), &device)?);
     }
     ensure_counterparts(&subjects)?;
+    check_folder(&args.out)?;
     // f32 first, in every table.
     subjects.sort_by_key(|subject| matches!(subject.network, Network::Int8(_)));
     let (size, classes) = (subjects[0].network.size(), subjects[0].network.classes());

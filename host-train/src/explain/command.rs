@@ -11,7 +11,7 @@ use super::page::{self, Facts};
 use super::story::{Asked, PointsStory, Story, own_picture};
 use crate::data::{Dataset, Split, Square, to_unit};
 use crate::model_file;
-use crate::output::{Staged, print};
+use crate::output::{Staged, check_folder, print};
 use crate::sample::Classes;
 
 /// The page's name.
@@ -125,6 +125,7 @@ impl ExplainArgs {
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
+    check_folder(&args.out)?;
     let (facts, html) = match model.topology().data() {
         Data::Picture { .. } => of_picture(args, &model, &bytes)?,
         Data::Point { .. } => of_points(args, &model, &bytes)?,

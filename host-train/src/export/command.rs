@@ -17,7 +17,7 @@ use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
 use crate::inspect::grouped;
 use crate::model_file;
-use crate::output::{Staged, in_shell};
+use crate::output::{Staged, check_file, in_shell};
 use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, skip_halves};
 use crate::repack::TargetArgs;
 use crate::train::{Backend, Network, Qat, UNet, load_any_ema};
@@ -94,6 +94,10 @@ pub struct ExportArgs {
 /// Where the run cannot be read, its weights cannot be quantised, or the blob
 /// cannot be written.
 pub fn run(args: &ExportArgs) -> Result<()> {
+    check_file(&args.out)?;
+    if let Some(path) = &args.ranges_to {
+        check_file(path)?;
+    }
     let device = args.backend.device()?;
     let (config, network) = load_any_ema(&args.run, &device)?;
     let float = for_a_chip(network, &args.run)?;

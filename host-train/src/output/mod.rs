@@ -4,14 +4,16 @@
 //! Encoders return bytes and touch no disk; [`Staged`] puts them there, each
 //! file whole or not at all, and [`generations`] does so with folders.
 
+mod destination;
+mod error;
 pub mod generations;
 mod gif;
 mod grid;
 mod map;
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 mod math;
 mod npy;
-#[cfg(all(test, feature = "evaluate"))]
+#[cfg(all(test, feature = "explain"))]
 #[path = "../../tests/common/page.rs"]
 mod page;
 mod scatter;
@@ -20,15 +22,18 @@ mod terminal;
 mod unfinished;
 
 pub use self::gif::encode_gif;
+pub use destination::{check_file, check_folder};
+pub use error::message;
 pub use grid::Grid;
 pub use map::{MAP_STYLE, Map};
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 pub use math::typeset;
 pub use npy::encode_npy;
-#[cfg(all(test, feature = "evaluate"))]
+#[cfg(all(test, feature = "explain"))]
 pub(crate) use page::well_set;
 pub use scatter::{scatter, scatter_png};
 pub use staged::Staged;
+pub(crate) use staged::{PUBLIC, beside};
 pub use terminal::{Drawing, Style, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};
 

@@ -1,7 +1,7 @@
 //! Files that appear together and whole.
 
-use std::fs;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -25,7 +25,7 @@ impl Staged {
     /// Where it cannot be written, as on a full disk.
     pub fn add(&mut self, path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
         let path = path.into();
-        let file = write_beside(&path, bytes);
+        let file = beside(&path, PUBLIC, bytes);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         self.files.push((path, file));
         Ok(())
@@ -39,7 +39,9 @@ impl Staged {
     pub fn publish(self) -> Result<()> {
         let mut folders: Vec<PathBuf> = Vec::new();
         for (path, file) in self.files {
+            // Only what the system said: the rest names the temporary file.
             file.persist(&path)
+                .map_err(|error| error.error)
                 .with_context(|| format!("cannot write {}", path.display()))?;
             let folder = folder_of(&path);
             if !folders.iter().any(|known| known == folder) {
@@ -55,25 +57,37 @@ impl Staged {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// Permissions of a file that anybody may read.
+pub(crate) const PUBLIC: u32 = 0o666;
+
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
 }
 
-/// On one file system with its place, so that moving it is one step.
-fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+/// Writes a file beside the place `path`, on one file system with it, so that
+/// moving it there is one step. `mode` is what the umask takes from.
+///
+/// # Errors
+/// Those of the system: they do not name the temporary file, which says nothing
+/// to a user.
+pub(crate) fn beside(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED);
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary files are private; these are to be like any other.
-        builder.permissions(fs::Permissions::from_mode(0o666));
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(mode);
     }
-    let mut file = builder.tempfile_in(folder_of(path))?;
-    file.write_all(bytes)?;
+    #[cfg(not(unix))]
+    let _ = mode;
+    let mut file = builder
+        .prefix(UNFINISHED)
+        .make_in(folder_of(path), |path| options.open(path))?;
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
 }
@@ -81,6 +95,7 @@ fn write_beside(path: &Path, bytes: &[u8]) -> std::io::Result<NamedTempFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn appear_together_or_not_at_all() {
@@ -108,6 +123,20 @@ mod tests {
     fn errors_name_the_file() {
         let mut staged = Staged::default();
         let error = staged.add("no/such/folder/a.npy", b"").unwrap_err();
-        assert!(format!("{error:#}").contains("no/such/folder/a.npy"));
+        let error = format!("{error:#}");
+        assert!(error.starts_with("cannot write no/such/folder/a.npy: "));
+        assert!(!error.contains(UNFINISHED), "{error}");
+
+        // A folder has come where the file was to go.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let mut staged = Staged::default();
+        staged.add(&path, b"").unwrap();
+        fs::create_dir(&path).unwrap();
+        let error = staged.publish().unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with(&format!("cannot write {}: ", path.display())));
+        assert_eq!(error.matches("os error").count(), 1, "{error}");
+        assert!(!error.contains(UNFINISHED), "{error}");
     }
 }

@@ -20,7 +20,7 @@ use super::{
     Classes, Film, Progress, Request, SampleError, SamplingArgs, generate, generate_points,
 };
 use crate::model_file;
-use crate::output::print;
+use crate::output::{check_folder, print};
 
 /// Generate pictures on this computer, the same that the chip makes
 ///
@@ -151,6 +151,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let info = model.info();
     let (data, classes) = (info.topology.data(), info.topology.classes);
     let request = args.request(data, info.recommended, classes, &model.schedule())?;
+    check_folder(&args.out)?;
     ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::Relaxed))?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;

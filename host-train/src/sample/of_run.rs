@@ -12,7 +12,7 @@ use tiny_ddpm::Data;
 use super::report::{Report, Source, write_files};
 use super::{Progress, SampleArgs, points};
 use crate::evaluate::generate::{generate_float, generate_float_points};
-use crate::output::print;
+use crate::output::{check_folder, print};
 use crate::train::load_any_ema;
 
 /// Generates, writes and shows what a run draws.
@@ -31,6 +31,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
     let (schedule, classes) = (config.schedule()?, config.network.classes());
     let data = config.network.data();
     let request = args.request(data, config.recommended(), classes, &schedule)?;
+    check_folder(&args.out)?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
 

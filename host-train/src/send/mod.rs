@@ -71,8 +71,9 @@ pub fn run(args: &SendArgs) -> Result<()> {
     )?);
     bar.set_message(format!("calling {port}"));
     let start = Instant::now();
-    // Only has to differ from the last one.
-    let session = RandomState::new().build_hasher().finish() as u32;
+    // Only has to differ from the last one, and from the 0 of refusals that
+    // belong to no session.
+    let session = (RandomState::new().build_hasher().finish() as u32).max(1);
     let mut sender = Sender::new(&blob, signature, session);
     let result = transfer::run(&mut line, &mut sender, args.baud, |stage| match stage {
         Stage::Calling => {}

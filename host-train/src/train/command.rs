@@ -15,7 +15,7 @@ use crate::config::{Config, DistillConfig};
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{DataArgs, Dataset, Examples, Folder, Split, default_cache};
 use crate::inspect::grouped;
-use crate::output::{Staged, in_shell};
+use crate::output::{Staged, check_folder, in_shell};
 use crate::points::Points;
 use crate::quant::WeightBits;
 
@@ -277,6 +277,7 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
     if args.resume.is_none() {
         Run::refuse_existing(&folder)?;
     }
+    check_folder(&folder)?;
     let (data, pictures): (Box<dyn Examples>, _) = match config.network.data() {
         Data::Point { values } => (Box::new(args.points(values)?), None),
         Data::Picture { .. } => {

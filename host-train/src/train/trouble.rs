@@ -10,7 +10,7 @@ use std::sync::Once;
 
 use super::Backend;
 use crate::config::TrainingConfig;
-use crate::output::in_shell;
+use crate::output::{self, in_shell};
 
 /// Why a training ended early. Whatever was saved before stays.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotANumber { step, found } => write!(f, "step {step}: {found}"),
-            Self::Files(error) => write!(f, "{error:#}"),
+            Self::Files(error) => f.write_str(&output::message(error)),
             Self::Panic { step, message } => write!(f, "step {step}: {message}"),
         }
     }

@@ -2,10 +2,11 @@
 //! printed, and a message for everything that can be wrong.
 
 mod cards;
+mod destinations;
 #[cfg(feature = "explain")]
 mod explain;
 mod inspect;
-#[cfg(feature = "evaluate")]
+#[cfg(feature = "explain")]
 #[path = "../common/page.rs"]
 mod page;
 mod points;
