@@ -13,6 +13,7 @@
 //! - [`hashes`]: compares what all targets make;
 //! - [`hygiene`]: dependencies, lock files, features and the public API;
 //! - [`hostile`]: mutated blobs, on emulated machines and here;
+//! - [`readme`]: runs the commands of `README.md`;
 //! - [`fuzz`]: gives bytes of strangers to all that reads some.
 
 pub mod bench;
@@ -28,6 +29,7 @@ pub mod hygiene;
 /// Models with random weights, of `core`'s tests.
 #[path = "../../core/tests/common/mod.rs"]
 pub mod random;
+pub mod readme;
 pub mod request;
 pub mod scatter;
 pub mod setup;
