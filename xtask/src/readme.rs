@@ -439,18 +439,18 @@ mod tests {
     #[test]
     fn a_change_fits_exactly_one_command() {
         let block = |lines: &str| commands(&format!("```console\n{lines}\n```\n")).unwrap();
-        let mut once = block("train a\ntrain b");
-        change(&mut once, &[row("train a", "a", "a --steps 2")]).unwrap();
-        assert_eq!(once[0].run, "train a --steps 2");
-        assert_eq!((&*once[1].run, once[1].why), ("train b", None));
+        let mut once = block("train 1\ntrain 2");
+        change(&mut once, &[row("train 1", "1", "1 --steps 2")]).unwrap();
+        assert_eq!(once[0].run, "train 1 --steps 2");
+        assert_eq!((&*once[1].run, once[1].why), ("train 2", None));
 
         // Gone, printed twice, a part that is not there, a second change.
-        let twice = [row("train a", "a", "b"), row("train a", "a", "c")];
+        let twice = [row("train 1", "1", "2"), row("train 1", "1", "3")];
         for (lines, changes) in [
-            ("train b", &twice[..1]),
-            ("train a\ntrain a", &twice[..1]),
-            ("train a", &[row("train a", "x", "y")]),
-            ("train a", &twice),
+            ("train 2", &twice[..1]),
+            ("train 1\ntrain 1", &twice[..1]),
+            ("train 1", &[row("train 1", "x", "y")]),
+            ("train 1", &twice),
         ] {
             assert!(change(&mut block(lines), changes).is_err(), "{lines}");
         }
