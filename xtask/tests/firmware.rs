@@ -24,7 +24,10 @@ fn refused(mut check: Command, sentence: &str) {
     let output = check.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{text}");
-    let errors: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .collect();
     let [first, last] = errors[..] else {
         panic!("{text}")
     };
