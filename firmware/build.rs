@@ -1,5 +1,6 @@
 //! Puts the blob next to the code, sizes the buffers for it, and finds the
-//! linker scripts. The target says which board it is for.
+//! linker scripts. The target says which board it is for; what cannot be built
+//! for it is refused here, in one sentence.
 //!
 //! - `TINY_DDPM_BLOB`: the blob, relative to this folder; by default the
 //!   digits.
@@ -19,11 +20,13 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(board, values(\"stm32f405\", \"microbit\"))");
     let home = env!("CARGO_MANIFEST_DIR");
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    // Every Cortex-M0 counts as the one with the least memory.
     let target = env::var("TARGET").expect("cargo sets TARGET");
-    let board = match target.starts_with("thumbv6m") {
-        true => Board::Microbit,
-        false => Board::Stm32f405,
+    let board = match board(&target) {
+        Ok(board) => board,
+        Err(error) => {
+            println!("cargo::error={error}");
+            return;
+        }
     };
     println!("cargo::rustc-cfg=board=\"{}\"", board.name());
     let memory = match (cfg!(feature = "field"), cfg!(feature = "rtt")) {
@@ -31,8 +34,8 @@ fn main() {
         (true, true) => "memory/stm32f405-field.x".into(),
         (true, false) => "memory/mps2-field.x".into(),
     };
-    let memory = Path::new(home).join(memory);
-    fs::copy(memory, Path::new(&out).join("memory.x")).expect("OUT_DIR is writable");
+    let memory = fs::read_to_string(Path::new(home).join(memory)).expect("the script is there");
+    fs::write(Path::new(&out).join("memory.x"), &memory).expect("OUT_DIR is writable");
     println!("cargo::rustc-link-search={out}");
     // Without `--nmagic` the linker pads sections to pages of 64 KiB.
     for argument in ["--nmagic", "-Tlink.x", "-Tdefmt.x"] {
@@ -54,13 +57,17 @@ fn main() {
     println!("cargo::rerun-if-changed={}", path.display());
     let sizes = fs::read(&path)
         .map_err(|error| error.to_string())
-        .and_then(|blob| sizes(&blob, board));
+        .and_then(|blob| {
+            let sizes = sizes(&blob, board)?;
+            fits(&blob, sizes, &memory)?;
+            Ok(sizes)
+        });
     match sizes {
-        Ok((workspace_words, pixels)) => {
-            let memory_pixels = match board {
-                Board::Stm32f405 => pixels,
-                Board::Microbit => 0,
-            };
+        Ok(Sizes {
+            workspace_words,
+            pixels,
+            memory_pixels,
+        }) => {
             println!("cargo::rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
             let code = format!(
                 "/// Words of workspace.\npub const WORKSPACE_WORDS: usize = {workspace_words};\n\
@@ -70,8 +77,10 @@ fn main() {
             fs::write(Path::new(&out).join("sizes.rs"), code).expect("OUT_DIR is writable");
         }
         Err(error) => {
-            println!("cargo::error=the model {}: {error}", path.display());
-            println!("cargo::error=set TINY_DDPM_BLOB to a model that `tiny-ddpm export` wrote");
+            println!(
+                "cargo::error=the model {}: {error}; set TINY_DDPM_BLOB to another",
+                path.display()
+            );
         }
     }
 }
@@ -93,23 +102,113 @@ fn key(home: &str) -> Result<Option<[u8; 32]>, String> {
     Ok(Some(*key))
 }
 
-/// Words of workspace and pixels that the blob needs.
-fn sizes(blob: &[u8], board: Board) -> Result<(usize, usize), String> {
-    if let Ok(words) = env::var("TINY_DDPM_WORKSPACE_WORDS") {
-        let words = words
-            .parse()
-            .map_err(|error| format!("TINY_DDPM_WORKSPACE_WORDS={words}: {error}"))?;
-        return Ok((words, 28 * 28));
-    }
-    let model = tiny_ddpm::Model::load(blob).map_err(|error| error.to_string())?;
-    let plan = model.plan();
-    let words = match (board, model.topology().classes) {
-        (Board::Stm32f405, 0) => plan.workspace_words(),
-        (Board::Stm32f405, _) => plan.guided_workspace_words(),
-        (Board::Microbit, 0) => plan.least_workspace_words(),
-        (Board::Microbit, _) => plan.least_guided_workspace_words(),
+/// The board that a target is for.
+///
+/// # Errors
+/// One sentence about a combination of target and features that no firmware
+/// here can be.
+fn board(target: &str) -> Result<Board, String> {
+    let board = match target {
+        "thumbv7em-none-eabihf" => Board::Stm32f405,
+        "thumbv6m-none-eabi" => Board::Microbit,
+        _ => {
+            return Err(format!(
+                "no board here is a {target}: build for thumbv7em-none-eabihf (STM32F405) or \
+                 thumbv6m-none-eabi (micro:bit, in QEMU)"
+            ));
+        }
     };
-    Ok((words, model.topology().pixels()))
+    let error = match (board, cfg!(feature = "semihosting"), cfg!(feature = "rtt")) {
+        (_, true, true) => {
+            "the log goes either to QEMU (feature semihosting, the default) or to a debug probe: \
+             for a board add --no-default-features"
+        }
+        (_, false, false) => {
+            "the log has nowhere to go: enable the feature semihosting (QEMU) or rtt (debug probe)"
+        }
+        (Board::Microbit, _, true) => {
+            "the micro:bit firmware runs in QEMU only and has no driver for a debug probe: build \
+             it without the feature rtt, or rtt for thumbv7em-none-eabihf (STM32F405)"
+        }
+        (Board::Microbit, ..) if cfg!(feature = "field") => {
+            "the micro:bit's flash has no room for two slots of weights: build the feature field \
+             for thumbv7em-none-eabihf (STM32F405)"
+        }
+        _ => return Ok(board),
+    };
+    Err(error.into())
+}
+
+/// What a model needs of RAM, in words of 4 bytes.
+#[derive(Clone, Copy)]
+struct Sizes {
+    workspace_words: usize,
+    pixels: usize,
+    /// Of a sampler's memory.
+    memory_pixels: usize,
+}
+
+/// What the blob needs.
+fn sizes(blob: &[u8], board: Board) -> Result<Sizes, String> {
+    let (workspace_words, pixels) = match env::var("TINY_DDPM_WORKSPACE_WORDS") {
+        Ok(words) => {
+            let words = words
+                .parse()
+                .map_err(|error| format!("TINY_DDPM_WORKSPACE_WORDS={words}: {error}"))?;
+            (words, 28 * 28)
+        }
+        Err(_) => {
+            let model = tiny_ddpm::Model::load(blob).map_err(|error| error.to_string())?;
+            let plan = model.plan();
+            let words = match (board, model.topology().classes) {
+                (Board::Stm32f405, 0) => plan.workspace_words(),
+                (Board::Stm32f405, _) => plan.guided_workspace_words(),
+                (Board::Microbit, 0) => plan.least_workspace_words(),
+                (Board::Microbit, _) => plan.least_guided_workspace_words(),
+            };
+            (words, model.topology().pixels())
+        }
+    };
+    let memory_pixels = match board {
+        Board::Stm32f405 => pixels,
+        Board::Microbit => 0,
+    };
+    Ok(Sizes {
+        workspace_words,
+        pixels,
+        memory_pixels,
+    })
+}
+
+/// Refuses what cannot fit, before the linker says it in its own words. Where
+/// only the code is too much beside the model, the linker still has to.
+fn fits(blob: &[u8], sizes: Sizes, memory: &str) -> Result<(), String> {
+    let flash = kib(memory, "FLASH") << 10;
+    // Weights that come over a line lie in slots.
+    if !cfg!(feature = "field") && blob.len() > flash {
+        let needed = blob.len();
+        return Err(format!(
+            "it takes {needed} bytes of flash, and the board has {flash}"
+        ));
+    }
+    let ram = kib(memory, "RAM ") << 10;
+    let buffers = 4 * (sizes.workspace_words + sizes.pixels + sizes.memory_pixels);
+    if buffers > ram {
+        return Err(format!(
+            "it takes {buffers} bytes of RAM for buffers, and the board has {ram} beside the stack"
+        ));
+    }
+    Ok(())
+}
+
+/// KiB of a region in a linker script of ours.
+fn kib(memory: &str, region: &str) -> usize {
+    let line = memory
+        .lines()
+        .find(|line| line.trim_start().starts_with(region));
+    let length = line.and_then(|line| line.rsplit_once("LENGTH = ")?.1.trim().strip_suffix('K'));
+    let kib = length.and_then(|kib| kib.parse().ok());
+    kib.unwrap_or_else(|| panic!("memory/ states no length of {region}in K"))
 }
 
 #[derive(Clone, Copy)]

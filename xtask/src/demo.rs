@@ -119,6 +119,9 @@ pub fn run(options: &Options) -> Result<()> {
         Data::Picture { .. } => compare(&run, &expected),
         Data::Point { .. } => compare_points(&run, &expected),
     };
+    if let Some(estimate) = estimate(options.board, &run) {
+        println!("{estimate}");
+    }
     if let Some(memory) = run.memory {
         describe(memory);
     }
@@ -201,6 +204,24 @@ fn compare_points(run: &Run, expected: &[host::Picture]) -> bool {
     same == count && run.pictures.len() == count
 }
 
+/// Seconds for a picture or point on silicon, with how they are estimated;
+/// `None` where no instructions were counted.
+fn estimate(board: Board, run: &Run) -> Option<String> {
+    let count = run.pictures.len() as u64;
+    if count == 0 || run.unit != "instructions" {
+        return None;
+    }
+    let ticks: u64 = run.pictures.iter().map(|picture| picture.ticks).sum();
+    let mean = ticks / count;
+    Some(format!(
+        "estimate for a real {board}, not measured: {:.2} s each ({} instructions, {} cycles per instruction, {} MHz)",
+        board.seconds(mean),
+        thousands(mean),
+        firmware::CYCLES_PER_INSTRUCTION,
+        board.hertz() / 1_000_000
+    ))
+}
+
 fn describe(memory: Memory) {
     println!(
         "\nflash {} bytes (model {}), RAM: buffers {} bytes, stack {} of {} bytes",
@@ -227,7 +248,39 @@ fn thousands(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::*;
+    use crate::emulator::Picture;
+
+    #[test]
+    fn seconds_are_estimated_from_instructions_alone() {
+        let picture = Picture {
+            number: 0,
+            class: -1,
+            hash: 0,
+            state: 0,
+            ticks: 420_000_000,
+            pixels: Vec::new(),
+            values: Vec::new(),
+        };
+        let mut run = Run {
+            pictures: vec![picture],
+            unit: "instructions".to_owned(),
+            ..Run::default()
+        };
+        let text = estimate(Board::Stm32f405, &run).unwrap();
+        assert!(
+            text.contains(
+                "3.25 s each (420 000 000 instructions, 1.3 cycles per instruction, 168 MHz)"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("estimate") && text.contains("not measured"),
+            "{text}"
+        );
+        run.unit = "ticks".to_owned();
+        assert_eq!(estimate(Board::Stm32f405, &run), None);
+    }
 
     #[test]
     fn digits_come_in_groups_of_three() {

@@ -13,6 +13,12 @@ use tiny_ddpm::picture::picture_hash;
 /// Builds share a folder; what one has built must be copied before the next.
 static BUILDING: Mutex<()> = Mutex::new(());
 
+/// Cycles that an instruction takes on silicon, on average: an assumption for
+/// estimates of time, not a measurement. Most instructions of the kernels take
+/// one cycle, loads up to two, taken branches two to four, and weights come
+/// from flash that is slower than the processor.
+pub const CYCLES_PER_INSTRUCTION: f64 = 1.3;
+
 /// An emulated board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Board {
@@ -49,6 +55,22 @@ impl Board {
             Self::Stm32f405 => "netduinoplus2",
             Self::Microbit => "microbit",
         }
+    }
+
+    /// Cycles a second on silicon: what the firmware sets, or the only clock.
+    #[must_use]
+    pub fn hertz(self) -> u32 {
+        match self {
+            Self::Stm32f405 => 168_000_000,
+            Self::Microbit => 16_000_000,
+        }
+    }
+
+    /// Seconds that so many instructions would take on silicon: an estimate
+    /// with [`CYCLES_PER_INSTRUCTION`].
+    #[must_use]
+    pub fn seconds(self, instructions: u64) -> f64 {
+        instructions as f64 * CYCLES_PER_INSTRUCTION / f64::from(self.hertz())
     }
 
     /// Where its flash begins, with the vector table.
@@ -204,4 +226,16 @@ pub fn build(
         .join("tiny-ddpm-firmware");
     let bytes = fs::read(&elf).with_context(|| format!("{} cannot be read", elf.display()))?;
     Firmware::keep(board, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_cycles_over_the_clock() {
+        // 420 million instructions are 546 million cycles.
+        assert!((Board::Stm32f405.seconds(420_000_000) - 3.25).abs() < 1e-9);
+        assert!((Board::Microbit.seconds(16_000_000) - 1.3).abs() < 1e-9);
+    }
 }

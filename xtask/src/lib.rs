@@ -14,6 +14,7 @@
 //! - [`hygiene`]: dependencies, lock files, features and the public API;
 //! - [`package`]: packs, unpacks and checks each crate;
 //! - [`hostile`]: mutated blobs, on emulated machines and here;
+//! - [`readme`]: runs the commands of `README.md`;
 //! - [`fuzz`]: gives bytes of strangers to all that reads some.
 
 pub mod bench;
@@ -30,6 +31,7 @@ pub mod package;
 /// Models with random weights, of `core`'s tests.
 #[path = "../../core/tests/common/mod.rs"]
 pub mod random;
+pub mod readme;
 pub mod request;
 pub mod scatter;
 pub mod setup;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, demo, fuzz, hashes, hostile, hygiene, package, stages};
+use xtask::{bench, demo, fuzz, hashes, hostile, hygiene, package, readme, stages};
 
 /// Builds, shows and tests tiny-ddpm
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ enum Command {
     Hostile(hostile::Options),
     /// Give bytes of strangers to all that reads some
     Fuzz(fuzz::Options),
+    /// Run the commands of README.md, top to bottom
+    Readme(readme::Options),
     /// Run everything that CI runs
     Test(stages::Options),
 }
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Package => package::run_all(),
         Command::Hostile(options) => hostile::run(&options),
         Command::Fuzz(options) => fuzz::run_targets(&options),
+        Command::Readme(options) => readme::run(&options),
         Command::Test(options) => stages::run_all(&options),
     };
     match result {

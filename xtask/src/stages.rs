@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, COMPARED_TARGETS, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, field, firmware, fuzz, hygiene, package, root, untrusted};
+use crate::{bench, field, firmware, fuzz, hygiene, package, readme, root, untrusted};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -69,6 +69,7 @@ impl Stages {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;
             self.stage("packages", package::run_all)?;
+            self.stage("README", || readme::stage(toolchain))?;
             self.unchecked = self.stage("hygiene", hygiene::run)?;
         }
         self.stage("the emulated chip", || {
@@ -210,11 +211,17 @@ fn without_burn() -> Result<()> {
 fn all_crates() -> Result<()> {
     // Mesa's software Vulkan wants a folder of its own.
     let runtime = tempfile::tempdir()?;
-    let mut test = cargo("test");
-    test.args(["--release", "--locked", "--workspace", "--exclude", "xtask"])
-        .args(["--features", BACKENDS, "--config", PROFILE]);
+    let mut test = all_crates_command();
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         test.env("XDG_RUNTIME_DIR", runtime.path());
     }
     run(&mut test)
+}
+
+/// Tests all crates but this one, with all backends.
+pub(crate) fn all_crates_command() -> Command {
+    let mut test = cargo("test");
+    test.args(["--release", "--locked", "--workspace", "--exclude", "xtask"])
+        .args(["--features", BACKENDS, "--config", PROFILE]);
+    test
 }

@@ -9,7 +9,9 @@ use super::{Gaussian, METHODS, PREDICTIONS, cosine, generate, linear, plain};
 use std::f64::consts::FRAC_PI_2;
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::sampler::timesteps;
-use tiny_ddpm::{Method, Prediction, Schedule, Settings, Spacing, Variance};
+use tiny_ddpm::{
+    Denoiser, Method, Prediction, Schedule, ScheduleKind, Settings, Spacing, Variance,
+};
 
 pub const MEAN: f64 = 0.3;
 pub const DEVIATION: f64 = 0.5;
@@ -323,6 +325,64 @@ fn parametrisations_of_one_predictor_give_the_same_picture() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// A network that is off by the last bit of each value.
+struct LastBit(Gaussian);
+
+impl Denoiser for LastBit {
+    type Error = std::convert::Infallible;
+
+    fn prediction(&self) -> Prediction {
+        self.0.prediction()
+    }
+
+    fn predict(
+        &mut self,
+        x_t: &[f32],
+        timestep: u16,
+        class: Option<u8>,
+        out: &mut [f32],
+    ) -> Result<(), Self::Error> {
+        self.0.predict(x_t, timestep, class, out)?;
+        for out in out {
+            *out = out.next_up();
+        }
+        Ok(())
+    }
+}
+
+/// Where ᾱ_T is tiny, ε̂ in f32 says nothing of x_0: its rounding of 6e-8 is
+/// divided by sqrt(ᾱ_T). A long step from there brings that into the picture;
+/// a short one keeps sqrt(ᾱ_s/ᾱ_T) of it, and the next prediction corrects it.
+#[test]
+fn epsilon_loses_its_precision_in_long_steps_where_alpha_bar_is_tiny() {
+    let kind = ScheduleKind::Linear {
+        beta_start: 1e-4,
+        beta_end: 0.08,
+    };
+    let schedule = Schedule::new(kind, 1000).unwrap();
+    let alpha_bar = schedule.alpha_bar(1000);
+    println!("alpha_bar of T: {alpha_bar:.1e}");
+    assert!((1e-18..1e-17).contains(&alpha_bar), "{alpha_bar:e}");
+    let off = |prediction, steps| {
+        let mut denoiser = LastBit(predictor(schedule, prediction));
+        let found = generate(schedule, plain(steps), &mut denoiser, 200);
+        let mut exact = predictor(schedule, Prediction::X0);
+        let expected = generate(schedule, plain(steps), &mut exact, 200);
+        let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        errors.fold(0.0, f32::max)
+    };
+    for steps in [1, 2, 5, 20, 1000] {
+        let [epsilon, x_0, v] = PREDICTIONS.map(|prediction| off(prediction, steps));
+        println!("{steps} steps: {epsilon:.1e}, {x_0:.1e}, {v:.1e}");
+        assert!(x_0.max(v) < 1e-5, "{steps} steps: {x_0}, {v}");
+        match steps {
+            1 => assert!(epsilon > 1.0, "{epsilon}"),
+            20.. => assert!(epsilon < 1e-3, "{steps} steps: {epsilon}"),
+            _ => {}
         }
     }
 }

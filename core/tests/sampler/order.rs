@@ -2,8 +2,9 @@
 //! which for Gaussian data is known: every x_t keeps its quantile.
 
 use super::gaussian::{Chain, DEVIATION, MEAN, pairs, predictor};
-use super::{cosine, generate, plain};
+use super::{cosine, generate, linear, plain};
 use tiny_ddpm::noise::Noise;
+use tiny_ddpm::sampler::timesteps;
 use tiny_ddpm::{Method, Prediction, Schedule, ScheduleKind, Settings, Spacing};
 
 const PIXELS: usize = 64;
@@ -124,6 +125,37 @@ fn second_order_is_nearer_for_the_same_work() {
             assert!(dpm < 0.5 * ddim && dpm < heun, "{what}");
             // Of Heun's there are half as many steps to see the end.
             assert!(heun < 1.3 * ddim, "{what}");
+        }
+    }
+}
+
+/// Why `--sampler dpm-solver` wants trailing timesteps: uniform ones end with a
+/// step to t = 1 that in λ, DPM-Solver++'s clock, is three to five times as long
+/// as the one before. The line through the last two predictions is continued
+/// that far, and overshoots: in few steps DDIM, of first order, is nearer.
+#[test]
+fn dpm_solver_overshoots_with_few_uniform_timesteps() {
+    let half_log_snr = |alpha_bar: f64| (alpha_bar / (1.0 - alpha_bar)).ln() / 2.0;
+    for schedule in [linear(), cosine()] {
+        for steps in [6, 8, 10, 15, 20] {
+            let visited: Vec<u16> = timesteps(schedule, steps, Spacing::Uniform).collect();
+            let [.., a, b, c] = visited[..] else {
+                panic!("{visited:?}")
+            };
+            assert_eq!(c, 1);
+            let [a, b, c] = [a, b, c].map(|t| half_log_snr(schedule.alpha_bar(t)));
+            let longer = (c - b) / (b - a);
+            assert!((4.0..5.5).contains(&longer), "{steps} steps: {longer}");
+
+            let of = |method, spacing| error(schedule, method, spacing, steps);
+            let [uniform, trailing] = [Spacing::Uniform, Spacing::Trailing]
+                .map(|spacing| (of(DDIM, spacing), of(Method::DpmSolver, spacing)));
+            println!(
+                "{:?}, {steps} steps: {uniform:.3?}, {trailing:.3?}",
+                schedule.kind()
+            );
+            assert!(uniform.1 > 1.1 * uniform.0, "{steps} steps: {uniform:?}");
+            assert!(trailing.1 < trailing.0, "{steps} steps: {trailing:?}");
         }
     }
 }

@@ -85,6 +85,22 @@ fn guidance_moves_away_from_the_unconditional() {
     }
 }
 
+/// Other tools write eq. 6 as ε_u + scale (ε_c - ε_u): their `guidance_scale` is
+/// w + 1, and 1 there, as 0 here, is no guidance.
+#[test]
+fn guidance_is_guidance_scale_less_one() {
+    let (with_class, without) = (0.5_f32, 0.1_f32);
+    for scale in [1.0_f32, 1.5, 3.0, 7.5] {
+        let mut denoiser = Constant::new(with_class, without);
+        let picture = generate(linear(), guided(scale - 1.0, 1), &mut denoiser, 1);
+        let expected = without + scale * (with_class - without);
+        assert!(
+            (picture[0] - expected).abs() < 1e-5,
+            "{picture:?} at {scale}"
+        );
+    }
+}
+
 #[test]
 fn no_guidance_never_asks_for_the_unconditional() {
     let mut denoiser = Constant::new(0.5, f32::NAN);

@@ -1,17 +1,6 @@
 //! What differs between the emulator and a board: where a request comes from,
 //! what is counted, and how to end.
 
-#[cfg(all(feature = "semihosting", feature = "rtt"))]
-compile_error!(
-    "the log goes either to an emulator or to a probe: for a board, \
-     build with --no-default-features --features rtt"
-);
-#[cfg(not(any(feature = "semihosting", feature = "rtt")))]
-compile_error!("the log needs a way out: enable the feature semihosting or rtt");
-
-#[cfg(all(feature = "rtt", not(board = "stm32f405")))]
-compile_error!("with a debug probe only the STM32F405 is known");
-
 /// Where flash begins.
 pub const FLASH: usize = if cfg!(board = "stm32f405") {
     0x0800_0000

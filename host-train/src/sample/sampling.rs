@@ -8,10 +8,10 @@ use tiny_ddpm::{Method, Spacing, Variance};
 /// What may be said of a sampler.
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArgs {
-    /// How a step is made [default: ddim]
+    /// Sampling method [default: ddim]
     #[arg(long, value_enum)]
     pub sampler: Option<SamplerName>,
-    /// Which timesteps are visited
+    /// Timestep spacing
     #[arg(long, value_enum, default_value = "trailing")]
     pub spacing: SpacingName,
     /// DDIM's noise, 0 (none) to 1 (as much as DDPM) [default: the model's]
@@ -21,7 +21,8 @@ pub struct SamplingArgs {
     /// [default: posterior]
     #[arg(long, value_enum)]
     pub variance: Option<VarianceName>,
-    /// Classifier-free guidance, 0 (none) to 100 [default: the model's]
+    /// Classifier-free guidance w, 0 (none) to 100: the guidance_scale of other
+    /// tools less 1 [default: the model's]
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub guidance: Option<f32>,
     /// Seed of all noise
@@ -42,14 +43,15 @@ pub enum SamplerName {
     EulerMaruyama,
     /// Heun on the probability-flow ODE: runs the network twice a step
     Heun,
-    /// DPM-Solver++(2M) (Lu et al. 2022): second order for DDIM's work
+    /// DPM-Solver++(2M) (Lu et al. 2022): second order for DDIM's work; with few
+    /// steps not for uniform timesteps, where it is worse than DDIM
     DpmSolver,
 }
 
 /// The rules for timesteps by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SpacingName {
-    /// Evenly from T to 1
+    /// Evenly from T to 1; with few steps not for dpm-solver
     Uniform,
     /// Evenly from T to 0, of which 0 is not visited
     Trailing,
