@@ -6,6 +6,10 @@ use roxmltree::{Document, Node, ParsingOptions};
 /// that symbols need no combining characters, which fonts misplace, and that
 /// Chinese text is marked as such.
 pub fn well_set(page: &str) {
+    assert!(
+        !page.contains("<mover") || page.contains("mover > mo { padding-bottom:"),
+        "accents touch their letters where there is no mathematical font"
+    );
     let options = ParsingOptions {
         allow_dtd: true,
         ..Default::default()

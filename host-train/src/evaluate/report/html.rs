@@ -13,7 +13,8 @@ use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
 use crate::output::{Grid, encode_png, typeset};
 use crate::sample::describe;
 
-/// The look of a page, in the light and in the dark.
+/// The look of a page, in the light and in the dark. Without a mathematical font
+/// an accent touches its letter if it has no padding.
 pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -31,6 +32,7 @@ figcaption, .note { font-size: .9rem; opacity: .8; }
 code { overflow-wrap: anywhere; }
 .columns { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; max-width: 100%; font-size: .8rem; }
 .columns span { overflow: hidden; text-overflow: ellipsis; text-align: center; white-space: nowrap; }
+mover > mo { padding-bottom: .12em; }
 .plot { width: 100%; max-width: 640px; display: block; }
 .plot text { fill: currentColor; }
 .plot [stroke=\"#000000\"] { stroke: currentColor; }
