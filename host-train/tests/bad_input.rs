@@ -112,7 +112,13 @@ fn truncated_gzip() {
     let name = format!("{IMAGES}.gz");
     let bytes = fs::read(subset().join(&name)).unwrap();
     refused_data(&name, &bytes[..bytes.len() / 2], &["damaged or cut short"]);
-    refused_data(&name, b"not gzip at all", &["damaged or cut short"]);
+    refused_data(&name, b"not gzip at all", &["is a text file"]);
+    let page = b"<html><body>404</body></html>";
+    refused_data(
+        &name,
+        page,
+        &["is an HTML page, probably a download that failed"],
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn three_classes_are_learned_resumed_exported_and_drawn() {
     assert!(output.status.success(), "{told}");
     for words in [
         "the network is for 3 classes instead of 10",
-        "54 PNGs for training of 3 classes: 0 low (18), 1 middle (18), 2 top (18)",
+        "54 pictures for training of 3 classes: 0 low (18), 1 middle (18), 2 top (18)",
         "54 resized to 28 x 28, from 40 x 40",
     ] {
         assert!(told.contains(words), "should say {words:?}: {told}");

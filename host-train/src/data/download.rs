@@ -108,7 +108,8 @@ fn write_checked(mut source: impl Read, sha256: &str, path: &Path) -> Result<()>
                 break;
             }
             hash.update(&piece[..read]);
-            file.write_all(&piece[..read]).with_context(|| cannot_write(path))?;
+            file.write_all(&piece[..read])
+                .with_context(|| cannot_write(path))?;
             length += read;
         }
         let found = super::hex(&hash.finalize());
@@ -130,7 +131,9 @@ fn extract(archive: &Path, within: &str, names: &[&String], folder: &Path) -> Re
         let path = folder.join(name);
         let failed = || format!("cannot take {name} out of {}", archive.display());
         // Its checksum in the archive is compared at its end.
-        let mut member = opened.by_name(&format!("{within}{name}")).with_context(failed)?;
+        let mut member = opened
+            .by_name(&format!("{within}{name}"))
+            .with_context(failed)?;
         write_atomically(&path, |file| {
             std::io::copy(&mut member, file).with_context(failed)?;
             Ok(())
@@ -267,7 +270,9 @@ mod tests {
         ] {
             for file in Known::named(name).unwrap().file_names() {
                 let options = SimpleFileOptions::default().compression_method(method);
-                writer.start_file(format!("gzip/{file}.gz"), options).unwrap();
+                writer
+                    .start_file(format!("gzip/{file}.gz"), options)
+                    .unwrap();
                 writer.write_all(file.repeat(1000).as_bytes()).unwrap();
             }
         }
@@ -292,7 +297,10 @@ mod tests {
         from("emnist-letters", leaked(served(archive) + "gzip.zip")).unwrap();
         // The archive is not needed a second time, nor the web.
         from("emnist-digits", "http://127.0.0.1:1/").unwrap();
-        let error = format!("{:#}", from("emnist-balanced", "http://127.0.0.1:1/").unwrap_err());
+        let error = format!(
+            "{:#}",
+            from("emnist-balanced", "http://127.0.0.1:1/").unwrap_err()
+        );
         assert!(
             error.contains("cannot take emnist-balanced-train-images-idx3-ubyte.gz"),
             "{error}"

@@ -71,7 +71,9 @@ impl Folder {
                 });
                 left_out.append(&mut folders);
                 let (names, train) = classes(&halves.train, &mut left_out)?;
-                let test = halves.test.map(|test| matched(&test, &names, &mut left_out));
+                let test = halves
+                    .test
+                    .map(|test| matched(&test, &names, &mut left_out));
                 (names, train, test.transpose()?)
             }
         };
@@ -209,8 +211,9 @@ fn unwrapped(path: &Path) -> Result<PathBuf> {
         let [only] = folders.as_slice() else { break };
         let name = Name::of(only).lower();
         let is_half = TRAINING.contains(&&*name) || TESTING.contains(&&*name);
-        let has_pictures = |folder| Ok::<_, anyhow::Error>(!pictures(folder, &mut Vec::new())?.is_empty());
-        if is_half || has_pictures(&root)? || has_pictures(only)? {
+        let has_pictures =
+            |folder| Ok::<_, anyhow::Error>(!pictures(folder, &mut Vec::new())?.is_empty());
+        if is_half || list(only)?.0.is_empty() || has_pictures(&root)? || has_pictures(only)? {
             break;
         }
         root.clone_from(only);
@@ -276,11 +279,7 @@ fn distinct(path: &Path, folders: &[PathBuf]) -> Result<Vec<Name>> {
 }
 
 /// The pictures of known classes, where a folder has them.
-fn matched(
-    path: &Path,
-    names: &[Name],
-    left_out: &mut Vec<PathBuf>,
-) -> Result<Vec<Vec<PathBuf>>> {
+fn matched(path: &Path, names: &[Name], left_out: &mut Vec<PathBuf>) -> Result<Vec<Vec<PathBuf>>> {
     if names.is_empty() {
         return Ok(vec![pictures(path, left_out)?]);
     }
@@ -309,7 +308,9 @@ fn pictures(path: &Path, left_out: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     let (folders, files) = list(path)?;
     let is_picture = |file: &PathBuf| {
         let ending = file.extension().unwrap_or_default();
-        ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+        ENDINGS
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
     };
     let (found, others): (Vec<_>, Vec<_>) = files.into_iter().partition(is_picture);
     left_out.extend(folders.into_iter().chain(others));

@@ -90,7 +90,10 @@ fn one_set(path: &Path, mut found: Vec<Found>) -> Result<IdxSet> {
         );
     }
     // A raw file goes before a gzipped one beside it.
-    let is_gz = |file: &Path| file.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+    let is_gz = |file: &Path| {
+        file.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("gz"))
+    };
     found.sort_by(|a, b| (is_gz(&a.file), &a.file).cmp(&(is_gz(&b.file), &b.file)));
     let mut files: [Option<PathBuf>; 4] = Default::default();
     for Found { place, file, .. } in found {
@@ -124,7 +127,9 @@ impl IdxSet {
         let [_, labels] = self.files(Split::Train).ok()?;
         let labels = read_labels(labels, self.known.first_label, 0).ok()?;
         let classes = labels.iter().max().map(|&label| u16::from(label) + 1)?;
-        without_pictures(&labels, classes).is_empty().then_some(classes)
+        without_pictures(&labels, classes)
+            .is_empty()
+            .then_some(classes)
     }
 
     /// The names of the classes; none where the files do not tell.
@@ -214,16 +219,23 @@ impl IdxSet {
                 "put `classes = {}` into [network] of the configuration",
                 last + 1
             ),
-            (Some(&lowest), Some(&last)) if found.len() == usize::from(last - lowest) + 1 => format!(
-                "the labels are {} to {}: subtract {lowest} from each, and put `classes = {}` into [network] of the configuration{}",
-                lowest + first,
-                last + first,
-                last - lowest + 1,
-                of_emnist(&self.known.symbols, lowest, last)
-            ),
-            _ => "number the classes that there are from 0 without gaps, or add pictures".to_owned(),
+            (Some(&lowest), Some(&last)) if found.len() == usize::from(last - lowest) + 1 => {
+                format!(
+                    "the labels are {} to {}: subtract {lowest} from each, and put `classes = {}` into [network] of the configuration{}",
+                    lowest + first,
+                    last + first,
+                    last - lowest + 1,
+                    of_emnist(&self.known.symbols, lowest, last)
+                )
+            }
+            _ => {
+                "number the classes that there are from 0 without gaps, or add pictures".to_owned()
+            }
         };
-        let names: Vec<String> = missing.iter().map(|class| (class + first).to_string()).collect();
+        let names: Vec<String> = missing
+            .iter()
+            .map(|class| (class + first).to_string())
+            .collect();
         let (label, has) = match names.len() {
             1 => ("label", "has"),
             _ => ("labels", "have"),

@@ -99,3 +99,6 @@ fn one_of_several(path: &Path) -> Option<(&Path, &'static Known)> {
     };
     folder.is_dir().then_some((folder, known))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::Split;
 use super::folder::{Folder, KEPT};
 use super::names::shown;
 use super::picture::Square;
-use super::Split;
 
 /// Most classes that a notice names.
 const NAMED: usize = 12;

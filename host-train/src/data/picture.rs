@@ -122,14 +122,25 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage> {
     };
     // Its text has that of its cause.
     decoded().map_err(|error| match error {
-        ImageError::Limits(_) => anyhow!("is {found} of more than {MAX_SIDE} pixels a side: make it smaller or remove it"),
-        error => anyhow!("is {found} that is damaged or cut short ({error}): replace or remove it"),
+        ImageError::Limits(_) => anyhow!(
+            "is {found} of more than {MAX_SIDE} pixels a side: make it smaller or remove it"
+        ),
+        error => {
+            // Some decoders break lines.
+            let text = error.to_string();
+            let text: Vec<&str> = text.split_whitespace().collect();
+            anyhow!(
+                "is {found} that is damaged or cut short ({}): replace or remove it",
+                text.join(" ")
+            )
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::ImageEncoder;
     use png::{BitDepth, ColorType};
 
     /// A PNG of these bytes, read at `size` pixels a side.
@@ -142,7 +153,7 @@ mod tests {
     ) -> Square {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picture.png");
-        let file = File::create(&path).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
         let mut encoder = png::Encoder::new(file, sides.0, sides.1);
         encoder.set_color(colour);
         encoder.set_depth(depth);
@@ -236,27 +247,55 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_png_is_named() {
+    fn a_photograph_is_turned_as_its_orientation_says() {
+        // Exif, big-endian, with one entry: orientation 6, a quarter clockwise.
+        let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        // White above, black below.
+        let halves: Vec<u8> = (0..256).map(|i| if i < 128 { 255 } else { 0 }).collect();
+        encoder
+            .encode(&halves, 16, 16, image::ExtendedColorType::L8)
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo.jpg");
+        std::fs::write(&path, bytes).unwrap();
+        let square = Square::read(&path, 2).unwrap();
+        let white: Vec<bool> = square.pixels.iter().map(|&v| v > 128).collect();
+        assert_eq!(white, [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_whole_picture_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broken.png");
         let whole = crate::output::encode_png(8, 8, &[7; 64]).unwrap();
-        for bytes in [
-            &b""[..],
-            b"\xff\xd8\xff\xe0 JPEG",
-            &whole[..whole.len() / 2],
-        ] {
-            std::fs::write(&path, bytes).unwrap();
-            let error = format!("{:#}", Square::read(&path, 8).unwrap_err());
-            assert!(error.contains("broken.png is no PNG"), "{error}");
-        }
         // As wide as it claims to be, it would fill gigabytes.
-        let mut claims = whole;
+        let mut claims = whole.clone();
         claims[16..20].copy_from_slice(&1_000_000u32.to_be_bytes());
         let crc = crc(&claims[12..29]);
         claims[29..33].copy_from_slice(&crc.to_be_bytes());
-        std::fs::write(&path, &claims).unwrap();
-        let error = format!("{:#}", Square::read(&path, 8).unwrap_err());
-        assert!(error.contains("8192 pixels a side"), "{error}");
+        for (bytes, words) in [
+            (&b""[..], "is empty, not a PNG"),
+            (
+                b"\xff\xd8\xff\xe0 JPEG",
+                "is a JPEG that is damaged or cut short",
+            ),
+            (
+                &whole[..whole.len() / 2],
+                "is a PNG that is damaged or cut short",
+            ),
+            (&claims, "8192 pixels a side"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = format!("{:#}", Square::read(&path, 8).unwrap_err());
+            assert!(
+                error.contains("broken.png: ") && error.contains(words),
+                "{error}"
+            );
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
     }
 
     fn crc(bytes: &[u8]) -> u32 {

@@ -480,7 +480,7 @@ mod tests {
         Dataset {
             size: 28,
             pixels: read_images(&folder.join("train-images-idx3-ubyte.gz"), 28).unwrap(),
-            labels: read_labels(&folder.join("train-labels-idx1-ubyte.gz"), 10).unwrap(),
+            labels: read_labels(&folder.join("train-labels-idx1-ubyte.gz"), 0, 10).unwrap(),
         }
     }
 

@@ -113,7 +113,7 @@ mod tests {
         let names: [(&[u8], &str, &str); 5] = [
             (b"caf\xe8", r"caf\xe8", r"$'caf\xe8'"),
             (b"caf\xe9's", r"caf\xe9's", r"$'caf\xe9\'s'"),
-            (br"caf\xe8", r"caf\\xe8", r"'caf\xe8'"),
+            (br"caf\xe8", r"caf\\xe8", r#""caf\\xe8""#),
             ("café".as_bytes(), "café", "'café'"),
             (b"a\nb", r"a\x0ab", "'a\nb'"),
         ];

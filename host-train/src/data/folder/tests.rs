@@ -49,7 +49,7 @@ fn three_classes_and_what_is_kept_for_testing() {
     let expected: Vec<u8> = (0..9).chain(10..19).collect();
     assert_eq!(greys, expected);
     for words in [
-        "37 PNGs for training of 3 classes: 0 10 (10), 1 cat (18), 2 dog (9)",
+        "37 pictures for training of 3 classes: 0 10 (10), 1 cat (18), 2 dog (9)",
         "of every 10 pictures of a class one is kept",
         "1 left out",
         "notes.txt",
@@ -68,7 +68,7 @@ fn three_classes_and_what_is_kept_for_testing() {
     }
     let (test, notice) = found.read(Split::Test, 4, 0).unwrap();
     assert_eq!(test.labels, [0, 1, 1]);
-    assert!(notice.contains("3 PNGs for testing"), "{notice}");
+    assert!(notice.contains("3 pictures for testing"), "{notice}");
     assert_eq!(test.picture(2)[5], 2 * 19);
     // The network's number of classes must be that of the folder.
     let error = found.read(Split::Train, 4, 10).unwrap_err().to_string();
@@ -164,12 +164,16 @@ fn folders_that_hold_no_data() {
     let folder = tempfile::tempdir().unwrap();
     refused(
         folder.path(),
-        &["holds neither", "IDX", "sub-folder of PNGs"],
+        &[
+            "holds neither IDX files nor pictures",
+            "train-images-idx3-ubyte",
+            "sub-folder of pictures",
+        ],
     );
-    fs::write(folder.path().join("1.png"), "").unwrap();
+    fs::write(folder.path().join("notes.txt"), "").unwrap();
     refused(folder.path(), &["holds neither"]);
     fs::create_dir(folder.path().join("empty")).unwrap();
-    refused(folder.path(), &["empty has no PNG in it"]);
+    refused(folder.path(), &["none with pictures", "empty"]);
     fs::write(folder.path().join("empty/photo.png"), "no PNG").unwrap();
-    refused(folder.path(), &["photo.png", "is no PNG"]);
+    refused(folder.path(), &["photo.png: is a text file, not a PNG"]);
 }
