@@ -129,6 +129,15 @@ fn label_12() {
 }
 
 #[test]
+fn classes_without_pictures() {
+    let (_folder, path) = config_with("classes = 10", "classes = 27");
+    refused(
+        &["--config", arg(&path)],
+        &[LABELS, "labels 10, 11", "have no picture", "`classes = 10`"],
+    );
+}
+
+#[test]
 fn wrong_picture_size() {
     let mut bytes = [0x803u32, 2, 32, 32].map(u32::to_be_bytes).concat();
     bytes.resize(16 + 2 * 32 * 32, 0);

@@ -151,9 +151,17 @@ impl Classifier {
         let path = path_in(cache, train, recipe);
         let fresh = Network::new(train.size, classes(train), recipe.seed, device);
         let known = load(&path, fresh.clone());
-        let trained = known.is_none();
+        let one_class = classes(train) == 1;
+        let trained = known.is_none() && !one_class;
         let network = match known {
             Some(network) => network,
+            // Any network reads a single class rightly, so there is nothing to learn.
+            None if one_class => {
+                eprintln!(
+                    "the real pictures have a single class, which a judge cannot learn from: distances compare features of an untrained network and say little"
+                );
+                fresh
+            }
             None => learn(fresh, train, recipe, device)?,
         };
         let readings = read(&network, &test.pixels, device)?;

@@ -228,7 +228,12 @@ impl TrainArgs {
             return;
         };
         if self.resume.is_none() && !own && classes != 0 && classes != found {
-            eprintln!("the network is for {found} classes instead of {classes}, as the data has");
+            match found {
+                0 => eprintln!("the network is without classes, as the pictures are"),
+                _ => eprintln!(
+                    "the network is for {found} classes instead of {classes}, as the data has"
+                ),
+            }
             config.network.set_classes(found);
         }
     }
