@@ -12,6 +12,8 @@ pub mod explain;
 #[cfg(feature = "train")]
 pub mod export;
 #[cfg(feature = "idx")]
+pub mod file_type;
+#[cfg(feature = "idx")]
 pub mod idx;
 pub mod inspect;
 pub mod loss;

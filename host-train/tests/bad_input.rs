@@ -112,7 +112,13 @@ fn truncated_gzip() {
     let name = format!("{IMAGES}.gz");
     let bytes = fs::read(subset().join(&name)).unwrap();
     refused_data(&name, &bytes[..bytes.len() / 2], &["damaged or cut short"]);
-    refused_data(&name, b"not gzip at all", &["damaged or cut short"]);
+    refused_data(&name, b"not gzip at all", &["is a text file"]);
+    let page = b"<html><body>404</body></html>";
+    refused_data(
+        &name,
+        page,
+        &["is an HTML page, probably a download that failed"],
+    );
 }
 
 #[test]
@@ -120,6 +126,15 @@ fn label_12() {
     let mut bytes = unpacked(LABELS);
     bytes[8 + 40] = 12;
     refused_data(LABELS, &bytes, &["label 12 at index 40", "0 to 9"]);
+}
+
+#[test]
+fn classes_without_pictures() {
+    let (_folder, path) = config_with("classes = 10", "classes = 27");
+    refused(
+        &["--config", arg(&path)],
+        &[LABELS, "labels 10, 11", "have no picture", "`classes = 10`"],
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn three_classes_are_learned_resumed_exported_and_drawn() {
     assert!(output.status.success(), "{told}");
     for words in [
         "the network is for 3 classes instead of 10",
-        "54 PNGs for training of 3 classes: 0 low (18), 1 middle (18), 2 top (18)",
+        "54 pictures for training of 3 classes: 0 low (18), 1 middle (18), 2 top (18)",
         "54 resized to 28 x 28, from 40 x 40",
     ] {
         assert!(told.contains(words), "should say {words:?}: {told}");
@@ -187,5 +187,90 @@ fn two_hundred_and_fifty_six_classes() {
         stderr(&output).contains("must be 0 to 255"),
         "{}",
         stderr(&output)
+    );
+}
+
+#[test]
+fn pictures_without_classes_are_learned_evaluated_and_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, out, blob, page, report] =
+        ["data", "run", "flat.tddpm", "page", "report"].map(|name| folder.path().join(name));
+    // A folder of one class, whose pictures then lie in its parent.
+    write_folder(&data, &["all".to_owned()], 120, 28);
+    for entry in fs::read_dir(data.join("all")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::rename(&path, data.join(path.file_name().unwrap())).unwrap();
+    }
+    fs::remove_dir(data.join("all")).unwrap();
+    let output = train(&[
+        "--preset",
+        "smoke",
+        "--steps",
+        "20",
+        "--data",
+        arg(&data),
+        "--out",
+        arg(&out),
+    ]);
+    let told = stderr(&output);
+    assert!(output.status.success(), "{told}");
+    for words in [
+        "the network is without classes",
+        "108 pictures for training, without classes",
+    ] {
+        assert!(told.contains(words), "should say {words:?}: {told}");
+    }
+    let config = Config::load(&out.join("config.toml")).unwrap();
+    assert_eq!(config.network.classes(), 0);
+    assert!(!out.join("classes.txt").exists());
+    let output = train(&["--resume", arg(&out), "--data", arg(&data)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    run(&["export", arg(&out), "--out", arg(&blob)]);
+    let explain = ["explain", arg(&blob), "--data", arg(&data), "--steps", "2"];
+    run(&[&explain[..], &["--out", arg(&page)]].concat());
+    assert!(page.join("explain.html").is_file());
+    let (cache, count) = (
+        folder.path().join("cache"),
+        ["--count", "10", "--steps", "2"],
+    );
+    let evaluate = ["evaluate", arg(&blob), "--data", arg(&data), "--quiet"];
+    let places = ["--cache", arg(&cache), "--out", arg(&report)];
+    let output = tool()
+        .args([&evaluate[..], &count, &places].concat())
+        .output();
+    let told = stderr(&output.unwrap());
+    assert!(told.contains("features of an untrained network"), "{told}");
+    assert!(report.join("report.html").is_file());
+}
+
+#[test]
+fn a_preset_has_the_classes_of_emnist_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, out] = ["data", "run"].map(|name| folder.path().join(name));
+    fs::create_dir(&data).unwrap();
+    let mut images = [0x0803u32, 26, 28, 28].map(u32::to_be_bytes).concat();
+    images.extend((0..26 * 28 * 28).map(|i| (i / 784 + i % 28) as u8));
+    let mut labels = [0x0801u32, 26].map(u32::to_be_bytes).concat();
+    labels.extend(1..=26);
+    for (name, bytes) in [("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)] {
+        fs::write(data.join(format!("emnist-letters-train-{name}")), bytes).unwrap();
+    }
+    let preset = ["--preset", "smoke", "--steps", "1"];
+    let places = ["--data", arg(&data), "--out", arg(&out)];
+    let output = train(&[preset, places].concat());
+    let told = stderr(&output);
+    assert!(output.status.success(), "{told}");
+    for words in [
+        "26 classes instead of 10",
+        "emnist-letters",
+        "turned upright",
+    ] {
+        assert!(told.contains(words), "should say {words:?}: {told}");
+    }
+    let names = fs::read_to_string(out.join("classes.txt")).unwrap();
+    assert!(
+        names.starts_with("a\nb\n") && names.ends_with("\nz\n"),
+        "{names}"
     );
 }

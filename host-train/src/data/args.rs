@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::Source;
+use super::{Known, fetch};
 use crate::output::in_shell;
 
 /// What is downloaded where nothing is named.
@@ -15,10 +15,13 @@ const DEFAULT: &str = "mnist";
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// A folder with IDX files (raw or .gz), training and test pictures, or with
-    /// a sub-folder of PNGs for each class; without it MNIST is downloaded
+    /// a sub-folder of pictures (PNG, JPEG, WebP) for each class; without it
+    /// MNIST is downloaded
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// What to download: mnist or fashion-mnist [default: mnist]
+    /// What to download: mnist, fashion-mnist, kmnist, qmnist, or of EMNIST (562
+    /// MB at once) emnist-letters, emnist-digits, emnist-balanced,
+    /// emnist-bymerge, emnist-byclass or emnist-mnist [default: mnist]
     #[arg(long, value_name = "NAME", conflicts_with = "data")]
     pub dataset: Option<String>,
 }
@@ -33,7 +36,8 @@ impl DataArgs {
             Some(folder) => Ok(folder.clone()),
             None => {
                 let name = self.dataset.as_deref().unwrap_or(DEFAULT);
-                Source::named(name)?.fetch(&cache()?)
+                let known = Known::named(name)?;
+                fetch(&known, &cache()?)
             }
         }
     }

@@ -1,154 +1,171 @@
 //! Data sets from their public mirrors, checked and kept in a cache folder.
 //!
-//! A file is written under another name, checked and only then renamed: what
-//! has its final name is whole.
+//! A file is written under another name, checked and only then renamed: a file
+//! with its final name is whole.
 
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use zip::ZipArchive;
 
-use crate::output::{Staged, message};
+use super::{Known, Origin};
 
-/// No file of these data sets is larger; a mirror that sends without end stops
-/// here.
+/// No file of a data set is larger; a mirror that sends without end stops here.
 const MAX_BYTES: u64 = 64 << 20;
+/// No archive of data sets is larger.
+const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
+/// Where archives are kept in the cache: several data sets can be in one.
+const ARCHIVES: &str = "archives";
 
-/// A public data set: where its gzipped IDX files lie and their SHA-256.
-#[derive(Clone, Copy, Debug)]
-pub struct Source {
-    /// Name on the command line, and of its folder in the cache.
-    pub name: &'static str,
-    mirrors: &'static [&'static str],
-    files: [(&'static str, &'static str); 4],
-}
-
-impl Source {
-    /// Every data set that can be downloaded.
-    pub const ALL: [Self; 2] = [
-        Self {
-            name: "mnist",
-            mirrors: &[
-                "https://ossci-datasets.s3.amazonaws.com/mnist/",
-                "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            ],
-            files: [
-                (
-                    "train-images-idx3-ubyte.gz",
-                    "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                ),
-                (
-                    "train-labels-idx1-ubyte.gz",
-                    "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                ),
-                (
-                    "t10k-images-idx3-ubyte.gz",
-                    "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                ),
-                (
-                    "t10k-labels-idx1-ubyte.gz",
-                    "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-                ),
-            ],
-        },
-        Self {
-            name: "fashion-mnist",
-            mirrors: &["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
-            files: [
-                (
-                    "train-images-idx3-ubyte.gz",
-                    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                ),
-                (
-                    "train-labels-idx1-ubyte.gz",
-                    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                ),
-                (
-                    "t10k-images-idx3-ubyte.gz",
-                    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                ),
-                (
-                    "t10k-labels-idx1-ubyte.gz",
-                    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-                ),
-            ],
-        },
-    ];
-
-    /// The data set called `name`.
-    ///
-    /// # Errors
-    /// Where there is none of that name.
-    pub fn named(name: &str) -> Result<Self> {
-        let Some(source) = Self::ALL.into_iter().find(|source| source.name == name) else {
-            let known: Vec<&str> = Self::ALL.iter().map(|source| source.name).collect();
-            bail!(
-                "there is no data set {name:?} to download; there are {}. For files of your own use --data DIR",
-                known.join(", ")
-            );
-        };
-        Ok(source)
-    }
-
-    /// The folder in `cache` with all files of the data set, downloading those
-    /// that are missing.
-    ///
-    /// # Errors
-    /// Where a file can be had from no mirror, or cannot be written.
-    pub fn fetch(&self, cache: &Path) -> Result<PathBuf> {
-        let folder = cache.join(self.name);
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the cache folder {}", folder.display()))?;
-        for (name, sha256) in self.files {
-            let path = folder.join(name);
-            if !path.is_file() {
-                eprintln!("downloading {name}");
-                self.fetch_file(name, sha256, &path)?;
+/// The folder in `cache` with all files of a data set, downloading those that
+/// are missing.
+///
+/// # Errors
+/// Where a file can be had from no mirror, or cannot be written.
+pub fn fetch(known: &Known, cache: &Path) -> Result<PathBuf> {
+    let folder = made(cache.join(known.name))?;
+    let names = known.file_names().map(|name| name + ".gz");
+    let missing = |name: &str| !folder.join(name).is_file();
+    match known.origin {
+        Origin::Files { mirrors, sha256 } => {
+            for (name, sha256) in names.iter().zip(sha256).filter(|(name, _)| missing(name)) {
+                let urls: Vec<String> = mirrors.iter().map(|m| format!("{m}{name}")).collect();
+                download(&urls, sha256, MAX_BYTES, &folder.join(name))?;
             }
         }
-        Ok(folder)
-    }
-
-    fn fetch_file(&self, name: &str, sha256: &str, path: &Path) -> Result<()> {
-        let mut failures = Vec::new();
-        for mirror in self.mirrors {
-            let url = format!("{mirror}{name}");
-            match get(&url).and_then(|bytes| check(&bytes, sha256).map(|()| bytes)) {
-                Ok(bytes) => {
-                    let mut staged = Staged::default();
-                    staged.add(path, &bytes)?;
-                    return staged.publish();
+        Origin::Archive {
+            url,
+            sha256,
+            folder: within,
+        } => {
+            let missing: Vec<&String> = names.iter().filter(|name| missing(name)).collect();
+            if !missing.is_empty() {
+                // Archives have names like gzip.zip, which tell nothing.
+                let archive = made(cache.join(ARCHIVES))?.join(format!("{}.zip", &sha256[..16]));
+                if !archive.is_file() {
+                    download(&[url.to_owned()], sha256, MAX_ARCHIVE_BYTES, &archive)?;
                 }
-                Err(error) => failures.push(format!("  {url}: {}", message(&error))),
+                extract(&archive, within, &missing, &folder)?;
             }
         }
-        bail!(
-            "cannot download {name}:\n{}\nIf this machine has no web access, fetch the files elsewhere and give their folder with --data DIR",
-            failures.join("\n")
-        )
     }
+    Ok(folder)
 }
 
-fn get(url: &str) -> Result<Vec<u8>> {
+fn made(folder: PathBuf) -> Result<PathBuf> {
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the cache folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Brings a file from the first address that has it with this checksum.
+fn download(urls: &[String], sha256: &str, most: u64, path: &Path) -> Result<()> {
+    let mut failures = Vec::new();
+    for url in urls {
+        match download_from(url, sha256, most, path) {
+            Ok(()) => return Ok(()),
+            Err(error) => failures.push(format!("  {url}: {error:#}")),
+        }
+    }
+    bail!(
+        "cannot download {}:\n{}\nIf this machine has no web access, fetch the files elsewhere and give their folder with --data DIR",
+        urls[0].rsplit('/').next().unwrap_or(&urls[0]),
+        failures.join("\n")
+    )
+}
+
+fn download_from(url: &str, sha256: &str, most: u64, path: &Path) -> Result<()> {
+    eprintln!("downloading {url}");
     let mut response = ureq::get(url).call()?;
-    let mut bytes = Vec::new();
-    response
-        .body_mut()
-        .as_reader()
-        .take(MAX_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let length = response.body().content_length();
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {bytes} of {total_bytes}, {eta} left",
+    )?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let body = bar.wrap_read(response.body_mut().as_reader());
+    let written = write_checked(body.take(most), sha256, path);
+    bar.finish_and_clear();
+    written
 }
 
-fn check(bytes: &[u8], sha256: &str) -> Result<()> {
-    let found = super::hex(&Sha256::digest(bytes));
-    ensure!(
-        found == sha256,
-        "the {} bytes that came have SHA-256 {found}, not {sha256}: cut short or changed",
-        bytes.len()
-    );
+/// Writes a file in pieces, and gives it its name if its checksum is right.
+fn write_checked(mut source: impl Read, sha256: &str, path: &Path) -> Result<()> {
+    write_atomically(path, |file| {
+        let (mut hash, mut length) = (Sha256::new(), 0);
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let read = source.read(&mut piece)?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&piece[..read]);
+            file.write_all(&piece[..read])
+                .with_context(|| cannot_write(path))?;
+            length += read;
+        }
+        let found = super::hex(&hash.finalize());
+        ensure!(
+            found == sha256,
+            "the {length} bytes that came have SHA-256 {found}, not {sha256}: cut short or changed"
+        );
+        Ok(())
+    })
+}
+
+/// Takes files out of a folder in an archive.
+fn extract(archive: &Path, within: &str, names: &[&String], folder: &Path) -> Result<()> {
+    let file = std::fs::File::open(archive)
+        .with_context(|| format!("cannot read {}", archive.display()))?;
+    let mut opened = open_archive(file)
+        .with_context(|| format!("{} is damaged; remove it", archive.display()))?;
+    for name in names {
+        let path = folder.join(name);
+        let failed = || format!("cannot take {name} out of {}", archive.display());
+        // Its checksum in the archive is compared at its end.
+        let mut member = opened
+            .by_name(&format!("{within}{name}"))
+            .with_context(failed)?;
+        write_atomically(&path, |file| {
+            std::io::copy(&mut member, file).with_context(failed)?;
+            Ok(())
+        })?;
+    }
     Ok(())
+}
+
+fn open_archive<R: Read + Seek>(reader: R) -> Result<ZipArchive<R>> {
+    ZipArchive::new(reader).map_err(|error| anyhow!("{error}"))
+}
+
+/// Writes a file under another name and, if that succeeds, gives it its own.
+fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut NamedTempFile) -> Result<()>,
+) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder).map_err(|error| {
+        // Its text has the other name.
+        anyhow!("{}: {}", cannot_write(path), error.kind())
+    })?;
+    write(&mut file)?;
+    let synced = file.as_file().sync_all();
+    synced
+        .and_then(|()| file.persist(path).map_err(|error| error.error))
+        .with_context(|| cannot_write(path))?;
+    Ok(())
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 /// Where downloads go unless told otherwise: `tiny-ddpm` in the user's cache
@@ -169,15 +186,123 @@ pub fn default_cache() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+    use std::net::TcpListener;
+
+    use zip::write::SimpleFileOptions;
+    use zip::{CompressionMethod, ZipWriter};
+
     use super::*;
 
+    /// Answers each request on a port of this machine with the same file; gives
+    /// its address.
+    fn served(body: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.push(byte[0]);
+                }
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&body).unwrap();
+            }
+        });
+        format!("http://{address}/")
+    }
+
+    fn leaked(text: String) -> &'static str {
+        text.leak()
+    }
+
+    fn files_in(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn a_wrong_checksum_is_refused() {
-        let sha256 = super::super::hex(&Sha256::digest(b"whole"));
-        check(b"whole", &sha256).unwrap();
-        let error = check(b"whol", &sha256).unwrap_err().to_string();
+    fn a_file_is_downloaded_and_checked() {
+        let cache = tempfile::tempdir().unwrap();
+        let mirror = leaked(served(vec![7; 200_000]));
+        let right = leaked(super::super::hex(&Sha256::digest(vec![7; 200_000])));
+        let mut known = Known::named("mnist").unwrap();
+        known.origin = Origin::Files {
+            // Nothing listens on port 1: the second mirror has it.
+            mirrors: vec!["http://127.0.0.1:1/", mirror].leak(),
+            sha256: [right; 4],
+        };
+        let folder = fetch(&known, cache.path()).unwrap();
+        for name in known.file_names() {
+            let bytes = std::fs::read(folder.join(name + ".gz")).unwrap();
+            assert_eq!(bytes, [7; 200_000]);
+        }
+        // One that is changed on the way is not kept.
+        std::fs::remove_file(folder.join("t10k-labels-idx1-ubyte.gz")).unwrap();
+        let wrong = leaked("0".repeat(64));
+        known.origin = Origin::Files {
+            mirrors: vec![mirror].leak(),
+            sha256: [wrong; 4],
+        };
+        let error = fetch(&known, cache.path()).unwrap_err().to_string();
+        for words in ["200000 bytes", right, wrong, mirror, "--data DIR"] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+        assert_eq!(files_in(&folder).len(), 3);
+    }
+
+    #[test]
+    fn files_are_taken_out_of_an_archive_that_is_kept() {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, method) in [
+            ("emnist-letters", CompressionMethod::Deflated),
+            ("emnist-digits", CompressionMethod::Stored),
+        ] {
+            for file in Known::named(name).unwrap().file_names() {
+                let options = SimpleFileOptions::default().compression_method(method);
+                writer
+                    .start_file(format!("gzip/{file}.gz"), options)
+                    .unwrap();
+                writer.write_all(file.repeat(1000).as_bytes()).unwrap();
+            }
+        }
+        let archive = writer.finish().unwrap().into_inner();
+        let sha256 = leaked(super::super::hex(&Sha256::digest(&archive)));
+        let cache = tempfile::tempdir().unwrap();
+        let from = |name: &str, url: &'static str| {
+            let mut known = Known::named(name).unwrap();
+            known.origin = Origin::Archive {
+                url,
+                sha256,
+                folder: "gzip/",
+            };
+            let folder = fetch(&known, cache.path())?;
+            for file in known.file_names() {
+                let bytes = std::fs::read(folder.join(format!("{file}.gz"))).unwrap();
+                assert_eq!(bytes, file.repeat(1000).into_bytes());
+            }
+            assert_eq!(files_in(&folder).len(), 4);
+            anyhow::Ok(())
+        };
+        from("emnist-letters", leaked(served(archive) + "gzip.zip")).unwrap();
+        // The archive is not needed a second time, nor the web.
+        from("emnist-digits", "http://127.0.0.1:1/").unwrap();
+        let error = format!(
+            "{:#}",
+            from("emnist-balanced", "http://127.0.0.1:1/").unwrap_err()
+        );
         assert!(
-            error.contains("4 bytes") && error.contains(&sha256),
+            error.contains("cannot take emnist-balanced-train-images-idx3-ubyte.gz"),
             "{error}"
         );
     }
@@ -185,31 +310,32 @@ mod tests {
     #[test]
     fn what_is_cached_is_not_fetched_again() {
         let cache = tempfile::tempdir().unwrap();
-        let source = Source::named("mnist").unwrap();
+        let known = Known::named("mnist").unwrap();
         let folder = cache.path().join("mnist");
         std::fs::create_dir(&folder).unwrap();
-        for (name, _) in source.files {
-            std::fs::write(folder.join(name), "").unwrap();
+        for name in known.file_names() {
+            std::fs::write(folder.join(name + ".gz"), "").unwrap();
         }
-        assert_eq!(source.fetch(cache.path()).unwrap(), folder);
+        assert_eq!(fetch(&known, cache.path()).unwrap(), folder);
     }
 
     #[test]
     fn an_unreachable_mirror_says_what_to_do_and_leaves_nothing() {
         let cache = tempfile::tempdir().unwrap();
-        let source = Source {
-            // Nothing listens on port 1.
-            mirrors: &["http://127.0.0.1:1/"],
-            ..Source::ALL[0]
-        };
-        let error = source.fetch(cache.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("--data DIR") && error.contains("127.0.0.1"),
-            "{error}"
-        );
-        let left = std::fs::read_dir(cache.path().join("mnist"))
-            .unwrap()
-            .count();
-        assert_eq!(left, 0);
+        for name in ["mnist", "emnist-letters"] {
+            let mut known = Known::named(name).unwrap();
+            match &mut known.origin {
+                // Nothing listens on port 1.
+                Origin::Files { mirrors, .. } => *mirrors = &["http://127.0.0.1:1/"],
+                Origin::Archive { url, .. } => *url = "http://127.0.0.1:1/gzip.zip",
+            }
+            let error = fetch(&known, cache.path()).unwrap_err().to_string();
+            assert!(
+                error.contains("--data DIR") && error.contains("127.0.0.1"),
+                "{error}"
+            );
+            assert!(files_in(&cache.path().join(name)).is_empty());
+        }
+        assert!(files_in(&cache.path().join(ARCHIVES)).is_empty());
     }
 }

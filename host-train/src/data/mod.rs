@@ -1,26 +1,35 @@
-//! Training pictures: grey squares with a class each, from IDX files or from a
-//! folder of PNGs.
+//! Training pictures: grey squares, with a class each or without, from IDX files
+//! or from a folder of PNGs, JPEGs and WebPs.
 
 #[cfg(feature = "train")]
 mod args;
 #[cfg(feature = "train")]
 mod download;
 mod examples;
+mod files;
 mod folder;
+mod idx_set;
+mod known;
+mod layout;
+mod names;
+mod notice;
 mod picture;
 pub mod swiss_roll;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "train")]
 pub use args::DataArgs;
 #[cfg(feature = "train")]
-pub use download::{Source, default_cache};
+pub use download::{default_cache, fetch};
 pub use examples::Examples;
 pub use folder::Folder;
+pub use idx_set::IdxSet;
+pub use known::{KNOWN, Known, Origin};
+pub use layout::Layout;
 pub use picture::Square;
 
 pub use crate::idx::{read_images, read_labels};
@@ -36,7 +45,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// The usual names of the files with the pictures and with the classes.
+    /// MNIST's names of the files with the pictures and with the classes.
     #[must_use]
     pub fn file_names(self) -> [&'static str; 2] {
         match self {
@@ -64,9 +73,9 @@ impl std::fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Reads IDX files with the usual names, raw or gzipped, or a folder of
-    /// PNGs ([`Folder`]), and checks them against the network that shall learn
-    /// them. What is done to PNGs is told on standard error.
+    /// Reads the pictures in a folder ([`Layout`]) and checks them against the
+    /// network that shall learn them. What was done to them is told on standard
+    /// error.
     ///
     /// # Errors
     /// Where a file is missing or is not what it should be.
@@ -80,47 +89,9 @@ impl Dataset {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_sized(folder: &Path, split: Split, size: usize, classes: u16) -> Result<Self> {
-        if let Some(found) = Self::folder(folder)? {
-            let (data, notice) = found.read(split, size, classes)?;
-            eprint!("{notice}");
-            return Ok(data);
-        }
-        let [images, labels] = split.file_names();
-        let (images, labels) = (find(folder, images)?, find(folder, labels)?);
-        let pixels = read_images(&images, size)?;
-        let classes = read_labels(&labels, classes)?;
-        let count = pixels.len() / (size * size);
-        ensure!(
-            count == classes.len(),
-            "{} has {count} pictures but {} has {} labels; they must belong together",
-            images.display(),
-            labels.display(),
-            classes.len()
-        );
-        Ok(Self {
-            size,
-            pixels,
-            labels: classes,
-        })
-    }
-
-    /// The folder of PNGs at a path; `None` where it holds IDX files.
-    ///
-    /// # Errors
-    /// Where it holds neither, or as [`Folder::open`].
-    pub fn folder(path: &Path) -> Result<Option<Folder>> {
-        ensure!(
-            path.is_dir(),
-            "there is no data folder {}; name one with --data that holds IDX files like MNIST's, or a sub-folder of PNGs for each class",
-            path.display()
-        );
-        let mut names = [Split::Train, Split::Test]
-            .into_iter()
-            .flat_map(Split::file_names);
-        if names.any(|name| find(path, name).is_ok()) {
-            return Ok(None);
-        }
-        Folder::open(path).map(Some)
+        let (data, notice) = Layout::open(folder)?.read(split, size, classes)?;
+        eprint!("{notice}");
+        Ok(data)
     }
 
     /// Number of pictures.
@@ -161,19 +132,4 @@ pub fn to_unit(pixel: u8) -> f32 {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn find(folder: &Path, name: &str) -> Result<PathBuf> {
-    let raw = folder.join(name);
-    let gz = folder.join(format!("{name}.gz"));
-    if raw.is_file() {
-        Ok(raw)
-    } else if gz.is_file() {
-        Ok(gz)
-    } else {
-        bail!(
-            "{} holds neither {name} nor {name}.gz, which IDX data sets like MNIST have",
-            folder.display()
-        )
-    }
 }

@@ -1,24 +1,30 @@
-//! A PNG as the network sees pictures: a small grey square.
+//! A picture from a file as the network sees pictures: a small grey square.
 //!
-//! Whatever a PNG may hold is taken: any bit depth, palettes, grey or colour,
-//! with alpha or without. A picture that is grey, opaque and of the right size
-//! keeps its grey values to the last.
+//! Whatever a PNG, JPEG or WebP may hold is taken: any bit depth, palettes, grey
+//! or colour, with alpha or without. A picture that is grey, opaque and of the
+//! right size keeps its grey values to the last.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use image::imageops::{FilterType, resize};
-use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma, Rgba};
+use image::{
+    DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Luma,
+    Rgba,
+};
 
-/// Largest side of a PNG: a few hundred bytes can claim to be a billion pixels.
+use super::names::shown;
+use crate::file_type::FileType;
+
+/// Largest side of a picture: a few hundred bytes can claim to be a billion
+/// pixels.
 const MAX_SIDE: u32 = 8192;
 /// Shares of red, green and blue in the brightness (ITU-R BT.709), of values as
 /// they are stored.
 const BRIGHTNESS: [f32; 3] = [0.2126, 0.7152, 0.0722];
 
-/// A PNG made small, and what was done to it.
+/// A picture made small, and what was done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Square {
     /// Grey values, row by row.
@@ -32,22 +38,19 @@ pub struct Square {
 }
 
 impl Square {
-    /// The middle square of a PNG, laid on white, grey and resized to `size`
-    /// pixels a side.
+    /// The middle square of a PNG, JPEG or WebP, which its first bytes tell
+    /// apart: turned as its orientation says, laid on white, grey and resized
+    /// to `size` pixels a side.
     ///
     /// White is what a browser or a printer lays it on. The resizing is bicubic
     /// (Catmull-Rom) and takes the mean over what becomes one pixel, so that
     /// fine lines get fainter but do not vanish.
     ///
     /// # Errors
-    /// Where the file cannot be read, is no whole PNG or is too large.
+    /// Where the file cannot be read, is no whole picture or is too large.
     pub fn read(path: &Path, size: u32) -> Result<Self> {
-        let picture = decode(path).with_context(|| {
-            format!(
-                "{} is no PNG that can be read (up to {MAX_SIDE} pixels a side); replace or remove it",
-                path.display()
-            )
-        })?;
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", shown(path)))?;
+        let picture = decode(&bytes).with_context(|| shown(path))?;
         let deep = picture.color().bytes_per_pixel() > picture.color().channel_count();
         Ok(match deep {
             true => Self::of(&picture.into_rgba16(), size, |v| f32::from(v) / 65_535.0),
@@ -97,19 +100,47 @@ impl Square {
     }
 }
 
-fn decode(path: &Path) -> Result<DynamicImage> {
-    let mut reader = ImageReader::new(BufReader::new(File::open(path)?));
-    reader.set_format(ImageFormat::Png);
+fn decode(bytes: &[u8]) -> Result<DynamicImage> {
+    let found = FileType::of(bytes);
+    let format = match found {
+        FileType::Png => ImageFormat::Png,
+        FileType::Jpeg => ImageFormat::Jpeg,
+        FileType::Webp => ImageFormat::WebP,
+        other => bail!("is {other}, not a PNG, JPEG or WebP: convert, replace or remove it"),
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     reader.limits(limits);
-    Ok(reader.decode()?)
+    let decoded = || -> Result<DynamicImage, ImageError> {
+        let mut decoder = reader.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
+    };
+    // Its text has that of its cause.
+    decoded().map_err(|error| match error {
+        ImageError::Limits(_) => anyhow!(
+            "is {found} of more than {MAX_SIDE} pixels a side: make it smaller or remove it"
+        ),
+        error => {
+            // Some decoders break lines.
+            let text = error.to_string();
+            let text: Vec<&str> = text.split_whitespace().collect();
+            anyhow!(
+                "is {found} that is damaged or cut short ({}): replace or remove it",
+                text.join(" ")
+            )
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::ImageEncoder;
     use png::{BitDepth, ColorType};
 
     /// A PNG of these bytes, read at `size` pixels a side.
@@ -122,7 +153,7 @@ mod tests {
     ) -> Square {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picture.png");
-        let file = File::create(&path).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
         let mut encoder = png::Encoder::new(file, sides.0, sides.1);
         encoder.set_color(colour);
         encoder.set_depth(depth);
@@ -216,27 +247,55 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_png_is_named() {
+    fn a_photograph_is_turned_as_its_orientation_says() {
+        // Exif, big-endian, with one entry: orientation 6, a quarter clockwise.
+        let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut bytes);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        // White above, black below.
+        let halves: Vec<u8> = (0..256).map(|i| if i < 128 { 255 } else { 0 }).collect();
+        encoder
+            .encode(&halves, 16, 16, image::ExtendedColorType::L8)
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo.jpg");
+        std::fs::write(&path, bytes).unwrap();
+        let square = Square::read(&path, 2).unwrap();
+        let white: Vec<bool> = square.pixels.iter().map(|&v| v > 128).collect();
+        assert_eq!(white, [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_whole_picture_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broken.png");
         let whole = crate::output::encode_png(8, 8, &[7; 64]).unwrap();
-        for bytes in [
-            &b""[..],
-            b"\xff\xd8\xff\xe0 JPEG",
-            &whole[..whole.len() / 2],
-        ] {
-            std::fs::write(&path, bytes).unwrap();
-            let error = format!("{:#}", Square::read(&path, 8).unwrap_err());
-            assert!(error.contains("broken.png is no PNG"), "{error}");
-        }
         // As wide as it claims to be, it would fill gigabytes.
-        let mut claims = whole;
+        let mut claims = whole.clone();
         claims[16..20].copy_from_slice(&1_000_000u32.to_be_bytes());
         let crc = crc(&claims[12..29]);
         claims[29..33].copy_from_slice(&crc.to_be_bytes());
-        std::fs::write(&path, &claims).unwrap();
-        let error = format!("{:#}", Square::read(&path, 8).unwrap_err());
-        assert!(error.contains("8192 pixels a side"), "{error}");
+        for (bytes, words) in [
+            (&b""[..], "is empty, not a PNG"),
+            (
+                b"\xff\xd8\xff\xe0 JPEG",
+                "is a JPEG that is damaged or cut short",
+            ),
+            (
+                &whole[..whole.len() / 2],
+                "is a PNG that is damaged or cut short",
+            ),
+            (&claims, "8192 pixels a side"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = format!("{:#}", Square::read(&path, 8).unwrap_err());
+            assert!(
+                error.contains("broken.png: ") && error.contains(words),
+                "{error}"
+            );
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
     }
 
     fn crc(bytes: &[u8]) -> u32 {

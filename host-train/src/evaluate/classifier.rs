@@ -151,9 +151,17 @@ impl Classifier {
         let path = path_in(cache, train, recipe);
         let fresh = Network::new(train.size, classes(train), recipe.seed, device);
         let known = load(&path, fresh.clone());
-        let trained = known.is_none();
+        let one_class = classes(train) == 1;
+        let trained = known.is_none() && !one_class;
         let network = match known {
             Some(network) => network,
+            // Any network reads a single class rightly, so there is nothing to learn.
+            None if one_class => {
+                eprintln!(
+                    "the real pictures have a single class, which a judge cannot learn from: distances compare features of an untrained network and say little"
+                );
+                fresh
+            }
             None => {
                 check_folder(path.parent().unwrap_or(Path::new(".")))?;
                 learn(fresh, train, recipe, device)?
@@ -483,7 +491,7 @@ mod tests {
         Dataset {
             size: 28,
             pixels: read_images(&folder.join("train-images-idx3-ubyte.gz"), 28).unwrap(),
-            labels: read_labels(&folder.join("train-labels-idx1-ubyte.gz"), 10).unwrap(),
+            labels: read_labels(&folder.join("train-labels-idx1-ubyte.gz"), 0, 10).unwrap(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::pictures::{IMAGES, read_pictures};
 use super::points;
 use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
-use crate::data::{DataArgs, Dataset, Split, default_cache};
+use crate::data::{DataArgs, Layout, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, check_folder, print};
 use crate::sample::{Pictures, SamplingArgs, eta_of};
@@ -218,16 +218,19 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
 
     let cache = args.cache()?;
     let folder = args.data.folder(|| Ok(cache.clone()))?;
-    if let Some(pictures) = Dataset::folder(&folder)? {
-        plan.class_names = pictures.names().to_vec();
-    }
+    let pictures = Layout::open(&folder)?;
+    plan.class_names = pictures.class_names();
     // Pictures from elsewhere may lack a class that the data has.
     let classes = match subjects[0].network {
         Network::Fixed(_) => 0,
         _ => classes,
     };
-    let train = Dataset::load_sized(&folder, Split::Train, size, classes)?;
-    let test = Dataset::load_sized(&folder, Split::Test, size, classes)?;
+    let [train, test] = [Split::Train, Split::Test].map(|split| {
+        let (data, notice) = pictures.read(split, size, classes)?;
+        eprint!("{notice}");
+        anyhow::Ok(data)
+    });
+    let (train, test) = (train?, test?);
     // What cannot be done shall not be found out after minutes.
     plan.validate(&subjects, &train, &test)?;
     fs::create_dir_all(&args.out)

@@ -45,7 +45,7 @@ pub struct DataFacts {
     /// Of the training pictures and their labels.
     pub train_sha256: String,
     /// The names of the classes, by number, where the data have some: those of
-    /// the sub-folders of PNGs.
+    /// the sub-folders of pictures, or EMNIST's letters.
     pub class_names: Vec<String>,
 }
 

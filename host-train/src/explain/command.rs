@@ -33,11 +33,12 @@ pub struct ExplainArgs {
     /// The weights, as `tiny-ddpm export` writes them
     #[arg(value_name = "BLOB")]
     pub blob: PathBuf,
-    /// A folder with IDX files (raw or .gz), or with a sub-folder of PNGs for
-    /// each class: its first test picture is taken, of the class if one is given
+    /// A folder with IDX files (raw or .gz), or with a sub-folder of pictures
+    /// (PNG, JPEG, WebP) for each class: its first test picture is taken, of the
+    /// class if one is given
     #[arg(long, value_name = "DIR", conflicts_with = "picture")]
     pub data: Option<PathBuf>,
-    /// A PNG; it is turned grey and resized
+    /// A PNG, JPEG or WebP; it is turned grey and resized
     #[arg(long, value_name = "FILE")]
     pub picture: Option<PathBuf>,
     /// A model for points: the held-out point that is followed, by its number
@@ -254,7 +255,7 @@ fn test_picture(
     Ok((data.picture(index).to_owned(), label, described))
 }
 
-/// A PNG of the user's own.
+/// A picture of the user's own.
 fn own_png(file: &Path, model: &Model<'_>) -> Result<(Vec<u8>, String)> {
     let size = u32::from(model.topology().image_size);
     let square = Square::read(file, size)?;

@@ -37,6 +37,8 @@ pub(crate) use staged::{PUBLIC, beside};
 pub use terminal::{Drawing, Style, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};
 
+use std::ffi::OsStr;
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -44,9 +46,46 @@ use anyhow::Result;
 /// A path as a shell reads it again: in quotes where it needs them.
 #[must_use]
 pub fn in_shell(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    // It refuses but a NUL, which no path has.
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Into::into)
+    match path.to_str() {
+        // It refuses but a NUL, which no path has.
+        Some(text) => shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into),
+        // The quotes of bash and zsh in which bytes have numbers.
+        None => {
+            let text = escaped_with(path.as_os_str(), |c| matches!(c, '\\' | '\''));
+            format!("$'{text}'")
+        }
+    }
+}
+
+/// A file's name or path for messages: Unicode as it is, control characters and
+/// bytes that are not Unicode as `\xe8`. Different names give different texts.
+#[must_use]
+pub fn escaped(name: &OsStr) -> String {
+    // Where it separates folders it is in no name.
+    escaped_with(name, |c| c == '\\' && !std::path::is_separator(c))
+}
+
+fn escaped_with(name: &OsStr, with_backslash: impl Fn(char) -> bool) -> String {
+    let mut text = String::new();
+    let escape = |text: &mut String, bytes: &[u8]| {
+        for byte in bytes {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    };
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                escape(&mut text, c.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            if with_backslash(c) {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        escape(&mut text, chunk.invalid());
+    }
+    text
 }
 
 /// A PNG of `width` x `height` grey values.
@@ -77,6 +116,25 @@ mod tests {
             ("", "''"),
         ] {
             assert_eq!(in_shell(Path::new(path)), quoted);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_unicode_stay_apart() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let names: [(&[u8], &str, &str); 5] = [
+            (b"caf\xe8", r"caf\xe8", r"$'caf\xe8'"),
+            (b"caf\xe9's", r"caf\xe9's", r"$'caf\xe9\'s'"),
+            (br"caf\xe8", r"caf\\xe8", r#""caf\\xe8""#),
+            ("café".as_bytes(), "café", "'café'"),
+            (b"a\nb", r"a\x0ab", "'a\nb'"),
+        ];
+        for (name, message, quoted) in names {
+            let name = OsStr::from_bytes(name);
+            assert_eq!(escaped(name), message);
+            assert_eq!(in_shell(Path::new(name)), quoted);
         }
     }
 }

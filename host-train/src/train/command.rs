@@ -13,7 +13,7 @@ use super::run::{Outcome, Run};
 use super::trouble::{Situation, Trouble};
 use crate::config::{Config, DistillConfig};
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
-use crate::data::{DataArgs, Dataset, Examples, Folder, Split, default_cache};
+use crate::data::{DataArgs, Examples, Layout, Split, default_cache};
 use crate::inspect::grouped;
 use crate::output::{Staged, check_folder, in_shell};
 use crate::points::Points;
@@ -23,9 +23,10 @@ const DEFAULT_PRESET: &str = "digits";
 
 /// What --help says of --data beside what it says elsewhere.
 const DATA_HELP: &str = "\
-A folder with IDX files (raw or .gz), or with a sub-folder of PNGs for each class;
-without it MNIST is downloaded. PNGs are turned grey and resized; a preset takes its
-number of classes from the folder
+A folder with IDX files (raw or .gz) under their usual names, or with a sub-folder of
+pictures (PNG, JPEG, WebP) for each class, in train/ and test/ or not; without it MNIST
+is downloaded. Pictures are turned grey and resized. Pictures without sub-folders have
+no classes. A preset takes its number of classes from the data
 
 A network for points is shown the Swiss roll, which needs no data";
 
@@ -220,11 +221,19 @@ impl TrainArgs {
 
     /// Gives a preset as many classes as the pictures have. A configuration of
     /// the user's own, or of a run, says what it means.
-    fn fit(&self, config: &mut Config, pictures: &Folder) {
+    fn fit(&self, config: &mut Config, pictures: &Layout) {
         let own = self.config.is_some() || self.preset.is_none() && self.fine_tuned().is_some();
-        let (found, classes) = (pictures.names().len() as u16, config.network.classes());
+        let classes = config.network.classes();
+        let Some(found) = pictures.classes() else {
+            return;
+        };
         if self.resume.is_none() && !own && classes != 0 && classes != found {
-            eprintln!("the network is for {found} classes instead of {classes}, as the data has");
+            match found {
+                0 => eprintln!("the network is without classes, as the pictures are"),
+                _ => eprintln!(
+                    "the network is for {found} classes instead of {classes}, as the data has"
+                ),
+            }
             config.network.set_classes(found);
         }
     }
@@ -278,16 +287,17 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         Run::refuse_existing(&folder)?;
     }
     check_folder(&folder)?;
-    let (data, pictures): (Box<dyn Examples>, _) = match config.network.data() {
-        Data::Point { values } => (Box::new(args.points(values)?), None),
+    let (data, names): (Box<dyn Examples>, Vec<String>) = match config.network.data() {
+        Data::Point { values } => (Box::new(args.points(values)?), Vec::new()),
         Data::Picture { .. } => {
             let source = args.data()?;
-            let pictures = Dataset::folder(&source)?;
-            if let Some(pictures) = &pictures {
-                args.fit(&mut config, pictures);
-            }
-            let data = Dataset::load(&source, Split::Train, &config.network)?;
-            (Box::new(data), pictures)
+            let pictures = Layout::open(&source)?;
+            args.fit(&mut config, &pictures);
+            let network = &config.network;
+            let (data, notice) =
+                pictures.read(Split::Train, network.image_size(), network.classes())?;
+            eprint!("{notice}");
+            (Box::new(data), pictures.class_names())
         }
     };
     let run = match (&args.resume, &args.from) {
@@ -295,9 +305,9 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         (None, Some(from)) => Run::create_from(from, &folder, config, &*data, device)?,
         (None, None) => Run::create(&folder, config, &*data, device)?,
     };
-    if let Some(pictures) = pictures {
+    if !names.is_empty() {
         let path = folder.join(CLASSES);
-        let names = pictures.names().join("\n") + "\n";
+        let names = names.join("\n") + "\n";
         let mut staged = Staged::default();
         staged.add(path, names.as_bytes())?;
         staged.publish()?;

@@ -122,7 +122,7 @@ fn what_cannot_be_explained() {
         (&["--class", "-1"], &["--class"]),
         (&["--steps", "0"], &["0 steps", "1 to"]),
         (&["--steps", "1001"], &["1001 steps"]),
-        (&["--picture", missing], &["missing", "no PNG"]),
+        (&["--picture", missing], &["missing", "cannot read"]),
         (&["--data", missing], &["no data folder"]),
     ] {
         refused(&explain(&path, args), words);
