@@ -40,10 +40,11 @@ pub fn version() -> &'static str {
 #[must_use]
 pub fn lacks(what: &str, feature: &str) -> String {
     let cargo = "cargo build --release -p tiny-ddpm-train";
-    let light = format!("  {cargo}    (2 minutes on two cores)");
-    let train = format!("  {cargo} --features train    (on the CPU; 8 minutes on two cores)");
-    let wgpu =
-        format!("  {cargo} --features wgpu     (on the CPU or a GPU; 15 minutes on two cores)");
+    let light = format!("  {cargo}    (a few minutes)");
+    let train = format!("  {cargo} --features train    (on the CPU; about 15 minutes of CPU time)");
+    let wgpu = format!(
+        "  {cargo} --features wgpu     (on the CPU or a GPU; about 25 minutes of CPU time)"
+    );
     let commands = match feature {
         "explain" => light,
         "train" => format!("{train}\n{wgpu}"),
