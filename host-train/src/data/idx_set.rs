@@ -225,7 +225,7 @@ impl IdxSet {
                     lowest + first,
                     last + first,
                     last - lowest + 1,
-                    of_emnist(&self.known.symbols, lowest, last)
+                    of_emnist(self.known.symbols, lowest, last)
                 )
             }
             _ => {
