@@ -184,11 +184,11 @@ fn changes() -> Vec<Change> {
         Change {
             command: "cargo build --release -p tiny-ddpm-train --features wgpu",
             part: "cargo build --release -p tiny-ddpm-train --features wgpu",
-            by: "true".into(),
+            by: shell::line(stages::all_crates_command().arg("--no-run")),
             why: "the same program, as the tests of all crates have built it",
         },
         row(
-            "target/release/tiny-ddpm train --preset digits --out runs/mine",
+            "target/release/tiny-ddpm train --preset digits --backend wgpu --out runs/mine",
             "--out runs/mine",
             "--out runs/mine --steps 2 --batch 4",
             SHORT,
@@ -209,7 +209,7 @@ fn changes() -> Vec<Change> {
             "target/release/tiny-ddpm evaluate runs/roll",
             "runs/roll",
             "runs/roll --count 1000",
-            "2,000 points by every sampler take a minute",
+            "10,000 points by every sampler take a minute",
         ),
         row(
             "target/release/tiny-ddpm evaluate mine.tddpm --against runs/mine --steps 50,20,10,5",
