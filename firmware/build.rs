@@ -3,7 +3,7 @@
 //! for it is refused here, in one sentence.
 //!
 //! - `TINY_DDPM_BLOB`: the blob, relative to this folder; by default the
-//!   digits.
+//!   one that ships for the board.
 //! - `TINY_DDPM_KEY`, for `tiny-ddpm-field`: the public key, from
 //!   `tiny-ddpm keygen`, without whose signature no weights are taken.
 //! - `TINY_DDPM_WORKSPACE_WORDS`: so much workspace, whatever the blob needs.
@@ -52,7 +52,7 @@ fn main() {
         Err(error) => println!("cargo::error=the key of TINY_DDPM_KEY: {error}"),
     }
 
-    let path = env::var("TINY_DDPM_BLOB").unwrap_or("../models/digits.tddpm".into());
+    let path = env::var("TINY_DDPM_BLOB").unwrap_or_else(|_| board.blob().into());
     let path = Path::new(home).join(path);
     println!("cargo::rerun-if-changed={}", path.display());
     let sizes = fs::read(&path)
@@ -220,6 +220,14 @@ enum Board {
 }
 
 impl Board {
+    /// The model that ships for it.
+    fn blob(self) -> &'static str {
+        match self {
+            Self::Stm32f405 => "../models/digits.tddpm",
+            Self::Microbit => "../models/nano.tddpm",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Stm32f405 => "stm32f405",

@@ -190,13 +190,13 @@ fn changes() -> Vec<Change> {
         row(
             "target/release/tiny-ddpm train --preset digits --backend wgpu --out runs/mine",
             "--out runs/mine",
-            "--out runs/mine --steps 2 --batch 2",
+            "--out runs/mine --steps 2 --batch 4",
             SHORT,
         ),
         row(
             "target/release/tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit",
             "--qat 4",
-            "--qat 4 --steps 2 --batch 2",
+            "--qat 4 --steps 2 --batch 4",
             SHORT,
         ),
         row(
@@ -204,6 +204,12 @@ fn changes() -> Vec<Change> {
             "--out runs/roll",
             "--out runs/roll --steps 200",
             SHORT,
+        ),
+        row(
+            "target/release/tiny-ddpm evaluate runs/roll",
+            "runs/roll",
+            "runs/roll --count 1000",
+            "10,000 points by every sampler take a minute",
         ),
         row(
             "target/release/tiny-ddpm evaluate mine.tddpm --against runs/mine --steps 50,20,10,5",
@@ -276,8 +282,10 @@ fn run_commands(toolchain: Toolchain, commands: &[&Printed]) -> Result<()> {
         if let Some(board) = &board {
             shell.env("PORT", board.line());
         }
-        run_within(&mut shell, LIMIT)
-            .with_context(|| format!("{README}:{line}: `{text}` failed, run as `{run}`"))?;
+        if let Err(error) = run_within(&mut shell, LIMIT) {
+            println!("{error}");
+            bail!("{README}:{line}: `{text}` failed, run as `{run}`");
+        }
         let elapsed = duration(start.elapsed());
         println!("-- {elapsed}");
         // Writing to a string cannot fail.
