@@ -4,6 +4,7 @@
 pub mod config;
 #[cfg(feature = "evaluate")]
 pub mod data;
+pub mod duration;
 #[cfg(feature = "evaluate")]
 pub mod evaluate;
 #[cfg(feature = "evaluate")]
@@ -17,6 +18,7 @@ pub mod loss;
 pub mod model_file;
 pub mod output;
 pub mod points;
+pub mod progress;
 pub mod quant;
 pub mod repack;
 pub mod sample;

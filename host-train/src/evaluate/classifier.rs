@@ -5,6 +5,7 @@
 //! refuses to judge: [`Classifier::load_or_train`] measures it on the test
 //! pictures each time.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -15,7 +16,6 @@ use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Bytes, Device, Tensor, TensorData};
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,6 +25,7 @@ use super::metrics::Features;
 use crate::data::Dataset;
 use crate::model_file;
 use crate::output::Staged;
+use crate::progress::Phase;
 use crate::train::gradients::in_shards;
 use crate::train::layers::{Conv, GroupNorm, Init, Linear};
 use crate::train::optimizer::Optimizer;
@@ -32,6 +33,20 @@ use crate::train::optimizer::Optimizer;
 /// Raised when the network or its training changes: older files are then not
 /// looked at any more.
 const FORMAT: u32 = 1;
+/// The same of those whose training may end early.
+const FORMAT_EARLY: u32 = 2;
+/// Times that every picture is shown, at least.
+const EPOCHS: usize = 5;
+/// Times that every picture of a small set is shown, at most.
+const MOST_EPOCHS: usize = 100;
+/// A training set is small below this many pictures.
+const SMALL: usize = 4096;
+/// Fewest updates that a small set may take, where it does not converge.
+const LEAST_STEPS: usize = 200;
+/// The mean loss at which training has converged.
+const CONVERGED: f32 = 0.05;
+/// Steps, at least, of which the mean is taken.
+const WINDOW: usize = 25;
 /// Pieces of a batch, each for a thread. Always as many, so that the sums do
 /// not depend on the machine.
 const SHARDS: usize = 4;
@@ -45,7 +60,9 @@ const GROUP: usize = 8;
 /// How the classifier is trained.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// Updates of the weights.
+    /// Updates of the weights, at most: training ends before, with the learning
+    /// rate falling to 0, once every picture was shown five times and the mean
+    /// loss is below 0.05.
     pub steps: u32,
     /// Pictures shown for each; a multiple of 4.
     pub batch: usize,
@@ -77,14 +94,56 @@ const LEAST_OF_MNIST: f64 = 0.993;
 const MNIST: &str = "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b";
 
 impl Recipe {
-    /// The recipe for a training set.
+    /// The recipe for a training set: small batches and few steps for a small
+    /// one.
     #[must_use]
     pub fn of(train: &Dataset) -> Self {
         let mut recipe = Self::default();
+        if train.len() < SMALL {
+            recipe.batch = 32;
+            let most = MOST_EPOCHS * train.len().div_ceil(recipe.batch);
+            recipe.steps = (most.max(LEAST_STEPS) as u32).min(recipe.steps);
+        }
         if train.fingerprint() == MNIST {
             recipe.least_accuracy = LEAST_OF_MNIST;
         }
         recipe
+    }
+
+    /// The step after which training may end early, or [`steps`](Self::steps)
+    /// where it never does: five times through MNIST's 60,000 pictures are all
+    /// its steps.
+    fn earliest_end(&self, pictures: usize) -> u32 {
+        let steps = EPOCHS * pictures.div_ceil(self.batch);
+        u32::try_from(steps).map_or(self.steps, |steps| steps.min(self.steps))
+    }
+}
+
+/// Decides when training has converged: a mean over the last epoch.
+struct Convergence {
+    losses: VecDeque<f32>,
+    window: usize,
+    earliest: u32,
+}
+
+impl Convergence {
+    fn new(recipe: &Recipe, pictures: usize) -> Self {
+        Self {
+            losses: VecDeque::new(),
+            window: pictures.div_ceil(recipe.batch).max(WINDOW),
+            earliest: recipe.earliest_end(pictures),
+        }
+    }
+
+    /// Takes the loss of the step that was made last, and says whether it is
+    /// the time to end.
+    fn reached(&mut self, steps: u32, loss: f32) -> bool {
+        self.losses.push_back(loss);
+        if self.losses.len() > self.window {
+            self.losses.pop_front();
+        }
+        let mean = self.losses.iter().sum::<f32>() / self.losses.len() as f32;
+        steps >= self.earliest && self.losses.len() == self.window && mean < CONVERGED
     }
 }
 
@@ -209,7 +268,11 @@ fn path_in(cache: &Path, train: &Dataset, recipe: &Recipe) -> PathBuf {
         least_accuracy: 0.0,
         ..recipe.clone()
     };
-    let made_of = format!("{FORMAT} {} {taught:?}", train.fingerprint());
+    let format = match recipe.earliest_end(train.len()) < recipe.steps {
+        true => FORMAT_EARLY,
+        false => FORMAT,
+    };
+    let made_of = format!("{format} {} {taught:?}", train.fingerprint());
     let name = model_file::sha256(made_of.as_bytes());
     cache
         .join("classifiers")
@@ -343,12 +406,10 @@ fn highest(values: &[f32]) -> u8 {
 /// Trains the network; says so, since it takes minutes.
 fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Result<Network> {
     eprintln!(
-        "training the classifier on {} real pictures: once, then it is kept",
+        "the classifier is trained on {} real pictures: once, then it is kept",
         data.len()
     );
-    let bar = ProgressBar::new(recipe.steps.into()).with_style(ProgressStyle::with_template(
-        "training {bar:30} {pos}/{len}  {msg}  {eta} left",
-    )?);
+    let phase = Phase::begin("training the classifier", recipe.steps.into(), true)?;
     let device = device.clone().autodiff();
     let mut network = fresh.train();
     let mut optimizer = Optimizer::new(0.01);
@@ -356,7 +417,11 @@ fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Re
     let mut order = Vec::new();
     let classes = classes(data);
     let mut smooth = f32::NAN;
-    for step in 0..recipe.steps {
+    let mut convergence = Convergence::new(recipe, data.len());
+    let (mut step, mut end) = (0, recipe.steps);
+    // The step and the learning rate at which it had converged.
+    let mut converged: Option<(u32, f64)> = None;
+    while step < end {
         let mut pieces = vec![Piece::default(); SHARDS];
         for piece in &mut pieces {
             for _ in 0..recipe.batch / SHARDS {
@@ -380,16 +445,25 @@ fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Re
             loss.is_finite(),
             "the classifier's loss is {loss} at step {step}; this is a defect of the tool, please report it"
         );
-        network = optimizer.step(rate_at(step, recipe), network, gradients);
+        let rate = match converged {
+            None => rate_at(step, recipe),
+            Some((from, rate)) => rate * f64::from(end - step) / f64::from(end - from + 1),
+        };
+        network = optimizer.step(rate, network, gradients);
+        step += 1;
+        if converged.is_none() && step < end && convergence.reached(step, loss) {
+            converged = Some((step, rate));
+            end = end.min(step + step / 4 + 1);
+        }
         smooth = if smooth.is_nan() {
             loss
         } else {
             0.98 * smooth + 0.02 * loss
         };
-        bar.set_message(format!("loss {smooth:.4}"));
-        bar.inc(1);
+        phase.set_message(format!("training the classifier, loss {smooth:.3}"));
+        phase.inc(1);
     }
-    bar.finish_and_clear();
+    phase.finish();
     Ok(network.valid())
 }
 
@@ -566,6 +640,45 @@ mod tests {
         let quarter = std::f32::consts::FRAC_PI_2;
         close(place(moved(&picture, 8, quarter, [0.0, 0.0])), [5.0, 3.0]);
         assert_eq!(moved(&picture, 8, 0.0, [20.0, 0.0]), [0.0; 64]);
+    }
+
+    /// Pictures that are all alike: what counts is how many there are.
+    fn so_many(count: usize) -> Dataset {
+        Dataset {
+            size: 4,
+            pixels: vec![0; 16 * count],
+            labels: vec![0; count],
+        }
+    }
+
+    #[test]
+    fn large_sets_are_taught_as_ever_and_small_ones_may_end_early() {
+        let ever = "Recipe { steps: 2345, batch: 128, learning_rate: 0.003, seed: 1, least_accuracy: 0.5 }";
+        let large = so_many(60_000);
+        let recipe = Recipe::of(&large);
+        assert_eq!(format!("{recipe:?}"), ever);
+        // However small the loss: there is no step after which it could end.
+        let mut convergence = Convergence::new(&recipe, large.len());
+        assert!((1..recipe.steps).all(|step| !convergence.reached(step, 0.0)));
+        // Nor is one of these that is kept in a cache trained again.
+        let name = format!("1 {} {ever}", large.fingerprint()).replace("0.5 }", "0.0 }");
+        let name = model_file::sha256(name.as_bytes());
+        let path = path_in(Path::new("cache"), &large, &recipe);
+        assert!(path.ends_with(format!("{}.bpk", &name[..16])), "{path:?}");
+
+        let middle = so_many(10_000);
+        let recipe = Recipe::of(&middle);
+        assert_eq!((recipe.steps, recipe.batch), (2345, 128));
+        let mut convergence = Convergence::new(&recipe, middle.len());
+        let ends = (1..recipe.steps).find(|&step| convergence.reached(step, 0.04));
+        assert_eq!(ends, Some(5 * 79));
+        let mut convergence = Convergence::new(&recipe, middle.len());
+        assert!((1..recipe.steps).all(|step| !convergence.reached(step, 0.06)));
+
+        for (count, steps) in [(10, 200), (108, 400), (1000, 2345)] {
+            let recipe = Recipe::of(&so_many(count));
+            assert_eq!((recipe.steps, recipe.batch), (steps, 32), "{count}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::data::{DataArgs, Dataset, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, print};
 use crate::sample::{Pictures, SamplingArgs, eta_of};
+use crate::train::origin::Origin;
 use crate::train::{Backend, load_any_ema};
 
 /// For pictures, which nobody recommends anything for.
@@ -48,7 +49,8 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// The real pictures, for training and for testing.
+    /// The real pictures, for training and for testing; where none are named,
+    /// those of the run.
     #[command(flatten)]
     pub data: DataArgs,
     /// Where downloads and the judge are kept
@@ -216,7 +218,15 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
 
     let cache = args.cache()?;
-    let folder = args.data.folder(|| Ok(cache.clone()))?;
+    let (mut data, mut downloads) = (args.data.clone(), args.cache.clone());
+    if data.is_default() {
+        for run in paths.iter().filter(|path| path.is_dir()) {
+            if let Some(origin) = Origin::load(run)? {
+                origin.fill(run, &mut data, &mut downloads)?;
+            }
+        }
+    }
+    let folder = data.folder(|| downloads.map_or_else(|| Ok(cache.clone()), Ok))?;
     if let Some(pictures) = Dataset::folder(&folder)? {
         plan.class_names = pictures.names().to_vec();
     }

@@ -12,8 +12,6 @@ use super::{Network, NoTaps, Taps};
 use crate::config::Config;
 use crate::output::{Staged, encode_png, scatter};
 
-const STEPS: u16 = 20;
-const GUIDANCE: f32 = 0.5;
 /// Columns where there are no classes.
 const COLUMNS: usize = 10;
 /// Most columns; of more classes some are shown, spread over all.
@@ -25,7 +23,7 @@ const POINTS: usize = 2000;
 const MAP: usize = 256;
 
 /// Writes a PNG with a column for each class, if they are not too many, or of
-/// points a map. The noise is always the same, so
+/// points a map, sampled as the configuration recommends. The noise is always the same, so
 /// grids of one run show the same pictures getting better. With `rounded`,
 /// which is of the same model, they are the rounded network's.
 ///
@@ -104,11 +102,14 @@ fn sample(
         memory: &mut [],
     };
     let conditional = config.network.classes() > 0;
+    let recommended = config.recommended();
     let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps: STEPS.min(schedule.timesteps()),
+        method: Method::Ddim {
+            eta: recommended.eta,
+        },
+        steps: recommended.steps,
         spacing: Spacing::Trailing,
-        guidance: if conditional { GUIDANCE } else { 0.0 },
+        guidance: recommended.guidance,
         clip: true,
         seed: config.training.seed,
         picture: 0,
