@@ -48,7 +48,9 @@ impl Phase {
         let terminal = std::io::stderr().is_terminal();
         let bar = match shown && terminal {
             true => ProgressBar::new(length),
-            false => ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::hidden()),
+            false => {
+                ProgressBar::with_draw_target(Some(length), indicatif::ProgressDrawTarget::hidden())
+            }
         };
         bar.set_style(style("{msg:32} {bar:30} {percent}%, {left} left")?);
         bar.set_message(what.clone());
@@ -116,7 +118,11 @@ fn line(what: &str, done: u64, length: u64, elapsed: Duration) -> String {
         return format!("{what}: {} so far", duration(elapsed));
     }
     let left = elapsed.mul_f64((length - done).max(0.0) / done);
-    format!("{what}: {:.0}%, {} left", 100.0 * done / length, duration(left))
+    format!(
+        "{what}: {:.0}%, {} left",
+        100.0 * done / length,
+        duration(left)
+    )
 }
 
 #[cfg(test)]

@@ -170,7 +170,10 @@ fn a_network_without_classes_refuses_them() {
 fn without_null_row(mut blob: Vec<u8>) -> Vec<u8> {
     let model = Model::load(&blob).unwrap();
     assert!(!model.is_conditional_only());
-    let (bytes, arch_hash) = (2 * usize::from(model.topology().embedding), model.arch_hash());
+    let (bytes, arch_hash) = (
+        2 * usize::from(model.topology().embedding),
+        model.arch_hash(),
+    );
     let mut end = 0;
     model.for_each_layer(|layer| {
         if let Record::Table(classes) = layer.record {
@@ -199,9 +202,15 @@ fn a_model_trained_with_a_class_alone_runs_with_one_alone() {
     let mut changed = x;
     let mut each = |_: usize, x: &mut f32, _: f32| *x = 9.0;
     assert_eq!(unet.update(&mut changed, 1, None, 0.0, &mut each), refused);
-    assert_eq!(unet.update(&mut changed, 1, Some(2), 0.5, &mut each), refused);
+    assert_eq!(
+        unet.update(&mut changed, 1, Some(2), 0.5, &mut each),
+        refused
+    );
     assert_eq!(changed, x);
-    assert_eq!(unet.update(&mut changed, 1, Some(2), 0.0, &mut each), Ok(()));
+    assert_eq!(
+        unet.update(&mut changed, 1, Some(2), 0.0, &mut each),
+        Ok(())
+    );
     assert_eq!(changed, [9.0; 64]);
 
     // A model without classes always takes the last row, whatever it holds.

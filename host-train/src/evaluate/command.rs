@@ -219,10 +219,12 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
 
     let cache = args.cache()?;
     let (mut data, mut downloads) = (args.data.clone(), args.cache.clone());
+    // Where two runs remember different data, those of the first count.
     if data.is_default() {
         for run in paths.iter().filter(|path| path.is_dir()) {
             if let Some(origin) = Origin::load(run)? {
                 origin.fill(run, &mut data, &mut downloads)?;
+                break;
             }
         }
     }

@@ -183,7 +183,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             "trained with class_dropout = 0: the model draws with a class only, and without guidance"
         );
         // That is how the blob says so. The row was never trained.
-        weights.zero_last("time.classes.weight", topology.embedding.into());
+        weights.zero_last("time.classes.weight", topology.embedding.into())?;
     }
     let blob = pack(&info, &weights, &ranges, weight_bits)?;
     let blob = args.target.repack(&blob)?;

@@ -99,7 +99,7 @@ impl fmt::Display for RequestError {
                 write!(f, "class {found}: must be 0 to {last}, `all` or `none`")
             }
             Self::ConditionalOnly => f.write_str(
-                "the model was only trained with a class (class_dropout = 0): name a class or `all` instead of `none`, and set guidance to 0",
+                "the model was only trained with a class (class_dropout = 0): name a class instead of `none`, and set guidance to 0",
             ),
             Self::Settings(error @ SettingsError::GuidanceWithoutClass) => {
                 write!(f, "{error}: name one, or set guidance to 0")

@@ -223,16 +223,17 @@ impl TrainArgs {
         Path::new("runs").join(name)
     }
 
-    /// Takes the data of the run that goes on or is started from, where the
+    /// Takes the data of the run that goes on or is fine-tuned, where the
     /// command line names none.
     fn take_data_of_run(&mut self) -> Result<()> {
-        let Some(run) = self.resume.as_ref().or(self.from.as_ref()) else {
+        let Some(run) = self.resume.as_deref().or(self.fine_tuned()) else {
             return Ok(());
         };
+        let run = run.to_owned();
         if self.data.is_default()
-            && let Some(origin) = Origin::load(run)?
+            && let Some(origin) = Origin::load(&run)?
         {
-            origin.fill(run, &mut self.data, &mut self.cache)?;
+            origin.fill(&run, &mut self.data, &mut self.cache)?;
         }
         Ok(())
     }
@@ -300,7 +301,9 @@ const CLASSES: &str = "classes.txt";
 fn next(run: &Path, config: &Config) -> String {
     let run = in_shell(run);
     match config.network.small() {
-        Ok(_) => format!("export it:   tiny-ddpm export {run}\ntry it:      tiny-ddpm sample {run}"),
+        Ok(_) => {
+            format!("export it:   tiny-ddpm export {run}\ntry it:      tiny-ddpm sample {run}")
+        }
         Err(_) => format!("try it:      tiny-ddpm sample {run}"),
     }
 }

@@ -146,7 +146,9 @@ pub fn measure(
                 phase.set_message(format!("{model}, {}, {steps} steps", sampling.name));
                 let request = plan.request(sampling.method, steps);
                 let start = Instant::now();
-                let points = subject.network.points(&request, device, &|_| phase.inc(1))?;
+                let points = subject
+                    .network
+                    .points(&request, device, &|_| phase.inc(1))?;
                 let seconds = start.elapsed().as_secs_f64();
                 let (off_curve, colours) = against(&curve, &points);
                 sets.push(SetResult {
