@@ -338,18 +338,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         }
         None => (args.out(), args.config()?),
     };
-    match args.resume {
-        None => Run::refuse_existing(&folder)?,
-        Some(_) if Checkpoint::newest_step(&folder)? >= Some(config.training.steps) => {
-            eprintln!(
-                "all {} steps of {} are done: there is nothing to go on with\n{}",
-                config.training.steps,
-                folder.display(),
-                next(&folder, &config)
-            );
-            return Ok(ExitCode::SUCCESS);
-        }
-        Some(_) => {}
+    if args.resume.is_none() {
+        Run::refuse_existing(&folder)?;
     }
     let mut origin = None;
     let (data, pictures): (Box<dyn Examples>, _) = match config.network.data() {
@@ -391,15 +381,16 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         folder.display()
     );
     let config = run.config().clone();
+    let finished = run.step() >= config.training.steps;
     let resume = |backend| args.resume_command(&folder, backend, forgetful);
     let start = Instant::now();
     match run.train() {
         Ok(Outcome::Finished) => {
-            eprintln!(
-                "finished after {}\n{}",
-                duration(start.elapsed()),
-                next(&folder, &config)
-            );
+            let what = match finished {
+                true => "all steps were done already: there is nothing to resume".to_owned(),
+                false => format!("finished after {}", duration(start.elapsed())),
+            };
+            eprintln!("{what}\n{}", next(&folder, &config));
             Ok(ExitCode::SUCCESS)
         }
         Ok(Outcome::Interrupted { step }) => {
