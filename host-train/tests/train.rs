@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -458,6 +459,35 @@ fn a_network_never_trained_without_a_class_draws_with_one_alone() {
     ];
     refused(train(&args), &["class_dropout = 0", "none to learn"]);
     assert!(!tuned.exists());
+}
+
+/// After a few seconds a training says how long all of it will take.
+#[test]
+fn the_duration_is_estimated() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = tool()
+        .args(["train", "--preset", "smoke", "--steps", "100000"])
+        .args(["--data", arg(&subset())])
+        .args(["--out", arg(&folder.path().join("run"))])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let begin = Instant::now();
+    let found = lines
+        .map_while(Result::ok)
+        .take_while(|_| begin.elapsed() < Duration::from_secs(120))
+        .find(|line| line.starts_with("about ") && line.contains(" steps left"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // 100,000 steps take minutes at least.
+    let line = found.expect("an estimate");
+    assert!(
+        [" min", " h ", " d "]
+            .iter()
+            .any(|unit| line.contains(unit)),
+        "{line}"
+    );
 }
 
 #[test]

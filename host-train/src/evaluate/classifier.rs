@@ -115,7 +115,7 @@ impl Classifier {
         let trained = known.is_none();
         let network = match known {
             Some(network) => network,
-            None => learn(fresh, train, recipe, device)?,
+            None => learn(fresh, train, recipe, device)?.0,
         };
         let readings = read(&network, &test.pixels, device)?;
         let right = readings.classes.iter().zip(&test.labels);
@@ -305,8 +305,14 @@ fn highest(values: &[f32]) -> u8 {
     highest.map_or(0, |(index, _)| index as u8)
 }
 
-/// Trains the network; says so, since it takes minutes.
-fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Result<Network> {
+/// Trains the network, and gives it with the steps that were made; says so, since
+/// a large set takes minutes.
+fn learn(
+    fresh: Network,
+    data: &Dataset,
+    recipe: &Recipe,
+    device: &Device,
+) -> Result<(Network, u32)> {
     eprintln!(
         "the classifier is trained on {} real pictures: once, then it is kept",
         data.len()
@@ -366,7 +372,7 @@ fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Re
         phase.inc(1);
     }
     phase.finish();
-    Ok(network.valid())
+    Ok((network.valid(), step))
 }
 
 /// What one thread works on.
@@ -503,6 +509,34 @@ mod tests {
             "{error}"
         );
         assert!(!path_in(cache.path(), &train, &hasty).exists());
+    }
+
+    /// 54 pictures with a bright left half and 54 with a bright right one.
+    fn halves() -> Dataset {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut data = Dataset {
+            size: 16,
+            pixels: Vec::new(),
+            labels: (0..108).map(|index| index % 2).collect(),
+        };
+        for &label in &data.labels {
+            data.pixels.extend((0..256).map(|place| {
+                let bright = (place % 16 < 8) == (label == 0);
+                rng.random_range(0..56) + 200 * u8::from(bright)
+            }));
+        }
+        data
+    }
+
+    #[test]
+    fn training_ends_when_it_has_converged() {
+        let (data, device) = (halves(), Device::flex());
+        let recipe = Recipe::of(&data);
+        let fresh = Network::new(data.size, 2, recipe.seed, &device);
+        let (network, steps) = learn(fresh, &data, &recipe, &device).unwrap();
+        assert!(steps < recipe.steps / 2, "{steps} of {}", recipe.steps);
+        let classes = read(&network, &data.pixels, &device).unwrap().classes;
+        assert_eq!(classes, data.labels);
     }
 
     #[test]
