@@ -94,6 +94,7 @@ fn errors() -> Vec<(Box<dyn Error>, Vec<&'static str>)> {
             UnetError::Workspace { needed, found },
             &["1234", "4321 are needed"],
         ),
+        case(UnetError::ConditionalOnly, &["class", "guidance"]),
         case(UnetError::Corrupt, &["changed"]),
         case(TopologyError::PointAttention, &["attention"]),
     ]

@@ -123,6 +123,9 @@ fn predictions(model: &Model<'_>, question: &Question) {
         }
         Err(UnetError::Class { .. }) => assert!(!known),
         Err(UnetError::Timestep { .. }) => assert!(timestep == 0 || timestep > timesteps),
+        Err(UnetError::ConditionalOnly) => {
+            assert!(question.class.is_none() && model.is_conditional_only());
+        }
         Err(error) => panic!("{error}"),
     }
     let refused = predict(least - 1, 0);
@@ -170,6 +173,11 @@ fn samplings(model: &Model<'_>, question: &Question) {
             Err(UnetError::Class { .. }) => {
                 let class = settings.class.map(u16::from);
                 assert!(class.is_some_and(|class| class >= model.topology().classes));
+                return;
+            }
+            Err(UnetError::ConditionalOnly) => {
+                let open = settings.class.is_none() || settings.guidance != 0.0;
+                assert!(open && model.is_conditional_only());
                 return;
             }
             Err(error) => panic!("{error}"),

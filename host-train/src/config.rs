@@ -26,9 +26,9 @@ pub const PRESETS: [(&str, &str); 7] = [
     ("reference", include_str!("../presets/reference.toml")),
 ];
 
-/// DDIM steps that show what a network can do.
+/// DDIM steps, where no configuration says: they show what a network can do.
 const STEPS: u16 = 20;
-/// Guidance that shows classes clearly and leaves most of their variety.
+/// Guidance, where no configuration says: it shows classes clearly and leaves most of their variety.
 const GUIDANCE: f32 = 0.5;
 /// Steps of a fine-tuning, where no configuration says.
 pub const TUNING_STEPS: u32 = 500;
@@ -44,6 +44,9 @@ pub struct Config {
     pub diffusion: DiffusionConfig,
     /// How the weights are found.
     pub training: TrainingConfig,
+    /// How to sample with the trained network.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sampling: SamplingConfig,
 }
 
 /// The text of a [`Config`] whose kind of network is known: messages about a
@@ -54,6 +57,8 @@ struct File<N> {
     network: N,
     diffusion: DiffusionConfig,
     training: TrainingConfig,
+    #[serde(default)]
+    sampling: SamplingConfig,
 }
 
 /// The network without `architecture`.
@@ -72,6 +77,7 @@ impl<N: Into<Shape>> From<File<N>> for Config {
             network: file.network.into(),
             diffusion: file.diffusion,
             training: file.training,
+            sampling: file.sampling,
         }
     }
 }
@@ -106,7 +112,8 @@ pub struct TrainingConfig {
     pub grad_clip: f64,
     /// How much of the averaged weights stays at each step.
     pub ema_decay: f64,
-    /// Share of pictures shown without their class, which guidance needs.
+    /// Share of pictures shown without their class, 0 to less than 1. Guidance
+    /// and pictures of no class need more than 0.
     pub class_dropout: f64,
     /// Everything random follows from it.
     pub seed: u64,
@@ -133,6 +140,24 @@ pub struct TrainingConfig {
     /// guidance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distill: Option<DistillConfig>,
+}
+
+/// How to sample with the trained network: what `export` writes into the blob as
+/// recommended, and what `sample` and `evaluate` do with a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingConfig {
+    /// DDIM steps, 1 to T; 20 where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u16>,
+    /// DDIM's η, 0 to 1; 0 where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f32>,
+    /// Classifier-free guidance, 0 to 100. Where it is not given, 0.5, or 0 of a
+    /// network without classes, that has learned guidance by heart, or that was
+    /// never trained without a class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f32>,
 }
 
 /// Guidance learned by heart: the run that this one starts from is its teacher.
@@ -237,13 +262,23 @@ impl Config {
             .map_err(|error| anyhow::anyhow!("[diffusion] {error}"))
     }
 
-    /// Classifier-free guidance for sampling with the trained network: none,
-    /// where it has learned some by heart or knows no classes.
+    /// Whether the network has classes and is never trained without one: it can
+    /// then only draw with a class, without guidance.
+    #[must_use]
+    pub fn is_conditional_only(&self) -> bool {
+        self.network.classes() > 0 && self.training.class_dropout == 0.0
+    }
+
+    /// Classifier-free guidance for sampling with the trained network: what the
+    /// configuration says, else none where it cannot be guided or has learned
+    /// guidance by heart.
     #[must_use]
     pub fn recommended_guidance(&self) -> f32 {
-        match self.training.distill {
-            None if self.network.classes() > 0 => GUIDANCE,
-            _ => 0.0,
+        let can = self.network.classes() > 0 && !self.is_conditional_only();
+        match self.sampling.guidance {
+            Some(guidance) => guidance,
+            None if can && self.training.distill.is_none() => GUIDANCE,
+            None => 0.0,
         }
     }
 
@@ -251,9 +286,12 @@ impl Config {
     #[must_use]
     pub fn recommended(&self) -> Recommended {
         Recommended {
-            steps: STEPS.min(self.diffusion.timesteps),
+            steps: self
+                .sampling
+                .steps
+                .unwrap_or(STEPS.min(self.diffusion.timesteps)),
             guidance: self.recommended_guidance(),
-            eta: 0.0,
+            eta: self.sampling.eta.unwrap_or(0.0),
         }
     }
 
@@ -281,6 +319,47 @@ impl Config {
             ensure!(
                 (1..=timesteps).contains(&up_to),
                 "[training.distill] up_to = {up_to}: must be a timestep, 1 to {timesteps}"
+            );
+        }
+        ensure!(
+            training.class_dropout < 1.0 || self.network.classes() == 0,
+            "[training] class_dropout = {}: with 1 no picture is shown with its class; name less than 1, or set [network] classes = 0",
+            training.class_dropout
+        );
+        self.validate_sampling()
+    }
+
+    fn validate_sampling(&self) -> Result<()> {
+        let SamplingConfig {
+            steps,
+            eta,
+            guidance,
+        } = self.sampling;
+        let timesteps = self.diffusion.timesteps;
+        if let Some(steps) = steps {
+            ensure!(
+                (1..=timesteps).contains(&steps),
+                "[sampling] steps = {steps}: must be 1 to the schedule's {timesteps}"
+            );
+        }
+        if let Some(eta) = eta {
+            ensure!(
+                (0.0..=1.0).contains(&eta),
+                "[sampling] eta = {eta}: must be 0 to 1"
+            );
+        }
+        if let Some(guidance) = guidance {
+            ensure!(
+                (0.0..=100.0).contains(&guidance),
+                "[sampling] guidance = {guidance}: must be 0 to 100"
+            );
+            ensure!(
+                guidance == 0.0 || self.network.classes() > 0,
+                "[sampling] guidance = {guidance}: guidance needs classes, and [network] classes = 0"
+            );
+            ensure!(
+                guidance == 0.0 || !self.is_conditional_only(),
+                "[sampling] guidance = {guidance}: guidance needs a network that is also trained without a class, and [training] class_dropout = 0"
             );
         }
         Ok(())

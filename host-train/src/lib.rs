@@ -5,6 +5,7 @@ pub mod build;
 pub mod config;
 #[cfg(feature = "explain")]
 pub mod data;
+pub mod duration;
 #[cfg(feature = "explain")]
 pub mod evaluate;
 #[cfg(feature = "explain")]
@@ -20,6 +21,7 @@ pub mod loss;
 pub mod model_file;
 pub mod output;
 pub mod points;
+pub mod progress;
 pub mod quant;
 pub mod repack;
 pub mod sample;

@@ -293,3 +293,37 @@ fn resuming_what_is_no_run_or_with_other_data() {
         "{message}"
     );
 }
+
+/// Nothing is downloaded, and no preset is chosen for the user.
+#[test]
+fn what_to_train_must_be_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |args: &[&str], words: &[&str]| {
+        let output = common::tool()
+            .arg("train")
+            .args(args)
+            .current_dir(folder.path())
+            .env("XDG_CACHE_HOME", folder.path())
+            .output()
+            .unwrap();
+        let message = stderr(&output);
+        assert!(!output.status.success(), "{args:?}");
+        for word in words {
+            assert!(message.contains(word), "{word:?}: {message}");
+        }
+        assert!(!message.contains("download "), "{message}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    };
+    for (name, _) in tiny_ddpm_train::config::PRESETS {
+        refused(
+            &[],
+            &["--preset NAME", name, "--config FILE", "--resume RUN"],
+        );
+    }
+    let data = subset();
+    refused(&["--data", arg(&data)], &["--preset NAME"]);
+    refused(
+        &["--from", "some/run"],
+        &["--config some/run/config.toml", "--qat"],
+    );
+}

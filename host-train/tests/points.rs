@@ -229,6 +229,65 @@ fn points_are_fine_tuned_evaluated_and_shown() {
     );
 }
 
+/// A configuration says how to sample, and blob, `sample` and `evaluate` follow.
+#[test]
+fn recommended_settings_come_from_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let [out, blob, samples, report] =
+        ["run", "m.tddpm", "samples", "report"].map(|name| folder.path().join(name));
+    assert_eq!(
+        Config::preset("swiss-roll").unwrap().recommended().steps,
+        100
+    );
+    let config = configuration(folder.path(), "seven", |config| {
+        (config.training.steps, config.training.warmup_steps) = (2, 0);
+        config.sampling.steps = Some(7);
+        config.sampling.eta = Some(0.25);
+    });
+    trained(&config, &out, &[]);
+    let recommended = |args: &[&str]| {
+        run(&[&["export", arg(&out), "--out", arg(&blob)], args].concat());
+        let bytes = fs::read(&blob).unwrap();
+        let recommended = Model::load(&bytes).unwrap().info().recommended;
+        (recommended.steps, recommended.eta, recommended.guidance)
+    };
+    assert_eq!(recommended(&["--steps", "9", "--eta", "0"]), (9, 0.0, 0.0));
+    assert_eq!(recommended(&[]), (7, 0.25, 0.0));
+    for model in [arg(&blob), arg(&out)] {
+        let args = ["sample", model, "--count", "5", "--json", "--out"];
+        let found = run(&[&args[..], &[arg(&samples)]].concat());
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found["steps"], 7, "{found}");
+        assert_eq!(found["eta"], 0.25, "{found}");
+        let args = ["evaluate", model, "--count", "20", "--json", "--out"];
+        let found = run(&[&args[..], &[arg(&report)]].concat());
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        for set in found["sets"].as_array().unwrap() {
+            assert_eq!(set["steps"], 7, "{set}");
+        }
+    }
+}
+
+/// Without a terminal, a long command says what it does.
+#[test]
+fn an_evaluation_without_a_terminal_says_what_it_does() {
+    let blob = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/swiss-roll.tddpm");
+    let out = tempfile::tempdir().unwrap();
+    let told = |more: &[&str]| {
+        let args = ["evaluate", arg(&blob), "--count", "20", "--steps", "2"];
+        let output = tool()
+            .args(args)
+            .args(["--out", arg(out.path())])
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert_eq!(told(&[]), "sampling\n");
+    assert_eq!(told(&["--quiet"]), "");
+}
+
 #[test]
 fn what_is_for_pictures_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,8 +3,9 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -72,10 +73,17 @@ fn the_loss_falls() {
     let preview = std::fs::read(run.join("samples-00000060.png")).unwrap();
     assert!(preview == std::fs::read(drawn.join("grid.png")).unwrap());
     let message = stderr(&output);
-    assert!(
-        message.contains(" parameters, 60 steps of 32 examples"),
-        "{message}"
-    );
+    for words in [
+        " parameters, 60 steps of 32 examples",
+        "step 30 of 60: loss ",
+        " steps/s, ",
+        " s left",
+        "finished after ",
+        "tiny-ddpm export ",
+    ] {
+        assert!(message.contains(words), "{words:?}: {message}");
+    }
+    assert!(!message.contains("min left"), "{message}");
     // The average moves away from the start, too.
     let (model, ema) = weights(&run);
     assert_ne!(model, ema);
@@ -206,7 +214,9 @@ fn stop_and_resume(folder: &Path, data: &Path, args: &[&str]) {
     let at = Checkpoint::newest(&stopped).unwrap().state.step;
     assert!((20..steps).contains(&at), "{at}");
 
-    let output = train(&["--resume", arg(&stopped), "--data", arg(data)]);
+    // It remembers its data, and checks that it is the same.
+    assert!(!stderr(&output).contains("--data"), "{}", stderr(&output));
+    let output = train(&["--resume", arg(&stopped)]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(weights(&whole) == weights(&stopped), "the weights differ");
     assert_eq!(losses(&whole), losses(&stopped));
@@ -269,8 +279,224 @@ fn resuming_a_finished_run_changes_nothing() {
     assert!(output.status.success(), "{}", stderr(&output));
     let before = weights(&run);
     let output = train(&["--resume", arg(&run), "--data", arg(&data)]);
-    assert!(output.status.success(), "{}", stderr(&output));
+    let message = stderr(&output);
+    assert!(output.status.success(), "{message}");
+    for words in ["nothing to resume", "tiny-ddpm export "] {
+        assert!(message.contains(words), "{words:?}: {message}");
+    }
     assert!(before == weights(&run));
+}
+
+#[test]
+fn a_run_remembers_where_its_data_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, data, moved) = (
+        folder.path().join("run"),
+        folder.path().join("data"),
+        folder.path().join("moved"),
+    );
+    let copy = |to: &Path| {
+        std::fs::create_dir(to).unwrap();
+        for entry in std::fs::read_dir(subset()).unwrap() {
+            let from = entry.unwrap().path();
+            std::fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+        }
+    };
+    copy(&data);
+    // From a relative path: the run is resumed in another working folder.
+    let args = ["train", "--preset", "smoke", "--steps", "2", "--out", "run"];
+    let output = tool()
+        .current_dir(folder.path())
+        .args(args)
+        .args(["--data", "data"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(!config.contains("data"), "{config}");
+    let output = train(&["--resume", arg(&run)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // So does what is fine-tuned from it.
+    let tuned = folder.path().join("tuned");
+    let args = ["--from", arg(&run), "--qat", "--steps", "1", "--out"];
+    let output = train(&[&args[..], &[arg(&tuned)]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let of = |run: &Path| std::fs::read(run.join("data.json")).unwrap();
+    assert_eq!(of(&run), of(&tuned));
+
+    std::fs::rename(&data, &moved).unwrap();
+    let output = train(&["--resume", arg(&run)]);
+    let message = stderr(&output);
+    assert!(!output.status.success());
+    for words in [arg(&data), "not there any more", "--data DIR"] {
+        assert!(message.contains(words), "{words:?}: {message}");
+    }
+    let output = train(&["--resume", arg(&run), "--data", arg(&moved)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = train(&["--resume", arg(&run)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    // Other pictures in the same place are not trained on.
+    let labels = moved.join("train-labels-idx1-ubyte");
+    let mut bytes = [0x801u32, 512].map(u32::to_be_bytes).concat();
+    bytes.resize(8 + 512, 3);
+    std::fs::write(labels, bytes).unwrap();
+    let output = train(&["--resume", arg(&run)]);
+    let message = stderr(&output);
+    assert!(
+        !output.status.success() && message.contains("other data"),
+        "{message}"
+    );
+}
+
+/// With `class_dropout = 0` the class table's row for no class is never
+/// trained: nothing may read it.
+#[test]
+fn a_network_never_trained_without_a_class_draws_with_one_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (run, blob, samples) = (path("run"), path("m.tddpm"), path("samples"));
+    let data = common::small_pictures();
+    let mut config = common::every_layer();
+    let mut topology = config.network.small().unwrap().clone();
+    (topology.image_size, topology.patch) = (8, 2);
+    topology.levels = topology.levels.iter().take(1).copied().collect();
+    config.network = topology.into();
+    config.training.class_dropout = 0.0;
+    let toml = path("none.toml");
+    std::fs::write(&toml, config.to_toml().unwrap()).unwrap();
+    let train =
+        |args: &[&str]| train(&[&["--data", arg(data.path()), "--steps", "4"], args].concat());
+    let output = train(&["--config", arg(&toml), "--out", arg(&run)]);
+    let message = stderr(&output);
+    assert!(output.status.success(), "{message}");
+    assert!(
+        message.contains("warning: [training] class_dropout = 0"),
+        "{message}"
+    );
+
+    let out = ["--out", arg(&blob)];
+    let export = |args: &[&str]| {
+        let mut command = tool();
+        command.args(["export", arg(&run), "--pictures", "2"]);
+        command.args(out).args(args).output().unwrap()
+    };
+    let refused = |output: Output, words: &[&str]| {
+        let message = stderr(&output);
+        assert!(!output.status.success(), "{words:?} was accepted");
+        assert!(!message.contains("panicked"), "{message}");
+        for word in words {
+            assert!(message.contains(word), "{word:?}: {message}");
+        }
+    };
+    refused(
+        export(&["--guidance", "0.5"]),
+        &["--guidance 0.5", "class_dropout = 0"],
+    );
+    assert!(!blob.exists());
+    assert!(export(&[]).status.success());
+    let bytes = std::fs::read(&blob).unwrap();
+    let model = Model::load(&bytes).unwrap();
+    assert!(model.is_conditional_only());
+    assert_eq!(model.info().recommended.guidance, 0.0);
+    model.for_each_layer(|layer| {
+        if let Record::Table(classes) = layer.record {
+            let row = 2 * usize::from(model.topology().embedding);
+            let (known, null) = classes.values.split_at(classes.values.len() - row);
+            assert!(
+                known
+                    .chunks(row)
+                    .all(|row| row.iter().any(|&byte| byte != 0))
+            );
+            assert!(null.iter().all(|&byte| byte == 0));
+        }
+    });
+
+    for model in [arg(&blob), arg(&run)] {
+        let sample = |args: &[&str]| {
+            let mut command = tool();
+            command.args(["sample", model, "--steps", "2", "--quiet"]);
+            command
+                .args(args)
+                .args(["--out", arg(&samples)])
+                .output()
+                .unwrap()
+        };
+        for args in [["--class", "none"], ["--guidance", "0.5"]] {
+            refused(
+                sample(&args),
+                &["only trained with a class", "guidance to 0"],
+            );
+            assert!(!samples.exists());
+        }
+        let output = sample(&[]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        std::fs::remove_dir_all(&samples).unwrap();
+        let (cache, pictures) = (path("cache"), arg(data.path()));
+        let args = ["evaluate", model, "--data", pictures, "--count", "20"];
+        let output = tool()
+            .args(args)
+            .args(["--guidance", "0.5", "--cache", arg(&cache)])
+            .output();
+        refused(output.unwrap(), &["only trained with a class"]);
+    }
+    let explain = |args: &[&str]| {
+        let mut command = tool();
+        command.args([
+            "explain",
+            arg(&blob),
+            "--steps",
+            "2",
+            "--out",
+            arg(&samples),
+        ]);
+        command.args(args).output().unwrap()
+    };
+    refused(
+        explain(&["--class", "none"]),
+        &["only trained with a class"],
+    );
+    assert!(explain(&[]).status.success());
+    let tuned = path("tuned");
+    let args = [
+        "--from",
+        arg(&run),
+        "--distill",
+        "0.5",
+        "--out",
+        arg(&tuned),
+    ];
+    refused(train(&args), &["class_dropout = 0", "none to learn"]);
+    assert!(!tuned.exists());
+}
+
+/// After a few seconds a training says how long all of it will take.
+#[test]
+fn the_duration_is_estimated() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = tool()
+        .args(["train", "--preset", "smoke", "--steps", "100000"])
+        .args(["--data", arg(&subset())])
+        .args(["--out", arg(&folder.path().join("run"))])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let begin = Instant::now();
+    let found = lines
+        .map_while(Result::ok)
+        .take_while(|_| begin.elapsed() < Duration::from_secs(120))
+        .find(|line| line.starts_with("about ") && line.contains(" steps left"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // 100,000 steps take minutes at least.
+    let line = found.expect("an estimate");
+    assert!(
+        [" min", " h ", " d "]
+            .iter()
+            .any(|unit| line.contains(unit)),
+        "{line}"
+    );
 }
 
 #[test]

@@ -123,6 +123,12 @@ impl Request {
             let count = self.classes.len();
             bail!("{count} classes: must be 1 to {MAX_PICTURES}");
         }
+        if model.is_conditional_only() && self.guidance != 0.0 {
+            bail!(
+                "guidance {}: the model was only trained with a class, and cannot be guided",
+                self.guidance
+            );
+        }
         self.settings(0).validate(&model.schedule())?;
         Ok(())
     }

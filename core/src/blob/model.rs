@@ -1,6 +1,8 @@
 //! A loaded blob.
 
-use super::records::{Info, LayerInfo, Packing, Recommended, Records, take_shortest};
+use super::records::{
+    Info, LayerInfo, Packing, Recommended, Record, Records, TableRecord, take_shortest,
+};
 use super::{BlobError, HEADER_LEN, header, validate};
 use crate::picture::crc32;
 use crate::unet::Plan;
@@ -18,6 +20,7 @@ pub struct Model<'b> {
     layers: &'b [u8],
     blob_len: usize,
     plan: Plan,
+    conditional_only: bool,
 }
 
 impl<'b> Model<'b> {
@@ -50,8 +53,15 @@ impl<'b> Model<'b> {
             layers,
             blob_len: HEADER_LEN + body.len(),
             plan,
+            conditional_only: false,
         };
-        validate::layers(&model, blob, |_| ())?;
+        let mut conditional_only = false;
+        validate::layers(&model, blob, |layer| {
+            if let Record::Table(classes) = &layer.record {
+                conditional_only = lacks_null_row(classes, &model.info.topology);
+            }
+        })?;
+        model.conditional_only = conditional_only;
         model.plan = Plan::with_records(&model.info.topology, model.records());
         Ok(model)
     }
@@ -72,6 +82,14 @@ impl<'b> Model<'b> {
     #[must_use]
     pub fn schedule(&self) -> Schedule {
         self.schedule
+    }
+
+    /// Whether the model has classes and was only trained with one: it cannot
+    /// run without a class, and so not with guidance either. Its class table
+    /// then has a last row (the one for no class) of zeros.
+    #[must_use]
+    pub fn is_conditional_only(&self) -> bool {
+        self.conditional_only
     }
 
     /// CRC-32 of the encoded topology: models of one shape have one hash.
@@ -124,6 +142,14 @@ impl<'b> Model<'b> {
 pub(super) fn arch_hash(topology: &Topology) -> u32 {
     let mut buffer = [0; TOPOLOGY_BYTES];
     postcard::to_slice(topology, &mut buffer).map_or(0, |bytes| crc32(bytes))
+}
+
+/// Whether the row for no class, the table's last, is all zeros in a model that
+/// has classes.
+fn lacks_null_row(classes: &TableRecord<'_>, topology: &Topology) -> bool {
+    let bytes = 2 * usize::from(topology.embedding);
+    let mut null_row = classes.values.iter().rev().take(bytes);
+    topology.classes > 0 && null_row.all(|&byte| byte == 0)
 }
 
 fn validate_recommended(recommended: &Recommended, schedule: &Schedule) -> Result<(), BlobError> {

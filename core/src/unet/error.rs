@@ -35,6 +35,9 @@ pub enum UnetError {
         /// Classes of the model, counted from 0.
         classes: u16,
     },
+    /// A run without a class, or with guidance, of a model that was only trained
+    /// with one: see [`Model::is_conditional_only`](crate::Model::is_conditional_only).
+    ConditionalOnly,
     /// The blob is no longer what was loaded.
     Corrupt,
 }
@@ -54,6 +57,9 @@ impl fmt::Display for UnetError {
             Self::Class { found, classes } => {
                 write!(f, "class {found}: the model has {classes}, counted from 0")
             }
+            Self::ConditionalOnly => f.write_str(
+                "the model was not trained without a class: name one, and set guidance to 0",
+            ),
             Self::Corrupt => f.write_str("the model's bytes changed after it was loaded"),
         }
     }

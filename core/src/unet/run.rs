@@ -120,6 +120,9 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         {
             return Err(UnetError::Class { found, classes });
         }
+        if class.is_none() && self.model.is_conditional_only() {
+            return Err(UnetError::ConditionalOnly);
+        }
         let kept = match ends {
             Ends::Keep { .. } | Ends::Guided { .. } => kept_bytes(Shape {
                 side: topology.side(),

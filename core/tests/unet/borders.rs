@@ -2,6 +2,8 @@
 
 use super::common::{random_blob, small_topology, smallest_topology, transformed_blob};
 use super::topologies;
+use tiny_ddpm::blob::records::Record;
+use tiny_ddpm::blob::{HEADER_LEN, header};
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 use tiny_ddpm::unet::UnetError;
@@ -162,6 +164,64 @@ fn a_network_without_classes_refuses_them() {
     };
     assert_eq!(error, Err(refused));
     assert_eq!(unet.predict(&x, 1, None, &mut out), Ok(()));
+}
+
+/// The blob with zeros in the row of its class table that stands for no class.
+fn without_null_row(mut blob: Vec<u8>) -> Vec<u8> {
+    let model = Model::load(&blob).unwrap();
+    assert!(!model.is_conditional_only());
+    let (bytes, arch_hash) = (
+        2 * usize::from(model.topology().embedding),
+        model.arch_hash(),
+    );
+    let mut end = 0;
+    model.for_each_layer(|layer| {
+        if let Record::Table(classes) = layer.record {
+            end = classes.values.as_ptr_range().end.addr() - blob.as_ptr().addr();
+        }
+    });
+    blob[end - bytes..end].fill(0);
+    let (head, body) = blob.split_at_mut(HEADER_LEN);
+    head.copy_from_slice(&header::seal(arch_hash, body));
+    blob
+}
+
+#[test]
+fn a_model_trained_with_a_class_alone_runs_with_one_alone() {
+    let blob = without_null_row(random_blob(small_topology(), 1));
+    let model = Model::load(&blob).unwrap();
+    assert!(model.is_conditional_only());
+    let mut workspace = vec![0; model.plan().guided_workspace_words()];
+    let mut unet = Unet::new(&model, &mut workspace).unwrap();
+    let (x, mut out) = ([0.25; 64], [7.0; 64]);
+    let refused = Err(UnetError::ConditionalOnly);
+    assert_eq!(unet.predict(&x, 1, None, &mut out), refused);
+    assert_eq!(out, [7.0; 64]);
+    assert_eq!(unet.predict(&x, 1, Some(2), &mut out), Ok(()));
+
+    let mut changed = x;
+    let mut each = |_: usize, x: &mut f32, _: f32| *x = 9.0;
+    assert_eq!(unet.update(&mut changed, 1, None, 0.0, &mut each), refused);
+    assert_eq!(
+        unet.update(&mut changed, 1, Some(2), 0.5, &mut each),
+        refused
+    );
+    assert_eq!(changed, x);
+    assert_eq!(
+        unet.update(&mut changed, 1, Some(2), 0.0, &mut each),
+        Ok(())
+    );
+    assert_eq!(changed, [9.0; 64]);
+
+    // A model without classes always takes the last row, whatever it holds.
+    let topology = Topology {
+        classes: 0,
+        ..small_topology()
+    };
+    let blob = without_null_row(random_blob(topology, 1));
+    let model = Model::load(&blob).unwrap();
+    assert!(!model.is_conditional_only());
+    predict(&model, 500, None);
 }
 
 #[test]

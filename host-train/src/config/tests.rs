@@ -266,3 +266,66 @@ fn bad_values_are_named() {
         }
     }
 }
+
+#[test]
+fn how_to_sample_is_optional_and_checked() {
+    let plain = Config::preset("smoke").unwrap();
+    assert!(!plain.to_toml().unwrap().contains("[sampling]"));
+    let found = plain.recommended();
+    assert_eq!((found.steps, found.guidance, found.eta), (20, 0.5, 0.0));
+    let with = |lines: &str| Config::parse(&format!("{}\n[sampling]\n{lines}\n", smoke()));
+    let config = with("steps = 50\neta = 0.5\nguidance = 1.5").unwrap();
+    let found = config.recommended();
+    assert_eq!((found.steps, found.guidance, found.eta), (50, 1.5, 0.5));
+    assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+    let found = with("steps = 1").unwrap().recommended();
+    assert_eq!((found.steps, found.guidance, found.eta), (1, 0.5, 0.0));
+    for (lines, words) in [
+        ("steps = 0", "[sampling] steps = 0: must be 1 to"),
+        (
+            "steps = 1001",
+            "[sampling] steps = 1001: must be 1 to the schedule's 1000",
+        ),
+        ("eta = 1.5", "[sampling] eta = 1.5: must be 0 to 1"),
+        ("eta = nan", "[sampling] eta = NaN"),
+        (
+            "guidance = -1.0",
+            "[sampling] guidance = -1: must be 0 to 100",
+        ),
+        ("guidance = inf", "[sampling] guidance = inf"),
+        ("sampler = \"heun\"", "unknown field"),
+    ] {
+        let error = format!("{:#}", with(lines).unwrap_err());
+        assert!(error.contains(words), "{lines}: {error}");
+    }
+    let steps = |name| Config::preset(name).unwrap().recommended().steps;
+    assert_eq!(["digits", "nano", "swiss-roll"].map(steps), [20, 10, 100]);
+}
+
+#[test]
+fn guidance_needs_a_network_trained_both_ways() {
+    let dropout = |value: &str, more: &str| {
+        let text = smoke().replace("class_dropout = 0.1", &format!("class_dropout = {value}"));
+        Config::parse(&(text + more))
+    };
+    assert!(!dropout("0.1", "").unwrap().is_conditional_only());
+    let config = dropout("0.0", "").unwrap();
+    assert!(config.is_conditional_only());
+    assert_eq!(config.recommended().guidance, 0.0);
+    dropout("0.0", "[sampling]\nguidance = 0.0\n").unwrap();
+    // A network without classes is always trained without one.
+    let swiss_roll = Config::preset("swiss-roll").unwrap();
+    assert!(!swiss_roll.is_conditional_only());
+    let text = swiss_roll.to_toml().unwrap() + "guidance = 0.5\n";
+    for (found, words) in [
+        (
+            dropout("0.0", "[sampling]\nguidance = 0.5\n"),
+            "[training] class_dropout = 0",
+        ),
+        (Config::parse(&text), "[network] classes = 0"),
+        (dropout("1.0", ""), "class_dropout = 1: with 1 no picture"),
+    ] {
+        let error = format!("{:#}", found.unwrap_err());
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -5,6 +5,8 @@
 //! refuses to judge: [`Classifier::load_or_train`] measures it on the test
 //! pictures each time.
 
+mod recipe;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -15,16 +17,19 @@ use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Bytes, Device, Tensor, TensorData};
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+pub use recipe::Recipe;
+use recipe::{Convergence, rate_at};
+
 use super::metrics::Features;
 use crate::data::Dataset;
 use crate::model_file;
 use crate::output::{Staged, check_folder};
+use crate::progress::Phase;
 use crate::train::gradients::in_shards;
 use crate::train::layers::{Conv, GroupNorm, Init, Linear};
 use crate::train::optimizer::Optimizer;
@@ -32,6 +37,8 @@ use crate::train::optimizer::Optimizer;
 /// Raised when the network or its training changes: older files are then not
 /// looked at any more.
 const FORMAT: u32 = 1;
+/// The same of those whose training may end early.
+const FORMAT_EARLY: u32 = 2;
 /// Pieces of a batch, each for a thread. Always as many, so that the sums do
 /// not depend on the machine.
 const SHARDS: usize = 4;
@@ -41,52 +48,6 @@ const READ_AT_ONCE: usize = 250;
 const WIDTH: usize = 64;
 /// Channels in groups of which activations are normalised.
 const GROUP: usize = 8;
-
-/// How the classifier is trained.
-#[derive(Clone, Debug)]
-pub struct Recipe {
-    /// Updates of the weights.
-    pub steps: u32,
-    /// Pictures shown for each; a multiple of 4.
-    pub batch: usize,
-    /// The highest learning rate; it rises to it and falls to 0.
-    pub learning_rate: f64,
-    /// Of the weights, the order of the pictures and how they are changed.
-    pub seed: u64,
-    /// The part of the test pictures that it must read rightly.
-    pub least_accuracy: f64,
-}
-
-impl Default for Recipe {
-    /// Five times through MNIST.
-    fn default() -> Self {
-        Self {
-            steps: 2345,
-            batch: 128,
-            learning_rate: 3e-3,
-            seed: 1,
-            least_accuracy: 0.5,
-        }
-    }
-}
-
-/// What a judge of MNIST must reach; other pictures are harder, and nobody can
-/// say in advance how much.
-const LEAST_OF_MNIST: f64 = 0.993;
-/// The fingerprint of MNIST's training set.
-const MNIST: &str = "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b";
-
-impl Recipe {
-    /// The recipe for a training set.
-    #[must_use]
-    pub fn of(train: &Dataset) -> Self {
-        let mut recipe = Self::default();
-        if train.fingerprint() == MNIST {
-            recipe.least_accuracy = LEAST_OF_MNIST;
-        }
-        recipe
-    }
-}
 
 /// What a classifier makes of pictures.
 #[derive(Clone, Debug)]
@@ -164,7 +125,7 @@ impl Classifier {
             }
             None => {
                 check_folder(path.parent().unwrap_or(Path::new(".")))?;
-                learn(fresh, train, recipe, device)?
+                learn(fresh, train, recipe, device)?.0
             }
         };
         let readings = read(&network, &test.pixels, device)?;
@@ -220,7 +181,11 @@ fn path_in(cache: &Path, train: &Dataset, recipe: &Recipe) -> PathBuf {
         least_accuracy: 0.0,
         ..recipe.clone()
     };
-    let made_of = format!("{FORMAT} {} {taught:?}", train.fingerprint());
+    let format = match recipe.earliest_end(train.len()) < recipe.steps {
+        true => FORMAT_EARLY,
+        false => FORMAT,
+    };
+    let made_of = format!("{format} {} {taught:?}", train.fingerprint());
     let name = model_file::sha256(made_of.as_bytes());
     cache
         .join("classifiers")
@@ -351,15 +316,19 @@ fn highest(values: &[f32]) -> u8 {
     highest.map_or(0, |(index, _)| index as u8)
 }
 
-/// Trains the network; says so, since it takes minutes.
-fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Result<Network> {
+/// Trains the network, and gives it with the steps that were made; says so, since
+/// a large set takes minutes.
+fn learn(
+    fresh: Network,
+    data: &Dataset,
+    recipe: &Recipe,
+    device: &Device,
+) -> Result<(Network, u32)> {
     eprintln!(
-        "training the classifier on {} real pictures: once, then it is kept",
+        "the classifier is trained on {} real pictures: once, then it is kept",
         data.len()
     );
-    let bar = ProgressBar::new(recipe.steps.into()).with_style(ProgressStyle::with_template(
-        "training {bar:30} {pos}/{len}  {msg}  {eta} left",
-    )?);
+    let phase = Phase::begin("training the classifier", recipe.steps.into(), true)?;
     let device = device.clone().autodiff();
     let mut network = fresh.train();
     let mut optimizer = Optimizer::new(0.01);
@@ -367,7 +336,11 @@ fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Re
     let mut order = Vec::new();
     let classes = classes(data);
     let mut smooth = f32::NAN;
-    for step in 0..recipe.steps {
+    let mut convergence = Convergence::new(recipe, data.len());
+    let (mut step, mut end) = (0, recipe.steps);
+    // The step and the learning rate at which it had converged.
+    let mut converged: Option<(u32, f64)> = None;
+    while step < end {
         let mut pieces = vec![Piece::default(); SHARDS];
         for piece in &mut pieces {
             for _ in 0..recipe.batch / SHARDS {
@@ -391,28 +364,26 @@ fn learn(fresh: Network, data: &Dataset, recipe: &Recipe, device: &Device) -> Re
             loss.is_finite(),
             "the classifier's loss is {loss} at step {step}; this is a defect of the tool, please report it"
         );
-        network = optimizer.step(rate_at(step, recipe), network, gradients);
+        let rate = match converged {
+            None => rate_at(step, recipe),
+            Some((from, rate)) => rate * f64::from(end - step) / f64::from(end - from + 1),
+        };
+        network = optimizer.step(rate, network, gradients);
+        step += 1;
+        if converged.is_none() && step < end && convergence.reached(step, loss) {
+            converged = Some((step, rate));
+            end = end.min(step + step / 4 + 1);
+        }
         smooth = if smooth.is_nan() {
             loss
         } else {
             0.98 * smooth + 0.02 * loss
         };
-        bar.set_message(format!("loss {smooth:.4}"));
-        bar.inc(1);
+        phase.set_message(format!("training the classifier, loss {smooth:.3}"));
+        phase.inc(1);
     }
-    bar.finish_and_clear();
-    Ok(network.valid())
-}
-
-/// Rises over the first tenth of the steps, then falls to 0 like a cosine.
-fn rate_at(step: u32, recipe: &Recipe) -> f64 {
-    let done = (f64::from(step) + 0.5) / f64::from(recipe.steps);
-    let part = if done < 0.1 {
-        done / 0.1
-    } else {
-        0.5 + 0.5 * (std::f64::consts::PI * (done - 0.1) / 0.9).cos()
-    };
-    recipe.learning_rate * part
+    phase.finish();
+    Ok((network.valid(), step))
 }
 
 /// What one thread works on.
@@ -551,6 +522,34 @@ mod tests {
         assert!(!path_in(cache.path(), &train, &hasty).exists());
     }
 
+    /// 54 pictures with a bright left half and 54 with a bright right one.
+    fn halves() -> Dataset {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut data = Dataset {
+            size: 16,
+            pixels: Vec::new(),
+            labels: (0..108).map(|index| index % 2).collect(),
+        };
+        for &label in &data.labels {
+            data.pixels.extend((0..256).map(|place| {
+                let bright = (place % 16 < 8) == (label == 0);
+                rng.random_range(0..56) + 200 * u8::from(bright)
+            }));
+        }
+        data
+    }
+
+    #[test]
+    fn training_ends_when_it_has_converged() {
+        let (data, device) = (halves(), Device::flex());
+        let recipe = Recipe::of(&data);
+        let fresh = Network::new(data.size, 2, recipe.seed, &device);
+        let (network, steps) = learn(fresh, &data, &recipe, &device).unwrap();
+        assert!(steps < recipe.steps / 2, "{steps} of {}", recipe.steps);
+        let classes = read(&network, &data.pixels, &device).unwrap().classes;
+        assert_eq!(classes, data.labels);
+    }
+
     #[test]
     fn pictures_move_right_and_down() {
         let mut picture = [0; 64];
@@ -579,15 +578,22 @@ mod tests {
         assert_eq!(moved(&picture, 8, 0.0, [20.0, 0.0]), [0.0; 64]);
     }
 
+    /// The file of a classifier of 60,000 pictures must not change: the one in
+    /// users' caches stays in use.
     #[test]
-    fn the_rate_rises_and_falls_to_nothing() {
-        let recipe = Recipe::default();
-        let rates: Vec<f64> = (0..recipe.steps)
-            .map(|step| rate_at(step, &recipe))
-            .collect();
-        let highest = rates.iter().copied().fold(0.0, f64::max);
-        assert!((0.99..=1.0).contains(&(highest / recipe.learning_rate)));
-        assert!(rates[0] < 0.01 * highest && rates[rates.len() - 1] < 0.01 * highest);
+    fn the_classifier_of_a_large_set_keeps_its_file() {
+        let data = Dataset {
+            size: 4,
+            pixels: vec![0; 16 * 60_000],
+            labels: vec![0; 60_000],
+        };
+        let made_of = format!(
+            "1 {} Recipe {{ steps: 2345, batch: 128, learning_rate: 0.003, seed: 1, least_accuracy: 0.0 }}",
+            data.fingerprint()
+        );
+        let name = model_file::sha256(made_of.as_bytes());
+        let path = path_in(Path::new("cache"), &data, &Recipe::of(&data));
+        assert!(path.ends_with(format!("{}.bpk", &name[..16])), "{path:?}");
     }
 
     #[test]

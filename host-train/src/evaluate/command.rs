@@ -17,6 +17,7 @@ use crate::data::{DataArgs, Layout, Split, default_cache};
 use crate::model_file;
 use crate::output::{Staged, check_folder, print};
 use crate::sample::{Pictures, SamplingArgs, eta_of};
+use crate::train::origin::Origin;
 use crate::train::{Backend, load_any_ema};
 
 /// For pictures, which nobody recommends anything for.
@@ -48,7 +49,8 @@ pub struct EvaluateArgs {
     /// same noise
     #[arg(long, value_name = "RUN|BLOB")]
     pub against: Option<PathBuf>,
-    /// The real pictures, for training and for testing.
+    /// The real pictures, for training and for testing; where none are named,
+    /// those of the run.
     #[command(flatten)]
     pub data: DataArgs,
     /// Where downloads and the judge are kept
@@ -217,7 +219,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
 
     let cache = args.cache()?;
-    let folder = args.data.folder(|| Ok(cache.clone()))?;
+    let (mut data, mut downloads) = (args.data.clone(), args.cache.clone());
+    // Where two runs remember different data, those of the first count.
+    if data.is_default() {
+        for run in paths.iter().filter(|path| path.is_dir()) {
+            if let Some(origin) = Origin::load(run)? {
+                origin.fill(run, &mut data, &mut downloads)?;
+                break;
+            }
+        }
+    }
+    let folder = data.folder(|| downloads.map_or_else(|| Ok(cache.clone()), Ok))?;
     let pictures = Layout::open(&folder)?;
     plan.class_names = pictures.class_names();
     // Pictures from elsewhere may lack a class that the data has.

@@ -1,11 +1,10 @@
 //! From models and real pictures to an [`Evaluation`].
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::{Method, Model, Spacing};
 
 use super::bound::bounds;
@@ -25,6 +24,7 @@ use super::warnings::warnings;
 use crate::config::Config;
 use crate::data::{Dataset, to_unit};
 use crate::output::Grid;
+use crate::progress::Phase;
 use crate::sample::{Classes, Pictures, Request, generate};
 use crate::train::denoiser::FloatDenoiser;
 use crate::train::{self, NoTaps};
@@ -120,8 +120,18 @@ impl Network<'_> {
                 pictures.len(),
                 request.count
             ),
-            Self::Float(config, _) => settings.validate(&config.schedule()?)?,
-            Self::Int8(model) => settings.validate(&model.schedule())?,
+            Self::Float(config, _) => {
+                settings.validate(&config.schedule()?)?;
+                if config.is_conditional_only() {
+                    request.validate_with_class()?;
+                }
+            }
+            Self::Int8(model) => {
+                settings.validate(&model.schedule())?;
+                if model.is_conditional_only() {
+                    request.validate_with_class()?;
+                }
+            }
         }
         Ok(())
     }
@@ -140,14 +150,14 @@ impl Network<'_> {
         }
     }
 
-    fn generate(&self, request: &Request, device: &Device, bar: &ProgressBar) -> Result<Pictures> {
+    fn generate(&self, request: &Request, device: &Device, phase: &Phase) -> Result<Pictures> {
         match self {
             Self::Float(config, network) => {
-                generate_float(network, config, request, device, |steps| bar.inc(steps))
+                generate_float(network, config, request, device, |steps| phase.inc(steps))
             }
             Self::Int8(model) => Ok(generate(model, request, |progress| {
                 if progress.step > 0 {
-                    bar.inc(1);
+                    phase.inc(1);
                 }
                 ControlFlow::Continue(())
             })?),
@@ -223,16 +233,8 @@ impl Plan {
         Ok(())
     }
 
-    fn bar(&self, length: u64, what: String) -> Result<ProgressBar> {
-        let bar = match self.progress {
-            true => ProgressBar::new(length),
-            false => ProgressBar::hidden(),
-        };
-        let style = ProgressStyle::with_template("{msg:32} {bar:30} {percent}%, {eta} left")?;
-        bar.set_style(style);
-        bar.set_message(what);
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Ok(bar)
+    fn phase(&self, length: u64, what: String) -> Result<Phase> {
+        Phase::begin(what, length, self.progress)
     }
 }
 
@@ -385,11 +387,11 @@ fn real(
 ) -> Result<(Real, Reference)> {
     let count = plan.settings.count;
     let read = |what: &str, data: &Dataset, chosen: &[usize]| -> Result<(Vec<u8>, Features)> {
-        let bar = plan.bar(1, format!("reading real pictures, {what}"))?;
+        let phase = plan.phase(1, format!("reading real pictures, {what}"))?;
         let pictures = chosen.iter().flat_map(|&index| data.picture(index));
         let pictures: Vec<u8> = pictures.copied().collect();
         let features = judge.read(&pictures)?.features;
-        bar.finish_and_clear();
+        phase.finish();
         Ok((pictures, features))
     };
     let drawn = draw(train.len(), 2 * count, REAL_SEED);
@@ -451,13 +453,13 @@ fn set(
         0 => model.to_owned(),
         steps => format!("{model}, {steps} steps"),
     };
-    let bar = plan.bar(all_steps, what.clone())?;
+    let phase = plan.phase(all_steps, what.clone())?;
     let start = Instant::now();
-    let pictures = subject.network.generate(&request, device, &bar)?;
+    let pictures = subject.network.generate(&request, device, &phase)?;
     let seconds = start.elapsed().as_secs_f64();
-    bar.finish_and_clear();
+    phase.finish();
 
-    let bar = plan.bar(1, format!("judging {what}"))?;
+    let phase = plan.phase(1, format!("judging {what}"))?;
     let readings = judge.read(&pictures.pixels)?;
     let asked: Option<Vec<u8>> = pictures.classes.iter().copied().collect();
     let accuracy = asked.map(|asked| accuracy(&asked, &readings.classes));
@@ -479,7 +481,7 @@ fn set(
         class_coverage: class_coverage(&reference.labels, &covered, classes),
         twins: share_below(&twins, reference.twins_within),
     };
-    bar.finish_and_clear();
+    phase.finish();
     Ok((set, pictures))
 }
 
@@ -507,7 +509,7 @@ fn bound(
     let (schedule, pixels) = (config.schedule()?, config.network.pixels());
     let batch = config.network.at_once(BOUND_BATCH);
     let length = count.div_ceil(batch) as u64 * u64::from(schedule.timesteps());
-    let bar = plan.bar(length, format!("{model}, variational bound"))?;
+    let phase = plan.phase(length, format!("{model}, variational bound"))?;
     let mut found = Vec::new();
     for first in (0..count).step_by(batch) {
         let end = (first + batch).min(count);
@@ -529,10 +531,10 @@ fn bound(
             pixels,
             conditional.then_some(0),
             (plan.settings.seed, first as u64),
-            |_| bar.inc(1),
+            |_| phase.inc(1),
         )?);
     }
-    bar.finish_and_clear();
+    phase.finish();
     let n = count as f64;
     let summary = |which: usize, variance| {
         let mean = |part: fn(&super::bound::Bound) -> f64| {

@@ -179,7 +179,8 @@ fn of_picture<'b>(
     );
     let wanted = args.class(model)?;
     // What cannot be drawn shall be said before data are read.
-    args.asked(model, wanted.flatten())?;
+    let class = wanted.unwrap_or(model.is_conditional_only().then_some(0));
+    args.asked(model, class)?;
     let (x_0, described, asked) = match (&args.data, &args.picture) {
         (Some(folder), _) => {
             let (pixels, label, described) = test_picture(folder, model, wanted.flatten())?;

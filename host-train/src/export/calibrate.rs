@@ -16,7 +16,8 @@ pub struct CalibrationSettings {
     pub pictures: usize,
     /// Timesteps visited, spread over all T.
     pub steps: u16,
-    /// With and without class, as guidance needs it.
+    /// With and without class, as guidance needs it; a network that cannot be
+    /// guided is not.
     pub guidance: f32,
     /// Seed of the noise.
     pub seed: u64,
@@ -89,6 +90,7 @@ pub fn calibrate(
         .map(|class| class.map(|class| class as u8))
         .collect();
     let conditional = classes > 0;
+    let guided = conditional && !config.is_conditional_only();
 
     let values = settings.pictures * config.network.pixels();
     let (mut x, mut x0_hat, mut spare) = (vec![0.0; values], vec![0.0; values], vec![0.0; values]);
@@ -102,7 +104,7 @@ pub fn calibrate(
         method: Method::Ddim { eta: 0.0 },
         steps: settings.steps.min(schedule.timesteps()),
         spacing: Spacing::Trailing,
-        guidance: if conditional { settings.guidance } else { 0.0 },
+        guidance: if guided { settings.guidance } else { 0.0 },
         clip: true,
         seed: settings.seed,
         picture: 0,

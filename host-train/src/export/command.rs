@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::blob::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
 use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
@@ -18,6 +17,7 @@ use crate::config::Config;
 use crate::inspect::grouped;
 use crate::model_file;
 use crate::output::{Staged, check_file, in_shell};
+use crate::progress::Phase;
 use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, skip_halves};
 use crate::repack::TargetArgs;
 use crate::train::{Backend, Network, Qat, UNet, load_any_ema};
@@ -39,16 +39,17 @@ pub struct ExportArgs {
     /// The model's name in the blob [default: the file's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// DDIM steps that the model recommends
-    #[arg(long, default_value_t = 20)]
-    pub steps: u16,
-    /// Guidance that the model recommends [default: 0.5, or 0 where the run
-    /// learned guidance by heart]
+    /// DDIM steps that the model recommends [default: the configuration's, or 20]
+    #[arg(long)]
+    pub steps: Option<u16>,
+    /// Guidance that the model recommends [default: the configuration's, or 0.5,
+    /// or 0 where the run learned guidance by heart or was never trained without
+    /// a class]
     #[arg(long)]
     pub guidance: Option<f32>,
-    /// DDIM's eta that the model recommends
-    #[arg(long, default_value_t = 0.0)]
-    pub eta: f32,
+    /// DDIM's eta that the model recommends [default: the configuration's, or 0]
+    #[arg(long)]
+    pub eta: Option<f32>,
     /// How the range of an activation is chosen [default: mse]
     #[arg(long, value_enum)]
     pub range: Option<RangeRule>,
@@ -104,13 +105,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let topology = config.network.small()?;
     let schedule = config.schedule()?;
     let conditional = config.network.classes() > 0;
+    let configured = config.recommended();
     let recommended = Recommended {
-        steps: args.steps,
-        guidance: match args.guidance {
-            Some(guidance) => guidance,
-            None => config.recommended_guidance(),
-        },
-        eta: args.eta,
+        steps: args.steps.unwrap_or(configured.steps),
+        guidance: args.guidance.unwrap_or(configured.guidance),
+        eta: args.eta.unwrap_or(configured.eta),
     };
     ensure!(
         conditional || recommended.guidance == 0.0,
@@ -119,9 +118,15 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         args.run.display()
     );
     ensure!(
-        (1..=schedule.timesteps()).contains(&args.steps),
+        !config.is_conditional_only() || recommended.guidance == 0.0,
+        "--guidance {}: {} was trained with class_dropout = 0, so never without a class, which guidance needs; leave it out, or train with class_dropout = 0.1",
+        recommended.guidance,
+        args.run.display()
+    );
+    ensure!(
+        (1..=schedule.timesteps()).contains(&recommended.steps),
         "--steps {}: must be 1 to the schedule's {}",
-        args.steps,
+        recommended.steps,
         schedule.timesteps()
     );
     ensure!(
@@ -130,9 +135,9 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         recommended.guidance
     );
     ensure!(
-        (0.0..=1.0).contains(&args.eta),
+        (0.0..=1.0).contains(&recommended.eta),
         "--eta {}: must be 0 to 1",
-        args.eta
+        recommended.eta
     );
 
     let (ranges, weight_bits) = match Qat::load(&args.run, &config)? {
@@ -176,7 +181,15 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         packing: Packing::Portable,
         recommended,
     };
-    let blob = pack(&info, &super::weights(&float), &ranges, weight_bits)?;
+    let mut weights = super::weights(&float);
+    if config.is_conditional_only() {
+        println!(
+            "trained with class_dropout = 0: the model draws with a class only, and without guidance"
+        );
+        // That is how the blob says so. The row was never trained.
+        weights.zero_last("time.classes.weight", topology.embedding.into())?;
+    }
+    let blob = pack(&info, &weights, &ranges, weight_bits)?;
     let blob = args.target.repack(&blob)?;
     let model = Model::load(&blob)?;
 
@@ -253,13 +266,11 @@ fn find_ranges(
         steps: default.steps.min(config.diffusion.timesteps),
         ..default
     };
-    let bar = ProgressBar::new(settings.steps.into()).with_style(ProgressStyle::with_template(
-        "calibrating {bar:30} step {pos} of {len}, {eta} left",
-    )?);
+    let phase = Phase::begin("calibrating", settings.steps.into(), true)?;
     let calibration = calibrate(float, config, &settings, device, |step| {
-        bar.set_position(step.into());
+        phase.set_position(step.into());
     })?;
-    bar.finish_and_clear();
+    phase.finish();
     Ok(calibration.ranges_with(
         args.range.unwrap_or_default(),
         args.scales.unwrap_or_default(),

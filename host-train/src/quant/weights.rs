@@ -17,6 +17,17 @@ impl FromIterator<(String, Vec<f32>)> for Weights {
 }
 
 impl Weights {
+    /// Sets the last `count` values of the parameter called `name` to 0.
+    ///
+    /// # Errors
+    /// Where there is no such parameter.
+    pub fn zero_last(&mut self, name: &str, count: usize) -> Result<()> {
+        let values = self.0.get_mut(name);
+        let values = values.with_context(|| format!("the network has no {name}"))?;
+        values.iter_mut().rev().take(count).for_each(|v| *v = 0.0);
+        Ok(())
+    }
+
     /// The parameter called `name`, which must have `count` finite values.
     ///
     /// # Errors

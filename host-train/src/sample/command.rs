@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tiny_ddpm::blob::records::Recommended;
 use tiny_ddpm::{Data, Schedule};
 
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::model_file;
 use crate::output::{check_folder, print};
+use crate::progress::style;
 
 /// Generate pictures on this computer, the same that the chip makes
 ///
@@ -151,6 +152,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     let info = model.info();
     let (data, classes) = (info.topology.data(), info.topology.classes);
     let request = args.request(data, info.recommended, classes, &model.schedule())?;
+    request.validate(&model)?;
     check_folder(&args.out)?;
     ctrlc::set_handler(|| INTERRUPT.store(true, Ordering::Relaxed))?;
     fs::create_dir_all(&args.out)
@@ -256,7 +258,7 @@ fn watched<T>(
     } else {
         ProgressBar::new(all_steps)
     };
-    bar.set_style(ProgressStyle::with_template("{bar:30} {msg}, {eta} left")?);
+    bar.set_style(style("{bar:30} {msg}, {left} left")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let finished = AtomicUsize::new(0);
     bar.set_message(format!("0 of {}", request.count));

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tiny_ddpm::Data;
 
 use super::report::{Report, Source, write_files};
 use super::{Progress, SampleArgs, points};
 use crate::evaluate::generate::{generate_float, generate_float_points};
 use crate::output::{check_folder, print};
+use crate::progress::style;
 use crate::train::load_any_ema;
 
 /// Generates, writes and shows what a run draws.
@@ -31,6 +32,9 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
     let (schedule, classes) = (config.schedule()?, config.network.classes());
     let data = config.network.data();
     let request = args.request(data, config.recommended(), classes, &schedule)?;
+    if config.is_conditional_only() {
+        request.validate_with_class()?;
+    }
     check_folder(&args.out)?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
@@ -52,9 +56,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
         true => ProgressBar::hidden(),
         false => ProgressBar::new(request.count as u64 * u64::from(request.steps)),
     };
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {percent}%, {eta} left",
-    )?);
+    bar.set_style(style("{bar:30} {percent}%, {left} left")?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let start = Instant::now();
     let conclusion = match data {

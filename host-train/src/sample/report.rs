@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 use tiny_ddpm::{Data, Method, Variance};
 
 use super::{Classes, Pictures, Request, describe, eta_of, points};
+use crate::duration::duration;
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
 use crate::points::Points;
 
@@ -196,9 +198,9 @@ impl Report {
     fn account(&self, mut text: String, hash: &str) -> String {
         let _ = writeln!(
             text,
-            "{} in {:.1} s on {} ({:.2} s each)",
+            "{} in {} on {} ({:.2} s each)",
             counted(self.count, self.data),
-            self.seconds,
+            duration(Duration::from_secs_f64(self.seconds)),
             counted(self.threads, "thread"),
             self.seconds / self.count as f64
         );

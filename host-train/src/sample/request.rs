@@ -81,6 +81,8 @@ pub enum RequestError {
         /// Classes of the model, counted from 0.
         classes: u16,
     },
+    /// No class or guidance, of a model that was only trained with a class.
+    ConditionalOnly,
     /// Something about how to sample.
     Settings(SettingsError),
 }
@@ -96,6 +98,9 @@ impl fmt::Display for RequestError {
                 let last = classes - 1;
                 write!(f, "class {found}: must be 0 to {last}, `all` or `none`")
             }
+            Self::ConditionalOnly => f.write_str(
+                "the model was only trained with a class (class_dropout = 0): name a class instead of `none`, and set guidance to 0",
+            ),
             Self::Settings(error @ SettingsError::GuidanceWithoutClass) => {
                 write!(f, "{error}: name one, or set guidance to 0")
             }
@@ -154,7 +159,22 @@ impl Request {
     /// # Errors
     /// The first [`RequestError`] found.
     pub fn validate(&self, model: &Model<'_>) -> Result<(), RequestError> {
+        if model.is_conditional_only() {
+            self.validate_with_class()?;
+        }
         self.validate_for(model.topology().classes, &model.schedule())
+    }
+
+    /// Checks what a model that was only trained with a class cannot do.
+    ///
+    /// # Errors
+    /// [`RequestError::ConditionalOnly`] for pictures without a class and for
+    /// guidance.
+    pub fn validate_with_class(&self) -> Result<(), RequestError> {
+        if self.classes == Classes::None || self.guidance != 0.0 {
+            return Err(RequestError::ConditionalOnly);
+        }
+        Ok(())
     }
 
     /// The same for any model with these classes and this schedule.

@@ -9,11 +9,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tiny_ddpm_slots::{Sender, Stage};
 
+use crate::duration::duration;
 use crate::inspect::grouped;
 use crate::model_file;
+use crate::progress::style;
 use crate::signing::{read_key, read_signature, sign_blob};
 pub use port::Port;
 pub use transfer::Tally;
@@ -66,8 +68,8 @@ pub fn run(args: &SendArgs) -> Result<()> {
     };
     let mut line = Port::open(port, args.baud)?;
 
-    let bar = ProgressBar::new(blob.len() as u64).with_style(ProgressStyle::with_template(
-        "{msg:32} {bar:30} {bytes}/{total_bytes}, {eta} left",
+    let bar = ProgressBar::new(blob.len() as u64).with_style(style(
+        "{msg:32} {bar:30} {bytes}/{total_bytes}, {left} left",
     )?);
     bar.set_message(format!("calling {port}"));
     let start = Instant::now();
@@ -104,9 +106,9 @@ pub fn run(args: &SendArgs) -> Result<()> {
         None => "there was none before".to_owned(),
     };
     println!(
-        "{name}: {} bytes in {:.1} s{repeated}; active as update {sequence} ({before})",
+        "{name}: {} bytes in {}{repeated}; active as update {sequence} ({before})",
         grouped(blob.len() as u64),
-        start.elapsed().as_secs_f64(),
+        duration(start.elapsed()),
     );
     Ok(())
 }

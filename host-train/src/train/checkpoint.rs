@@ -1,6 +1,7 @@
 //! Run folders and the checkpoints in them.
 //!
-//! A run folder holds `config.toml`, `metrics.csv`, sample grids and one or two
+//! A run folder holds `config.toml`, `data.json` (where its pictures are),
+//! `metrics.csv`, sample grids and one or two
 //! folders `checkpoint-STEP`, which are [`Generations`]: the newest is whole,
 //! whenever the run was killed or the power was cut.
 

@@ -1,25 +1,27 @@
 //! `tiny-ddpm train`: from the command line to a run.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use clap::Args;
 use tiny_ddpm::Data;
 
 use super::Checkpoint;
 use super::backend::Backend;
+use super::origin::Origin;
 use super::run::{Outcome, Run};
 use super::trouble::{Situation, Trouble};
-use crate::config::{Config, DistillConfig};
+use crate::config::{Config, DistillConfig, PRESETS};
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{DataArgs, Examples, Layout, Split, default_cache};
+use crate::duration::duration;
 use crate::inspect::grouped;
 use crate::output::{Staged, check_folder, in_shell};
 use crate::points::Points;
 use crate::quant::WeightBits;
-
-const DEFAULT_PRESET: &str = "digits";
 
 /// What --help says of --data beside what it says elsewhere.
 const DATA_HELP: &str = "\
@@ -58,7 +60,8 @@ pub struct TrainArgs {
     /// run]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on with the run in this folder, as if it had never stopped
+    /// Go on with the run in this folder, as if it had never stopped, on the data
+    /// that it remembers
     #[arg(
         long,
         value_name = "RUN",
@@ -127,12 +130,17 @@ impl TrainArgs {
             (Some(path), _, _) => Config::load(path)?,
             (None, Some(name), _) => Config::preset(name)?,
             (None, None, Some(other)) => Config::load(&other.join("config.toml"))?,
-            (None, None, None) => Config::preset(DEFAULT_PRESET)?,
+            (None, None, None) => bail!(self.nothing_named()),
         };
+        let named = self.config.is_some() || self.preset.is_some();
+        if self.distill.is_some() && !named {
+            // What it learns by heart is not to be guided again.
+            config.sampling.guidance = None;
+        }
         let training = &mut config.training;
         if self.qat.is_some() || self.distill.is_some() {
             // A configuration that was named is taken as it is.
-            if self.config.is_none() && self.preset.is_none() {
+            if !named {
                 training.shorten();
             }
             let distill = self.distill.map(|guidance| DistillConfig {
@@ -145,8 +153,7 @@ impl TrainArgs {
                 guidance: 0.0,
                 up_to: None,
             };
-            let learned =
-                self.config.is_none() && self.preset.is_none() && training.distill.is_some();
+            let learned = !named && training.distill.is_some();
             training.fine_tune(self.qat, distill.or(learned.then_some(own)));
         }
         if let Some(steps) = self.steps {
@@ -171,6 +178,23 @@ impl TrainArgs {
         Ok(config)
     }
 
+    /// What to say where neither a preset nor a configuration is named.
+    fn nothing_named(&self) -> String {
+        let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        match &self.from {
+            Some(run) => format!(
+                "--from {0} says which weights to start from, but not what to train: name its configuration with --config {1}, a preset with --preset NAME ({names}), or fine-tune it with --qat or --distill",
+                run.display(),
+                in_shell(&run.join("config.toml"))
+            ),
+            None => format!(
+                "name what to train: a preset with --preset NAME ({names}), or a configuration with --config FILE. \
+                 `tiny-ddpm train --preset swiss-roll` takes less than a minute and downloads nothing; --resume RUN goes on with a run"
+            ),
+        }
+    }
+
     /// The run that is fine-tuned, where the command line asks for it.
     fn fine_tuned(&self) -> Option<&Path> {
         let asked = self.qat.is_some() || self.distill.is_some();
@@ -184,7 +208,8 @@ impl TrainArgs {
         let name = match (self.config.as_deref(), &self.preset, self.fine_tuned()) {
             (Some(path), _, _) | (None, None, Some(path)) => path.file_stem().unwrap_or_default(),
             (None, Some(name), _) => name.as_ref(),
-            (None, None, None) => DEFAULT_PRESET.as_ref(),
+            // `config` refuses this.
+            (None, None, None) => "run".as_ref(),
         };
         let mut name = name.to_owned();
         if let Some(guidance) = self.distill {
@@ -197,6 +222,21 @@ impl TrainArgs {
             name.push(format!("-qat{bits}"));
         }
         Path::new("runs").join(name)
+    }
+
+    /// Takes the data of the run that goes on or is fine-tuned, where the
+    /// command line names none.
+    fn take_data_of_run(&mut self) -> Result<()> {
+        let Some(run) = self.resume.as_deref().or(self.fine_tuned()) else {
+            return Ok(());
+        };
+        let run = run.to_owned();
+        if self.data.is_default()
+            && let Some(origin) = Origin::load(&run)?
+        {
+            origin.fill(&run, &mut self.data, &mut self.cache)?;
+        }
+        Ok(())
     }
 
     /// The folder with the data, downloaded where none is named.
@@ -238,10 +278,13 @@ impl TrainArgs {
         }
     }
 
-    /// What a user types to go on with the run on a backend.
-    fn resume_command(&self, run: &Path, backend: Backend) -> String {
+    /// What a user types to go on with the run on a backend. The run remembers
+    /// its data, unless `forgetful`.
+    fn resume_command(&self, run: &Path, backend: Backend, forgetful: bool) -> String {
         let mut command = format!("tiny-ddpm train --resume {}", in_shell(run));
-        command += &self.data_again();
+        if forgetful {
+            command += &self.data_again();
+        }
         if backend != Backend::Flex {
             command += &format!(" --backend {}", backend.name());
         }
@@ -263,12 +306,33 @@ const INTERRUPTED: u8 = 130;
 /// The file in a run's folder with the names of classes, if they have any.
 const CLASSES: &str = "classes.txt";
 
+/// What to do with a run that is finished.
+fn next(run: &Path, config: &Config) -> String {
+    let run = in_shell(run);
+    match config.network.small() {
+        Ok(_) => {
+            format!("export it:   tiny-ddpm export {run}\ntry it:      tiny-ddpm sample {run}")
+        }
+        Err(_) => format!("try it:      tiny-ddpm sample {run}"),
+    }
+}
+
+/// Warns of what a configuration allows and few people want.
+fn warn(config: &Config) {
+    if config.is_conditional_only() {
+        eprintln!(
+            "warning: [training] class_dropout = 0 never trains the network without a class: it will draw with a class only (no --class none) and without guidance. For both, set class_dropout = 0.1"
+        );
+    }
+}
+
 /// Trains, and gives the program's exit code.
 ///
 /// # Errors
 /// Where something in the configuration, the data or the run folder is not as
 /// it should be, or the loss is no longer a number.
-pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+    let mut args = args.clone();
     // The backend first: it is the cheapest thing to be wrong.
     let device = args.backend.device()?;
     let (folder, mut config) = match &args.resume {
@@ -287,9 +351,12 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         Run::refuse_existing(&folder)?;
     }
     check_folder(&folder)?;
+    let mut origin = None;
     let (data, names): (Box<dyn Examples>, Vec<String>) = match config.network.data() {
         Data::Point { values } => (Box::new(args.points(values)?), Vec::new()),
         Data::Picture { .. } => {
+            args.take_data_of_run()?;
+            origin = Origin::of(&args.data, args.cache.as_deref())?;
             let source = args.data()?;
             let pictures = Layout::open(&source)?;
             args.fit(&mut config, &pictures);
@@ -300,11 +367,16 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
             (Box::new(data), pictures.class_names())
         }
     };
+    warn(&config);
+    let forgetful = origin.is_none() && !args.data.is_default();
     let run = match (&args.resume, &args.from) {
         (Some(_), _) => Run::resume(&folder, config, &*data, device)?,
         (None, Some(from)) => Run::create_from(from, &folder, config, &*data, device)?,
         (None, None) => Run::create(&folder, config, &*data, device)?,
     };
+    if let Some(origin) = origin {
+        origin.save(&folder)?;
+    }
     if !names.is_empty() {
         let path = folder.join(CLASSES);
         let names = names.join("\n") + "\n";
@@ -319,23 +391,32 @@ pub fn run(args: &TrainArgs) -> Result<std::process::ExitCode> {
         run.config().training.batch,
         folder.display()
     );
-    let training = run.config().training;
-    let resume = |backend| args.resume_command(&folder, backend);
+    let config = run.config().clone();
+    let finished = run.step() >= config.training.steps;
+    let resume = |backend| args.resume_command(&folder, backend, forgetful);
+    let start = Instant::now();
     match run.train() {
-        Ok(Outcome::Finished) => Ok(std::process::ExitCode::SUCCESS),
+        Ok(Outcome::Finished) => {
+            let what = match finished {
+                true => "all steps were done already: there is nothing to resume".to_owned(),
+                false => format!("finished after {}", duration(start.elapsed())),
+            };
+            eprintln!("{what}\n{}", next(&folder, &config));
+            Ok(ExitCode::SUCCESS)
+        }
         Ok(Outcome::Interrupted { step }) => {
             eprintln!(
                 "stopped after step {step}, which is saved; go on with\n  {}",
                 resume(args.backend)
             );
-            Ok(std::process::ExitCode::from(INTERRUPTED))
+            Ok(ExitCode::from(INTERRUPTED))
         }
         Err(error) => {
             let trouble = error.downcast::<Trouble>()?;
             let advice = trouble.advice(&Situation {
                 run: &folder,
                 saved: Checkpoint::newest_step(&folder).unwrap_or(None),
-                training: &training,
+                training: &config.training,
                 backend: args.backend,
                 resume: resume(args.backend),
                 resume_on_cpu: resume(Backend::Flex),

@@ -1,14 +1,12 @@
 //! One training run: the loop, its files and how it stops.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::batch::Batches;
 use super::checkpoint::{Checkpoint, State};
@@ -16,6 +14,7 @@ use super::curve::write_curve;
 use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
+use super::progress::Progress;
 use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
 use super::trouble::{Trouble, guarded};
@@ -24,6 +23,7 @@ use crate::config::{Config, DistillConfig};
 use crate::data::Examples;
 use crate::export::CalibrationSettings;
 use crate::output::{Staged, in_shell, refuse_taken, remove_unfinished};
+use crate::progress::Phase;
 use crate::quant::Ranges;
 
 /// How training ended.
@@ -164,6 +164,11 @@ impl<'a> Run<'a> {
         ensure!(
             source.training.distill.is_none() || !config.training.distill.is_some_and(guides),
             "{} has learned guidance by heart already, and would be guided a second time: name the run that it was made from, or leave guidance out",
+            other.display()
+        );
+        ensure!(
+            !source.is_conditional_only() || !config.training.distill.is_some_and(guides),
+            "{} was trained with class_dropout = 0, so never without a class, which guidance needs: it has none to learn; train a run with class_dropout = 0.1, or leave guidance out",
             other.display()
         );
         let checkpoint = Checkpoint::newest(other)?;
@@ -373,7 +378,7 @@ impl<'a> Run<'a> {
             let last = self.step == training.steps;
             let stopping = stop.load(Ordering::SeqCst);
             let at = |every: u32| every > 0 && (last || self.step.is_multiple_of(every));
-            progress.step(loss);
+            progress.step(self.step, loss);
             self.unlogged.push(loss);
             if at(training.log_every) {
                 let losses = std::mem::take(&mut self.unlogged);
@@ -416,11 +421,12 @@ fn choose_ranges(checkpoint: &Checkpoint, config: &Config, device: &Device) -> R
         .small()
         .context("only a network for chips is rounded")?;
     let steps = CalibrationSettings::default().steps;
-    let bar = ProgressBar::new(steps.min(config.diffusion.timesteps).into()).with_style(
-        ProgressStyle::with_template("calibrating {bar:30} step {pos} of {len}, {eta} left")?,
-    );
-    let ranges = Qat::choose(model, config, device, |step| bar.set_position(step.into()))?;
-    bar.finish_and_clear();
+    let steps = steps.min(config.diffusion.timesteps);
+    let phase = Phase::begin("calibrating", steps.into(), true)?;
+    let ranges = Qat::choose(model, config, device, |step| {
+        phase.set_position(step.into());
+    })?;
+    phase.finish();
     Ok(ranges)
 }
 
@@ -438,80 +444,6 @@ fn stop_on_ctrl_c() -> Result<&'static AtomicBool> {
         .context("cannot listen for Ctrl-C")?;
     }
     Ok(&STOP)
-}
-
-/// What a user sees, and `metrics.csv`.
-struct Progress {
-    bar: ProgressBar,
-    /// Lines instead of a bar, where nobody watches.
-    lines: bool,
-    metrics: File,
-    started: Instant,
-    /// Steps done by this process.
-    steps: u32,
-    smooth: f32,
-}
-
-impl Progress {
-    fn new(folder: &Path, step: u32, steps: u32) -> Result<Self> {
-        let path = folder.join("metrics.csv");
-        let metrics = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        let bar = ProgressBar::new(steps.into()).with_position(step.into());
-        bar.set_style(
-            ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {per_sec}  {eta} left")
-                .expect("a valid template"),
-        );
-        bar.reset_eta();
-        Ok(Self {
-            bar,
-            lines: !std::io::stderr().is_terminal(),
-            metrics,
-            started: Instant::now(),
-            steps: 0,
-            smooth: f32::NAN,
-        })
-    }
-
-    fn step(&mut self, loss: f32) {
-        self.steps += 1;
-        self.smooth = if self.smooth.is_nan() {
-            loss
-        } else {
-            0.95 * self.smooth + 0.05 * loss
-        };
-        self.bar.set_message(format!("loss {:.4}", self.smooth));
-        self.bar.inc(1);
-    }
-
-    fn log(&mut self, step: u32, loss: f32, norm: f64, rate: f64) -> Result<()> {
-        let seconds = self.started.elapsed().as_secs_f64();
-        writeln!(
-            self.metrics,
-            "{step},{loss:.6},{norm:.6},{rate:.8},{seconds:.2}"
-        )
-        .context("cannot write metrics.csv")?;
-        if self.lines {
-            let speed = f64::from(self.steps) / seconds;
-            let left = (self.bar.length().unwrap_or(0) as f64 - f64::from(step)) / speed;
-            eprintln!(
-                "step {step}: loss {loss:.4}, {speed:.2} steps/s, {:.0} min left",
-                left / 60.0
-            );
-        }
-        Ok(())
-    }
-
-    /// Waits until the disk has all rows.
-    fn sync(&self) -> Result<()> {
-        self.metrics.sync_data().context("cannot write metrics.csv")
-    }
-
-    fn finish(&self) {
-        self.bar.abandon();
-    }
 }
 
 #[cfg(test)]

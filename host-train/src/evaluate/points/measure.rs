@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::prediction::signal_and_noise;
 use tiny_ddpm::{Data, Method, Schedule, Spacing};
@@ -18,6 +17,7 @@ use super::results::{FORMAT, Facts, Gallery, Panel, PointsEvaluation, SetResult,
 use crate::data::Split;
 use crate::data::swiss_roll::{self, Curve};
 use crate::points::Points;
+use crate::progress::Phase;
 use crate::sample::{Classes, Progress, Request, generate_points};
 
 /// Fewest points in a set.
@@ -136,21 +136,19 @@ pub fn measure(
         steps.map(|&steps| u64::from(sampling.method.evaluations(steps)))
     });
     let rounds = rounds.sum::<u64>() * (subjects.len() * plan.count) as u64;
-    let bar = match plan.progress {
-        true => ProgressBar::new(rounds),
-        false => ProgressBar::hidden(),
-    };
-    bar.set_style(ProgressStyle::with_template("{bar:30} {msg}, {eta} left")?);
+    let phase = Phase::begin("sampling", rounds, plan.progress)?;
     let mut sets = Vec::new();
     for subject in subjects {
         let model = subject.facts.numbers;
         let mut panels = Vec::new();
         for sampling in &samplings {
             for &steps in &plan.steps {
-                bar.set_message(format!("{model}, {}, {steps} steps", sampling.name));
+                phase.set_message(format!("{model}, {}, {steps} steps", sampling.name));
                 let request = plan.request(sampling.method, steps);
                 let start = Instant::now();
-                let points = subject.network.points(&request, device, &|_| bar.inc(1))?;
+                let points = subject
+                    .network
+                    .points(&request, device, &|_| phase.inc(1))?;
                 let seconds = start.elapsed().as_secs_f64();
                 let (off_curve, colours) = against(&curve, &points);
                 sets.push(SetResult {
@@ -171,7 +169,7 @@ pub fn measure(
         }
         gallery.samples.push((model, panels));
     }
-    bar.finish_and_clear();
+    phase.finish();
     let evaluation = PointsEvaluation {
         format: FORMAT,
         data,
