@@ -309,7 +309,7 @@ fn a_place_that_takes_no_folder_is_named() {
         let output = train(&["--config", arg(&config), "--out", arg(&out)]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        let name = format!("cannot start a run in {}", out.display());
+        let name = format!("cannot write to the folder {}: ", out.display());
         assert!(said.contains(&name) && !said.contains("panicked"), "{said}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
