@@ -10,7 +10,7 @@ use crate::{DIGITS, NANO, firmware, host, root, scatter, sheet};
 use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Instant;
 use tiny_ddpm::{Data, Method, Spacing};
@@ -137,8 +137,11 @@ fn watch(firmware: &firmware::Firmware, request: &Request, points: bool) -> Resu
     let rounds = request.method.evaluations(request.steps);
     let steps = request.len() as u64 * u64::from(rounds);
     let bar = ProgressBar::new(steps);
-    let template = "{bar:30} step {pos} of {len}, {msg}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(template)?);
+    let template = "{bar:30} step {pos} of {len}, {msg}, {left} left";
+    let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = out.write_str(&duration(state.eta()));
+    };
+    bar.set_style(ProgressStyle::with_template(template)?.with_key("left", left));
     let hidden = bar.is_hidden();
     let show = |line: &str| bar.suspend(|| println!("{line}"));
     let run = emulator::run(firmware, request, |event| match event {

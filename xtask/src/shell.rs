@@ -1,10 +1,16 @@
 //! Running programs in plain sight: every command line is shown before it
 //! runs, and what it prints is passed on.
 
+// The tool's own, without its dependencies.
+#[path = "../../host-train/src/duration.rs"]
+mod duration;
+
 use anyhow::{Context, Result, bail};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+pub use duration::duration;
 
 /// Announces what comes next.
 pub fn heading(text: &str) {
@@ -96,18 +102,6 @@ pub fn line(command: &Command) -> String {
             word => word.into_owned(),
         });
     variables.chain(words).collect::<Vec<_>>().join(" ")
-}
-
-/// A duration for people: `12.3 s`, `4 min 05 s`.
-#[must_use]
-pub fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
-    if seconds < 100.0 {
-        format!("{seconds:.1} s")
-    } else {
-        let seconds = duration.as_secs();
-        format!("{} min {:02} s", seconds / 60, seconds % 60)
-    }
 }
 
 fn show(command: &Command) {
