@@ -460,7 +460,7 @@ fn what_is_wrong_is_said_before_anything_is_computed() {
         (vec![data, "--data", data], ["holds no checkpoint", ""]),
         (
             vec![blob, "--data", arg(&subset)],
-            ["t10k-images-idx3-ubyte", "neither"],
+            ["lacks t10k-images-idx3-ubyte", "raw or .gz"],
         ),
         (
             vec![blob, "--data", data, "--count", "1"],

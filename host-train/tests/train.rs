@@ -339,7 +339,7 @@ fn a_run_remembers_where_its_data_is() {
     // Other pictures in the same place are not trained on.
     let labels = moved.join("train-labels-idx1-ubyte");
     let mut bytes = [0x801u32, 512].map(u32::to_be_bytes).concat();
-    bytes.resize(8 + 512, 3);
+    bytes.extend((0..512).map(|index| (index % 10) as u8));
     std::fs::write(labels, bytes).unwrap();
     let output = train(&["--resume", arg(&run)]);
     let message = stderr(&output);
