@@ -16,7 +16,7 @@ use tiny_ddpm::{Unet, UnetError};
 struct Aligned<T: ?Sized>(T);
 static BLOB: &Aligned<[u8]> = &Aligned(*include_bytes!("digits.tddpm"));
 
-// `tiny-ddpm inspect` prints the sizes for a blob. `Unet::new` and `Sampler::new`
+// `tiny-ddpm inspect --rust` prints the sizes for a blob. `Unet::new` and `Sampler::new`
 // refuse smaller buffers.
 /// Width and height of a picture.
 const SIDE: usize = 28;

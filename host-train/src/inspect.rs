@@ -22,7 +22,8 @@ use crate::output::print;
 #[command(after_help = "\
 Examples:
   tiny-ddpm inspect models/digits.tddpm
-  tiny-ddpm inspect models/digits.tddpm --json | jq .ram_bytes")]
+  tiny-ddpm inspect models/digits.tddpm --json | jq .ram_bytes
+  tiny-ddpm inspect models/digits.tddpm --rust > src/sizes.rs")]
 pub struct InspectArgs {
     /// The weights, as `tiny-ddpm export` writes them
     #[arg(value_name = "BLOB")]
@@ -30,6 +31,9 @@ pub struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Print the sizes of all buffers as Rust constants, for firmware
+    #[arg(long, conflicts_with = "json")]
+    pub rust: bool,
 }
 
 /// Prints what is in a blob.
@@ -40,11 +44,62 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     let bytes = model_file::read(&args.blob)?;
     let model = model_file::load(&args.blob, &bytes)?;
     let report = Report::new(&args.blob, &bytes, &model);
+    if args.rust {
+        return print(&constants(&report, &model));
+    }
     print(&if args.json {
         serde_json::to_string_pretty(&report)? + "\n"
     } else {
         report.to_text()
     })
+}
+
+/// The sizes of a model's buffers as Rust constants, with the names of
+/// `core/examples/embed.rs`.
+fn constants(report: &Report, model: &Model<'_>) -> String {
+    let topology = model.topology();
+    let plan = model.plan();
+    let side = match topology.data() {
+        Data::Picture { side } => format!(
+            "/// Width and height of a picture.\npub const SIDE: usize = {side};\n\
+             pub const PIXELS: usize = SIDE * SIDE;\n"
+        ),
+        Data::Point { values } => {
+            format!("/// Values of a point.\npub const PIXELS: usize = {values};\n")
+        }
+    };
+    let mut text = format!(
+        "// Buffers of {}, SHA-256 {}.\n{side}",
+        report.name, report.sha256
+    );
+    let mut workspace = |prefix: &str, purpose: &str, words: usize| {
+        let bytes = grouped(4 * words as u64).replace(',', "_");
+        let _ = write!(
+            text,
+            "/// Workspace of `Unet` for {purpose}.\n\
+             pub const {prefix}WORKSPACE_BYTES: usize = {bytes};\n\
+             pub const {prefix}WORKSPACE_WORDS: usize = {prefix}WORKSPACE_BYTES / 4;\n"
+        );
+    };
+    workspace(
+        "",
+        "`Sampler`, and for `InPlaceSampler` without guidance, at full speed",
+        model.workspace_words(),
+    );
+    workspace("LEAST_", "the same, at least", plan.least_workspace_words());
+    if topology.classes > 0 {
+        workspace(
+            "GUIDED_",
+            "`InPlaceSampler` with guidance, at full speed",
+            plan.guided_workspace_words(),
+        );
+        workspace(
+            "LEAST_GUIDED_",
+            "the same, at least",
+            plan.least_guided_workspace_words(),
+        );
+    }
+    text
 }
 
 /// What is in a blob.
@@ -156,6 +211,17 @@ impl Report {
             unconditional: picture,
         };
         let without_guidance = buffers.workspace + buffers.x + buffers.x0_hat;
+        // Without classes there is nothing to guide to.
+        let guided = model.topology().classes > 0;
+        let ram_bytes = match guided {
+            true => without_guidance + buffers.unconditional,
+            false => without_guidance,
+        };
+        let least_without = picture + 4 * plan.least_workspace_words();
+        let least = match guided {
+            true => (picture + 4 * plan.least_guided_workspace_words()).min(ram_bytes),
+            false => least_without,
+        };
         let recommended = info.recommended;
         let runs = if recommended.guidance == 0.0 { 1 } else { 2 };
         let in_layers: usize = layers.iter().map(|layer| layer.bytes).sum();
@@ -171,10 +237,10 @@ impl Report {
                 _ => "portable",
             },
             flash_bytes: model.blob_len(),
-            ram_bytes: without_guidance + buffers.unconditional,
+            ram_bytes,
             ram_bytes_without_guidance: without_guidance,
-            ram_bytes_least: picture + 4 * plan.least_guided_workspace_words(),
-            ram_bytes_least_without_guidance: picture + 4 * plan.least_workspace_words(),
+            ram_bytes_least: least,
+            ram_bytes_least_without_guidance: least_without,
             buffers,
             activation_bytes: plan.activation_bytes(),
             peak_layer: plan.peak_layer().to_string(),
@@ -239,15 +305,21 @@ impl Report {
         line(
             "RAM",
             format!(
-                "{} bytes, {} without guidance",
-                grouped(self.ram_bytes as u64),
-                grouped(self.ram_bytes_without_guidance as u64)
+                "{}, sampling in place: the least that firmware needs",
+                self.with_and_without(self.ram_bytes_least, self.ram_bytes_least_without_guidance)
             ),
         );
         line(
             "",
             format!(
-                "workspace {}, of which activations {} (most at {})",
+                "{}, for `Sampler` at full speed:",
+                self.with_and_without(self.ram_bytes, self.ram_bytes_without_guidance)
+            ),
+        );
+        line(
+            "",
+            format!(
+                "  workspace {}, of which activations {} (most at {})",
                 grouped(self.buffers.workspace as u64),
                 grouped(self.activation_bytes as u64),
                 self.peak_layer
@@ -256,16 +328,8 @@ impl Report {
         line(
             "",
             format!(
-                "x_t, x0_hat and, for guidance, a second prediction: {} each",
+                "  x_t, x0_hat and, for guidance, a second prediction: {} each",
                 grouped(self.buffers.x as u64)
-            ),
-        );
-        line(
-            "",
-            format!(
-                "in place, and slower, no less than {}, {} without guidance",
-                grouped(self.ram_bytes_least as u64),
-                grouped(self.ram_bytes_least_without_guidance as u64)
             ),
         );
         line(
@@ -285,6 +349,18 @@ impl Report {
         text.push('\n');
         self.table(&mut text);
         text
+    }
+
+    /// Bytes with guidance, and without where that is less.
+    fn with_and_without(&self, guided: usize, unguided: usize) -> String {
+        match guided == unguided {
+            true => format!("{} bytes", grouped(guided as u64)),
+            false => format!(
+                "{} bytes ({} without guidance)",
+                grouped(guided as u64),
+                grouped(unguided as u64)
+            ),
+        }
     }
 
     fn table(&self, text: &mut String) {

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use sha2::{Digest, Sha256};
 use tiny_ddpm::{BlobError, Model};
+
+use crate::output::in_shell;
 
 /// More than any blob has: the largest network within the limits of
 /// [`Topology`](tiny_ddpm::Topology) is far smaller.
@@ -18,11 +20,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Where there is no such file, or it is empty or larger than any blob.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let name = path.display();
-    ensure!(
-        !path.is_dir(),
-        "{name} is a folder: name a blob in it, like {}",
-        path.join("digits.tddpm").display()
-    );
+    ensure!(!path.is_dir(), "{name} is {}", folder_instead(path));
     let file = File::open(path).with_context(|| format!("cannot open the blob {name}"))?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1)
@@ -38,6 +36,36 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
         MAX_BYTES >> 20
     );
     Ok(bytes)
+}
+
+/// Says what a folder is that stands where a blob should, and which blob there
+/// is to name.
+fn folder_instead(path: &Path) -> String {
+    let is_blob = |path: &PathBuf| path.extension().is_some_and(|e| e == "tddpm") && path.is_file();
+    let mut inside: Vec<PathBuf> = std::fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_blob)
+        .collect();
+    inside.sort();
+    let beside = path.with_extension("tddpm");
+    let found = inside.into_iter().next().or(Some(beside).filter(is_blob));
+    let run = path.join("config.toml").is_file();
+    match (run, found) {
+        (true, Some(blob)) => format!(
+            "the folder of a training run: name its blob {}",
+            blob.display()
+        ),
+        (true, None) => format!(
+            "the folder of a training run: make a blob of it by `tiny-ddpm export {}`",
+            in_shell(path)
+        ),
+        (false, Some(blob)) => format!("a folder: name a blob, like {}", blob.display()),
+        (false, None) => {
+            "a folder without a blob: name a file that `tiny-ddpm export` wrote".to_owned()
+        }
+    }
 }
 
 /// The model in the bytes of the file `path`.

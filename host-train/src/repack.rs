@@ -31,13 +31,29 @@ impl TargetArgs {
     /// The blob, packed for the target.
     ///
     /// # Errors
-    /// Where it is not valid, or a size is given that would change nothing.
+    /// Where it is not valid, or a size is given that would change nothing or
+    /// that the smallest form exceeds.
     pub fn repack(&self, blob: &[u8]) -> Result<Vec<u8>> {
         ensure!(
             self.flash.is_none() || self.target == Target::CortexM4,
             "--flash is what weights may take for the sake of speed, which only --target cortex-m4 gains from: add that, or leave it out"
         );
-        repack(blob, self.target, self.flash.unwrap_or(FLASH))
+        let smallest = repack(blob, Target::Portable, FLASH)?;
+        if let Some(flash) = self.flash {
+            ensure!(
+                flash >= smallest.len(),
+                "--flash {flash}: the blob has {} bytes even in its smallest form",
+                smallest.len()
+            );
+        }
+        let repacked = repack(blob, self.target, self.flash.unwrap_or(FLASH))?;
+        if self.target == Target::CortexM4 && repacked == smallest {
+            eprintln!(
+                "no convolution was transformed: none gains from it, or fits --flash {}; the blob is as for --target portable",
+                self.flash.unwrap_or(FLASH)
+            );
+        }
+        Ok(repacked)
     }
 }
 

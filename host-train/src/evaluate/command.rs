@@ -86,11 +86,11 @@ pub struct EvaluateArgs {
     /// Where the float network and the judge are computed
     #[arg(long, value_enum, default_value = "flex")]
     pub backend: Backend,
-    /// Print nothing but errors
+    /// Print errors only; with --json, the JSON as well
     #[arg(long, short)]
     pub quiet: bool,
-    /// Print what was found as JSON
-    #[arg(long, conflicts_with = "quiet")]
+    /// Print the results as JSON
+    #[arg(long)]
     pub json: bool,
 }
 

@@ -13,8 +13,8 @@ const GAP: usize = 2;
 const DEFAULT_WIDTH: usize = 120;
 /// Pixels from this on are seen as grey.
 const VISIBLE: u8 = 40;
-/// Pixels from this on are on, where they can only be on or off.
-const ON: u8 = 128;
+/// Pixels from this on are bright, and those below [`VISIBLE`] dark.
+const BRIGHT: u8 = 128;
 
 /// Writes to standard output. A reader who has seen enough, like `head`, is no
 /// error.
@@ -37,7 +37,7 @@ pub fn print(text: &str) -> Result<()> {
 pub struct Style {
     /// Columns there are.
     pub width: usize,
-    /// Whether greys can be shown; else pixels are on or off.
+    /// Whether greys can be shown as colours; else they are shades of characters.
     pub greys: bool,
 }
 
@@ -69,8 +69,7 @@ impl Drawing<'_> {
     /// terminal is wide. Margins that are dark in all of them are left out.
     #[must_use]
     pub fn draw_all(drawings: &[Self], size: usize, style: Style) -> String {
-        let seen = if style.greys { VISIBLE } else { ON };
-        let (rows, columns) = visible(drawings, size, seen);
+        let (rows, columns) = visible(drawings, size, VISIBLE);
         let captions = drawings.iter().map(|d| d.caption.chars().count());
         let width = captions.max().unwrap_or(0).max(columns.len());
         let side_by_side = ((style.width + GAP) / (width + GAP)).max(1);
@@ -135,16 +134,27 @@ fn draw_line(text: &mut String, halves: impl Iterator<Item = (u8, u8)>, greys: b
             }
             text.push('▀');
         } else {
-            text.push(match (upper >= ON, lower >= ON) {
-                (false, false) => ' ',
-                (true, false) => '▀',
-                (false, true) => '▄',
-                (true, true) => '█',
-            });
+            text.push(shade(upper, lower));
         }
     }
     if colours.is_some() {
         text.push_str("\x1b[0m");
+    }
+}
+
+/// The character for two pixels where there are no colours: a half block where
+/// one is bright and the other dark, or else a shade of their mean.
+fn shade(upper: u8, lower: u8) -> char {
+    match (upper, lower) {
+        (BRIGHT.., ..VISIBLE) => '▀',
+        (..VISIBLE, BRIGHT..) => '▄',
+        _ => match upper.midpoint(lower) {
+            ..VISIBLE => ' ',
+            VISIBLE..104 => '░',
+            104..152 => '▒',
+            152..208 => '▓',
+            _ => '█',
+        },
     }
 }
 
@@ -193,6 +203,22 @@ mod tests {
         let narrow = Style { width: 3, ..style };
         let expected = "▀█\n▀\n7\n\n▀█\n▀\n7\n\n";
         assert_eq!(Drawing::draw_all(&two, 4, narrow), expected);
+    }
+
+    #[test]
+    fn greys_are_shades_without_a_terminal() {
+        let style = Style {
+            width: 80,
+            greys: false,
+        };
+        let pixels = [
+            [60, 90, 130, 170, 250, 200, 0, 255],
+            [60, 90, 130, 170, 250, 0, 200, 0],
+        ];
+        let mut square = vec![0; 64];
+        square[..16].copy_from_slice(pixels.as_flattened());
+        let text = Drawing::draw_all(&[drawing(&square)], 8, style);
+        assert_eq!(text, "░░▒▓█▀▄▀\n7\n\n");
     }
 
     #[test]

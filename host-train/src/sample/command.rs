@@ -47,6 +47,10 @@ pub struct SampleArgs {
     /// How many pictures [default: one of each class, or 16 of one; 2000 points]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, allow_negative_numbers = true)]
     pub count: Option<usize>,
+    /// Draw from picture N of the seed on: alone, unless --count says otherwise.
+    /// Pictures keep their number's class and hash
+    #[arg(long, value_name = "N")]
+    pub first: Option<u64>,
     /// What they show: a class's number, `all` in equal shares, or `none`
     /// [default: all]
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
@@ -70,11 +74,11 @@ pub struct SampleArgs {
     #[cfg(feature = "train")]
     #[arg(long, value_enum, default_value = "flex")]
     pub backend: crate::train::Backend,
-    /// Print nothing but errors
+    /// Print errors only; with --json, the JSON as well
     #[arg(long, short)]
     pub quiet: bool,
     /// Print settings, hashes and files as JSON
-    #[arg(long, conflicts_with = "quiet")]
+    #[arg(long)]
     pub json: bool,
 }
 
@@ -86,6 +90,8 @@ Examples:
       a hundred sevens and how they came out of the noise
   tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
       a set for a classifier: picture i shows class i modulo 10
+  tiny-ddpm sample models/digits.tddpm --first 7
+      picture 7 of the seed alone, with the hash that it has in any set
   tiny-ddpm sample models/swiss-roll.tddpm
       2000 points on a spiral, as a map and a table
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
@@ -121,6 +127,9 @@ impl SampleArgs {
         let mut request = Request::recommended(data, recommended, known, self.class);
         request.method = self.sampling.method(recommended)?;
         request.spacing = self.sampling.spacing();
+        if let Some(first) = self.first {
+            (request.first, request.count) = (first, 1);
+        }
         request.count = self.count.unwrap_or(request.count);
         request.steps = self.steps.unwrap_or(request.steps);
         request.guidance = self.sampling.guidance.unwrap_or(request.guidance);
@@ -220,7 +229,7 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     report.seconds = start.elapsed().as_secs_f64();
 
     let gif = film.map(|film| film.encode(grid)).transpose()?;
-    let files = write_files(&args.out, &pictures, grid, gif.as_deref())?;
+    let files = write_files(&args.out, &pictures, request.first, grid, gif.as_deref())?;
     report.finish(&pictures, files);
     if args.json {
         print(&report.to_json()?)?;

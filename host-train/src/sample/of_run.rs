@@ -65,7 +65,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
             let pictures = generate_float(&network, &config, &request, &device, step)?;
             bar.finish_and_clear();
             report.seconds = start.elapsed().as_secs_f64();
-            let files = write_files(&args.out, &pictures, report.grid(), None)?;
+            let files = write_files(&args.out, &pictures, request.first, report.grid(), None)?;
             report.finish(&pictures, files);
             report.conclusion(&pictures)
         }

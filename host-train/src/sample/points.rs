@@ -13,13 +13,15 @@ use super::film::is_shown;
 use super::generate::Worker;
 use super::report::publish;
 use super::{Progress, Request, SampleError};
-use crate::output::{Drawing, Style, encode_gif, encode_npy, scatter, scatter_png};
+use crate::output::{Drawing, Grid, Style, encode_gif, encode_npy, scatter, scatter_png};
 use crate::points::Points;
 
 /// Points of a request that does not say how many.
 pub const DEFAULT_COUNT: usize = 2000;
-/// Of the animation.
-const FRAME: usize = 320;
+/// Cells a side of the animation's map, and pixels a side of a cell: a single
+/// point must be visible.
+const FRAME: usize = 160;
+const FRAME_SCALE: usize = 2;
 /// Of the drawing in the terminal.
 const DRAWING: usize = 56;
 
@@ -89,15 +91,16 @@ impl Drift {
     /// # Errors
     /// Where it cannot be encoded.
     pub fn encode(self) -> Result<Vec<u8>> {
+        let grid = Grid::new(1, FRAME, 0).at_scale(FRAME_SCALE);
         let frames: Vec<Vec<u8>> = self
             .frames
             .into_iter()
             .map(|(_, frame)| {
                 let frame = frame.into_inner().unwrap_or_else(PoisonError::into_inner);
-                scatter(&frame, self.values, FRAME)
+                grid.draw([&scatter(&frame, self.values, FRAME)[..]])
             })
             .collect();
-        encode_gif(FRAME, FRAME, &frames)
+        encode_gif(grid.width(), grid.height(), &frames)
     }
 }
 

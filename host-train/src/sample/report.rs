@@ -15,6 +15,8 @@ use crate::points::Points;
 
 /// Most pictures drawn in the terminal.
 const DRAWN: usize = 10;
+/// The contact sheet's name.
+const GRID: &str = "grid.png";
 /// The animation's name.
 const GIF: &str = "denoising.gif";
 
@@ -43,6 +45,8 @@ pub struct Report {
     /// `picture` or `point`.
     data: &'static str,
     count: usize,
+    /// Number of the first under the seed.
+    first: u64,
     /// Pixels a side of a picture, or values of a point.
     size: u8,
     /// Of the model.
@@ -73,7 +77,7 @@ pub struct Report {
 /// One picture of the report.
 #[derive(Clone, Debug, Serialize)]
 struct Picture {
-    picture: usize,
+    picture: u64,
     class: Option<u8>,
     /// CRC-32 of its pixels, as the chip prints it.
     hash: String,
@@ -99,6 +103,7 @@ impl Report {
             model: source.name,
             sha256: source.sha256,
             count: request.count,
+            first: request.first,
             data,
             size,
             classes: source.classes,
@@ -135,7 +140,7 @@ impl Report {
     pub fn finish(&mut self, pictures: &Pictures, files: Vec<PathBuf>) {
         self.hash = hex(pictures.hash());
         self.files = files;
-        self.pictures = rows(pictures).collect();
+        self.pictures = rows(pictures, self.first).collect();
     }
 
     /// The same of points.
@@ -206,7 +211,13 @@ impl Report {
         );
         let _ = writeln!(text, "{hash}: {}", self.hash);
         for file in &self.files {
-            let _ = writeln!(text, "  {}", file.display());
+            let part = match (file.ends_with(GRID), self.grid().pictures()) {
+                (true, shown) if shown < self.count => {
+                    format!("  the first {shown} of {}", self.count)
+                }
+                _ => String::new(),
+            };
+            let _ = writeln!(text, "  {}{part}", file.display());
         }
         text
     }
@@ -227,6 +238,7 @@ impl Report {
 pub fn write_files(
     folder: &Path,
     pictures: &Pictures,
+    first: u64,
     grid: Grid,
     gif: Option<&[u8]>,
 ) -> Result<Vec<PathBuf>> {
@@ -243,8 +255,8 @@ pub fn write_files(
             encode_npy(&[pictures.len(), size, size], &pictures.pixels)?,
         ),
         ("labels.npy", encode_npy(&[labels.len()], &labels)?),
-        ("hashes.csv", hashes(pictures).into_bytes()),
-        ("grid.png", png),
+        ("hashes.csv", hashes(pictures, first).into_bytes()),
+        (GRID, png),
     ];
     publish(folder, files, gif)
 }
@@ -271,17 +283,18 @@ pub(super) fn publish(
     Ok(paths)
 }
 
-fn hashes(pictures: &Pictures) -> String {
+fn hashes(pictures: &Pictures, first: u64) -> String {
     let mut text = String::from("picture,class,hash,state\n");
-    for row in rows(pictures) {
+    for row in rows(pictures, first) {
         let class = row.class.map_or(-1, i16::from);
         let _ = writeln!(text, "{},{class},{},{}", row.picture, row.hash, row.state);
     }
     text
 }
 
-fn rows(pictures: &Pictures) -> impl Iterator<Item = Picture> {
-    let numbered = pictures.classes.iter().enumerate();
+/// A row for each picture, whose numbers begin with `first`.
+fn rows(pictures: &Pictures, first: u64) -> impl Iterator<Item = Picture> {
+    let numbered = (first..).zip(&pictures.classes);
     let hashes = pictures.hashes().zip(&pictures.states);
     numbered
         .zip(hashes)

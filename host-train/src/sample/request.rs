@@ -52,6 +52,9 @@ impl fmt::Display for Classes {
 pub struct Request {
     /// How many.
     pub count: usize,
+    /// Number of the first under the seed. Noise and class follow from a
+    /// picture's number, however many are drawn.
+    pub first: u64,
     /// What they should show.
     pub classes: Classes,
     /// How x_s is drawn from x_t.
@@ -74,6 +77,8 @@ pub struct Request {
 pub enum RequestError {
     /// No pictures, or too many.
     Count(usize),
+    /// Numbers of pictures that a `u64` does not hold.
+    First(u64),
     /// A class that the model does not know.
     Class {
         /// The class.
@@ -91,6 +96,11 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count} pictures: must be 1 to {MAX_COUNT}"),
+            Self::First(first) => write!(
+                f,
+                "picture {first}: the last picture's number would be above {}",
+                u64::MAX
+            ),
             Self::Class { found, classes: 0 } => {
                 write!(f, "class {found}: the model has no classes, only `none`")
             }
@@ -139,6 +149,7 @@ impl Request {
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },
+            first: 0,
             classes,
             method: Method::Ddim {
                 eta: recommended.eta,
@@ -185,6 +196,9 @@ impl Request {
         if self.count == 0 || self.count > MAX_COUNT {
             return Err(RequestError::Count(self.count));
         }
+        if self.first.checked_add(self.count as u64).is_none() {
+            return Err(RequestError::First(self.first));
+        }
         let wanted = match self.classes {
             Classes::All => Some(0),
             Classes::One(class) => Some(class),
@@ -205,18 +219,28 @@ impl Request {
         self.method.evaluations(self.steps)
     }
 
-    /// What picture `index` should show, of a model with `classes` classes.
+    /// The number under the seed of the picture at `index` of the request.
+    #[must_use]
+    pub fn number(&self, index: usize) -> u64 {
+        self.first.saturating_add(index as u64)
+    }
+
+    /// The class of the picture at `index` of the request, of a model with
+    /// `classes` classes.
     #[must_use]
     pub fn class_of(&self, index: usize, classes: u16) -> Option<u8> {
         match self.classes {
             // A model has at most 256 classes, so both fit.
-            Classes::All => index.checked_rem(classes.into()).map(|class| class as u8),
+            Classes::All => {
+                let class = self.number(index).checked_rem(classes.into());
+                class.map(|class| class as u8)
+            }
             Classes::One(class) => Some(class as u8),
             Classes::None => None,
         }
     }
 
-    /// The sampler's settings for picture `index`.
+    /// The sampler's settings for the picture at `index` of the request.
     #[must_use]
     pub fn settings(&self, index: usize, classes: u16) -> Settings {
         Settings {
@@ -226,7 +250,7 @@ impl Request {
             guidance: self.guidance,
             clip: self.clip,
             seed: self.seed,
-            picture: index as u64,
+            picture: self.number(index),
             class: self.class_of(index, classes),
         }
     }

@@ -26,14 +26,19 @@ use tiny_ddpm::picture::{picture_hash, to_pixels};
 use tiny_ddpm::unet::Stage;
 use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
 
+/// The models that ship.
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
+}
+
 /// The model that these tests use.
 fn blob() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits.tddpm")
+    models().join("digits.tddpm")
 }
 
 /// The model for points.
 fn roll() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/swiss-roll.tddpm")
+    models().join("swiss-roll.tddpm")
 }
 
 fn tool() -> Command {

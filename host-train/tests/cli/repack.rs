@@ -164,3 +164,23 @@ fn repacking_stores_weights_in_four_bits_where_nothing_is_lost() {
         "{nibbles}, {transformed}"
     );
 }
+
+#[test]
+fn a_budget_of_flash_is_kept_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.tddpm");
+    let length = fs::metadata(blob()).unwrap().len();
+    let below = (length - 1).to_string();
+    for flash in ["1", &below] {
+        let output = repack(&blob(), &out, &["--target", "cortex-m4", "--flash", flash]);
+        refused(&output, &[&format!("--flash {flash}"), &length.to_string()]);
+        assert!(!out.exists());
+    }
+    // Just the blob itself: nothing is transformed, and that is said.
+    let exact = length.to_string();
+    let output = repack(&blob(), &out, &["--target", "cortex-m4", "--flash", &exact]);
+    succeeded(&output);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("no convolution was transformed"), "{said}");
+    assert_eq!(fs::read(&out).unwrap(), fs::read(blob()).unwrap());
+}

@@ -404,3 +404,64 @@ fn blobs_that_are_no_files() {
         refused(&run(&[command]), &["BLOB"]);
     }
 }
+
+/// A picture's number fixes it, however many are drawn.
+#[test]
+fn a_picture_is_drawn_alone() {
+    let (all, one) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    succeeded(&sample(all.path(), &["--count", "13", "--steps", "2"]));
+    let rows = |folder: &Path| -> Vec<String> {
+        let csv = fs::read_to_string(folder.join("hashes.csv")).unwrap();
+        csv.lines().skip(1).map(str::to_owned).collect()
+    };
+    let expected = rows(all.path());
+    succeeded(&sample(
+        one.path(),
+        &["--first", "12", "--steps", "2", "--gif"],
+    ));
+    assert_eq!(rows(one.path()), expected[12..]);
+    assert!(expected[12].starts_with("12,2,"), "{}", expected[12]);
+    let args = [
+        "--first", "7", "--count", "3", "--steps", "2", "--json", "--quiet",
+    ];
+    let output = sample(one.path(), &args);
+    succeeded(&output);
+    assert_eq!(rows(one.path()), expected[7..10]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        (&report["first"], &report["pictures"][2]["picture"]),
+        (&7.into(), &9.into())
+    );
+    let last = u64::MAX.to_string();
+    refused(&sample(one.path(), &["--first", &last]), &[&last]);
+}
+
+#[test]
+fn a_sheet_of_some_pictures_says_so() {
+    let out = TempDir::new().unwrap();
+    let output = sample(out.path(), &["--count", "110", "--steps", "1"]);
+    succeeded(&output);
+    let text = stdout(&output);
+    assert!(text.contains("grid.png  the first 100 of 110"), "{text}");
+    let output = sample(out.path(), &["--count", "100", "--steps", "1"]);
+    assert!(
+        !stdout(&output).contains("the first"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn a_folder_in_place_of_a_blob_leads_to_one() {
+    let run_folder = models().join("digits.run");
+    let blob = models().join("digits.tddpm");
+    for command in ["inspect", "repack"] {
+        let out = TempDir::new().unwrap();
+        let out = out.path().join("x");
+        let mut args = vec![command, run_folder.to_str().unwrap()];
+        if command == "repack" {
+            args.extend(["--out", out.to_str().unwrap()]);
+        }
+        refused(&run(&args), &["training run", blob.to_str().unwrap()]);
+    }
+}
