@@ -221,6 +221,7 @@ mod tests {
     fn request(method: Method) -> Request {
         Request {
             count: 3,
+            first: 0,
             classes: Classes::All,
             method,
             steps: 4,

@@ -190,6 +190,7 @@ impl Plan {
         let settings = &self.settings;
         Request {
             count: settings.count,
+            first: 0,
             classes: match classes {
                 0 => Classes::None,
                 _ => Classes::All,
