@@ -2,7 +2,7 @@
 //! bottom.
 //!
 //! Commands are the lines of its `console` blocks. What this machine lacks, or
-//! what would take hours, is changed by the rows of [`changes`] alone: each row
+//! what would take hours, is changed by the rows of `changes` alone: each row
 //! must fit exactly one printed command, so a row that has lost its command
 //! fails. Beside that,
 //!
