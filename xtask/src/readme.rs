@@ -181,6 +181,12 @@ fn changes() -> Vec<Change> {
             "test --help",
             "these commands are a part of it",
         ),
+        row(
+            "cargo xtask demo --blob models/swiss-roll.tddpm",
+            "models/swiss-roll.tddpm",
+            "models/swiss-roll.tddpm --count 40",
+            "200 points take a minute",
+        ),
         Change {
             command: "cargo build --release -p tiny-ddpm-train --features wgpu",
             part: "cargo build --release -p tiny-ddpm-train --features wgpu",
@@ -189,9 +195,9 @@ fn changes() -> Vec<Change> {
         },
         row(
             "target/release/tiny-ddpm train --preset digits --backend wgpu --out runs/mine",
-            "--out runs/mine",
+            "--backend wgpu --out runs/mine",
             "--out runs/mine --steps 2 --batch 4",
-            SHORT,
+            "training takes hours, and a GPU in software minutes to compile its shaders; the tests of all crates compare wgpu with flex",
         ),
         row(
             "target/release/tiny-ddpm train --from runs/mine --qat 4 --out runs/mine-4bit",

@@ -4,7 +4,7 @@
 use crate::firmware::Board;
 use crate::setup::{self, COMPARED_TARGETS, CORTEX_M4, OTHER_TARGETS, Purpose, Toolchain};
 use crate::shell::{command, duration, heading, run};
-use crate::{bench, field, firmware, fuzz, hygiene, package, root, untrusted};
+use crate::{bench, field, firmware, fuzz, hygiene, package, readme, root, untrusted};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::process::Command;
@@ -68,6 +68,7 @@ impl Stages {
         } else {
             self.stage("documentation", documentation)?;
             self.stage("all crates, all backends", all_crates)?;
+            self.stage("README", || readme::stage(toolchain))?;
             self.stage("packages", package::run_all)?;
             self.unchecked = self.stage("hygiene", hygiene::run)?;
         }
