@@ -35,6 +35,16 @@ pub const TUNING_STEPS: u32 = 500;
 /// The learning rate that it starts with.
 pub const TUNING_LEARNING_RATE: f64 = 5e-4;
 
+/// The student's updates in a distillation to few steps, where no configuration
+/// says.
+const FEW_STEP_STEPS: u32 = 4000;
+/// Pictures in each.
+const FEW_STEP_BATCH: usize = 96;
+/// The learning rate that it starts with.
+const FEW_STEP_LEARNING_RATE: f64 = 3e-4;
+/// How much of the averaged weights stays at each.
+const FEW_STEP_EMA_DECAY: f64 = 0.995;
+
 /// A whole training run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
@@ -140,6 +150,73 @@ pub struct TrainingConfig {
     /// guidance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distill: Option<DistillConfig>,
+    /// Distillation of another run to a network that draws in a few steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_step: Option<FewStepConfig>,
+}
+
+/// Distribution matching distillation to a few evaluations of the network: see
+/// [`few_step`](crate::train::few_step). `batch`, `learning_rate`, `ema_decay`
+/// and the others are the student's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FewStepConfig {
+    /// Evaluations of the network for a picture: 1, 2 or 4.
+    pub steps: u16,
+    /// The teacher's classifier-free guidance.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guidance: f32,
+    /// What the discriminator's loss counts in the student's; with 0 there is
+    /// none.
+    #[serde(default = "FewStepConfig::discriminator_weight")]
+    pub discriminator_weight: f64,
+    /// Steps between two measurements of the distance to the training pictures,
+    /// the best of which says which average is kept; 0 for none.
+    #[serde(default = "FewStepConfig::measure_every")]
+    pub measure_every: u32,
+}
+
+impl FewStepConfig {
+    /// So many steps, and for the rest what has proved itself.
+    #[must_use]
+    pub fn of(steps: u16) -> Self {
+        Self {
+            steps,
+            guidance: 0.0,
+            discriminator_weight: Self::discriminator_weight(),
+            measure_every: Self::measure_every(),
+        }
+    }
+
+    fn discriminator_weight() -> f64 {
+        0.02
+    }
+
+    fn measure_every() -> u32 {
+        200
+    }
+
+    fn validate(&self) -> Result<()> {
+        let Self {
+            steps,
+            guidance,
+            discriminator_weight,
+            ..
+        } = self;
+        ensure!(
+            [1, 2, 4].contains(steps),
+            "[training.few_step] steps = {steps}: must be 1, 2 or 4"
+        );
+        ensure!(
+            (0.0..=100.0).contains(guidance),
+            "[training.few_step] guidance = {guidance}: must be 0 to 100"
+        );
+        ensure!(
+            (0.0..=100.0).contains(discriminator_weight),
+            "[training.few_step] discriminator_weight = {discriminator_weight}: must be 0 to 100"
+        );
+        Ok(())
+    }
 }
 
 /// How to sample with the trained network: what `export` writes into the blob as
@@ -277,7 +354,7 @@ impl Config {
         let can = self.network.classes() > 0 && !self.is_conditional_only();
         match self.sampling.guidance {
             Some(guidance) => guidance,
-            None if can && self.training.distill.is_none() => GUIDANCE,
+            None if can && self.training.teacher().is_none() => GUIDANCE,
             None => 0.0,
         }
     }
@@ -286,10 +363,10 @@ impl Config {
     #[must_use]
     pub fn recommended(&self) -> Recommended {
         Recommended {
-            steps: self
-                .sampling
-                .steps
-                .unwrap_or(STEPS.min(self.diffusion.timesteps)),
+            steps: self.sampling.steps.unwrap_or(match self.training.few_step {
+                Some(few_step) => few_step.steps,
+                None => STEPS.min(self.diffusion.timesteps),
+            }),
             guidance: self.recommended_guidance(),
             eta: self.sampling.eta.unwrap_or(0.0),
         }
@@ -314,6 +391,7 @@ impl Config {
             training.distill.is_none() || self.network.classes() > 0,
             "[training.distill] learns guidance, which needs classes: [network] classes = 0"
         );
+        self.validate_few_step()?;
         let timesteps = self.diffusion.timesteps;
         if let Some(up_to) = training.distill.and_then(|distill| distill.up_to) {
             ensure!(
@@ -327,6 +405,33 @@ impl Config {
             training.class_dropout
         );
         self.validate_sampling()
+    }
+
+    fn validate_few_step(&self) -> Result<()> {
+        let Some(few_step) = &self.training.few_step else {
+            return Ok(());
+        };
+        few_step.validate()?;
+        ensure!(
+            self.network.small().is_ok() && self.network.image_size() > 0,
+            "[training.few_step] distils the network that draws pictures on chips: fine-tune a run of such a preset"
+        );
+        ensure!(
+            few_step.steps <= self.diffusion.timesteps,
+            "[training.few_step] steps = {}: more than the schedule's {}",
+            few_step.steps,
+            self.diffusion.timesteps
+        );
+        ensure!(
+            few_step.guidance == 0.0 || self.network.classes() > 0,
+            "[training.few_step] guidance = {}: guidance needs classes: [network] classes = 0",
+            few_step.guidance
+        );
+        ensure!(
+            self.training.distill.is_none(),
+            "[training.few_step] has a teacher with guidance of its own: leave out [training.distill]"
+        );
+        Ok(())
     }
 
     fn validate_sampling(&self) -> Result<()> {
@@ -415,6 +520,32 @@ impl TrainingConfig {
         check("checkpoint_every", self.checkpoint_every, 1..=u32::MAX)
     }
 
+    /// How the run's teacher predicts, where it has one.
+    #[must_use]
+    pub fn teacher(&self) -> Option<DistillConfig> {
+        let few_step = self.few_step.map(|few_step| DistillConfig {
+            guidance: few_step.guidance,
+            up_to: None,
+        });
+        self.distill.or(few_step)
+    }
+
+    /// Makes this a distillation to so few steps, by what has proved itself.
+    pub fn distil_to(&mut self, steps: u16) {
+        self.few_step = Some(FewStepConfig::of(steps));
+        self.distill = None;
+        self.steps = FEW_STEP_STEPS;
+        self.batch = FEW_STEP_BATCH;
+        self.learning_rate = FEW_STEP_LEARNING_RATE;
+        self.warmup_steps = 0;
+        self.weight_decay = 0.0;
+        self.ema_decay = FEW_STEP_EMA_DECAY;
+        self.class_dropout = 0.0;
+        self.loss = Loss::Simple;
+        self.min_snr_gamma = None;
+        self.checkpoint_every = 100;
+    }
+
     /// γ of the min-SNR loss.
     #[must_use]
     pub fn gamma(&self) -> f64 {
@@ -435,7 +566,7 @@ impl TrainingConfig {
     /// Takes the steps and learning rate of a fine-tuning, unless this is one
     /// already: there is little left to learn.
     pub fn shorten(&mut self) {
-        if self.qat.is_none() && self.distill.is_none() {
+        if self.qat.is_none() && self.teacher().is_none() {
             self.steps = TUNING_STEPS;
             self.learning_rate = TUNING_LEARNING_RATE;
             self.warmup_steps = 0;

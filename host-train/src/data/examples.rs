@@ -13,6 +13,11 @@ pub trait Examples: std::fmt::Debug + Sync {
     /// The class of an example; 0 where it has none.
     fn class(&self, index: usize) -> u8;
 
+    /// All of them as pictures, where they are.
+    fn pictures(&self) -> Option<&Dataset> {
+        None
+    }
+
     /// A hash over all of it, in hexadecimal: tells one data set from another.
     fn fingerprint(&self) -> String;
 }
@@ -30,6 +35,10 @@ impl Examples for Dataset {
 
     fn class(&self, index: usize) -> u8 {
         self.labels[index]
+    }
+
+    fn pictures(&self) -> Option<&Dataset> {
+        Some(self)
     }
 
     fn fingerprint(&self) -> String {

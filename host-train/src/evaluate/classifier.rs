@@ -356,7 +356,7 @@ fn learn(
                 piece.targets.extend(one_hot);
             }
         }
-        let (loss, gradients) = in_shards(&network, SHARDS, |shard| {
+        let ([loss], gradients) = in_shards(&network, SHARDS, |shard| {
             let piece = pieces[shard].clone();
             loss_and_gradients(&network, piece, classes, &device)
         });
@@ -399,7 +399,7 @@ fn loss_and_gradients(
     piece: Piece,
     classes: usize,
     device: &Device,
-) -> (f32, GradientsParams) {
+) -> ([f32; 1], GradientsParams) {
     // As in training's own: leaves of a graph of their own.
     let network = network.clone().no_grad().set_require_grad(true);
     let count = piece.targets.len() / classes;
@@ -409,7 +409,7 @@ fn loss_and_gradients(
     let loss = likelihood.sum() / -(count as f64);
     let value = loss.clone().into_scalar::<f32>();
     (
-        value,
+        [value],
         GradientsParams::from_grads(loss.backward(), &network),
     )
 }

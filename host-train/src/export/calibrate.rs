@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing, Topology};
+use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing};
 
 use crate::config::Config;
 use crate::quant::{Calibration, Form};
@@ -24,18 +24,32 @@ pub struct CalibrationSettings {
 }
 
 impl CalibrationSettings {
-    /// What a network of this shape is watched with, where nothing else is
-    /// said. A point shows a single value of each channel, so it takes many.
-    #[must_use]
-    pub fn of(topology: &Topology) -> Self {
-        let default = Self::default();
-        match topology.data() {
-            Data::Picture { .. } => default,
+    /// What a run's network is watched with, where nothing else is said. A
+    /// point shows a single value of each channel, so it takes many; so do few
+    /// steps, beside which the network knows no other timesteps.
+    ///
+    /// # Errors
+    /// Where it is no network for chips.
+    pub fn of(config: &Config) -> Result<Self> {
+        let default = Self {
+            steps: Self::default().steps.min(config.diffusion.timesteps),
+            ..Self::default()
+        };
+        let seen = default.pictures * usize::from(default.steps);
+        Ok(match config.network.small()?.data() {
             Data::Point { .. } => Self {
                 pictures: 1000,
                 ..default
             },
-        }
+            Data::Picture { .. } => match config.training.few_step {
+                Some(few_step) => Self {
+                    pictures: seen / usize::from(few_step.steps),
+                    steps: few_step.steps,
+                    ..default
+                },
+                None => default,
+            },
+        })
     }
 }
 

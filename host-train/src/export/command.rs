@@ -260,10 +260,9 @@ fn find_ranges(
     float: &UNet,
     device: &Device,
 ) -> Result<Ranges> {
-    let default = CalibrationSettings::of(config.network.small()?);
+    let default = CalibrationSettings::of(config)?;
     let settings = CalibrationSettings {
         pictures: args.pictures.map_or(default.pictures, usize::from),
-        steps: default.steps.min(config.diffusion.timesteps),
         ..default
     };
     let phase = Phase::begin("calibrating", settings.steps.into(), true)?;

@@ -43,12 +43,13 @@ pub struct Batches<'a> {
 
 /// Keeps the generators for different purposes apart.
 #[derive(Clone, Copy)]
-enum Purpose {
+pub(super) enum Purpose {
     Order = 1,
     Step = 2,
+    FewStep = 3,
 }
 
-fn generator(seed: u64, purpose: Purpose, number: u64) -> ChaCha8Rng {
+pub(super) fn generator(seed: u64, purpose: Purpose, number: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());

@@ -20,6 +20,8 @@ use crate::output::generations::Generations;
 
 const PREFIX: &str = "checkpoint-";
 const MOMENTS: [&str; 2] = ["moment1.bpk", "moment2.bpk"];
+/// The averaged weights that were best, where a run measures.
+pub(super) const BEST: &str = "best.bpk";
 /// Raised when an old checkpoint can no longer be read.
 const FORMAT: u32 = 1;
 
@@ -104,7 +106,8 @@ impl Checkpoint {
         Ok(Self { folder, state })
     }
 
-    /// Writes a checkpoint and removes those before it.
+    /// Writes a checkpoint, with `others` beside its own files, and removes
+    /// those before it.
     ///
     /// # Errors
     /// Where something cannot be written; what was there before stays.
@@ -114,6 +117,7 @@ impl Checkpoint {
         model: &Network,
         ema: &Ema,
         optimizer: &Optimizer,
+        others: Vec<(&str, Bytes)>,
     ) -> Result<Self> {
         let generations = Generations::new(run, PREFIX);
         let folder = generations.path(state.step);
@@ -126,6 +130,9 @@ impl Checkpoint {
             draft.add("ema.bpk", &record(ema.model.clone())?)?;
             for (name, moment) in MOMENTS.iter().zip(optimizer.moments(model)) {
                 draft.add(name, &record(moment)?)?;
+            }
+            for (name, bytes) in others {
+                draft.add(name, &bytes)?;
             }
             draft.add("state.json", &serde_json::to_vec_pretty(&state)?)?;
             draft.publish()?;
@@ -160,6 +167,23 @@ impl Checkpoint {
         self.load_into(model, "ema.bpk")
     }
 
+    /// The averaged weights that are worth most, put into `model`: the best
+    /// that were measured, or, where the run measures nothing, the newest.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is for another network.
+    pub fn load_best(&self, model: Network) -> Result<Network> {
+        match self.path(BEST).is_file() {
+            true => self.load_into(model, BEST),
+            false => self.load_ema(model),
+        }
+    }
+
+    /// Where a file of it lies.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The optimiser's state, put into `optimizer`. `shape` is any network of
     /// the run's shape, without gradients.
     ///
@@ -171,11 +195,12 @@ impl Checkpoint {
     }
 
     fn load_into(&self, model: Network, name: &str) -> Result<Network> {
-        load_network(&self.folder.join(name), model)
+        load_network(&self.path(name), model)
     }
 }
 
-/// The configuration of a run and its averaged weights, newest checkpoint.
+/// The configuration of a run and its averaged weights, newest checkpoint; of
+/// a run that measures itself the best ones.
 ///
 /// # Errors
 /// Where the folder is no run, or something in it cannot be read.
@@ -183,7 +208,7 @@ pub fn load_any_ema(run: &Path, device: &Device) -> Result<(Config, Network)> {
     let checkpoint = Checkpoint::newest(run)?;
     let config = Config::load(&run.join("config.toml"))?;
     let model = Network::new(&config.network, config.training.seed, device);
-    let model = checkpoint.load_ema(model)?;
+    let model = checkpoint.load_best(model)?;
     Ok((config, model))
 }
 
@@ -221,11 +246,11 @@ pub(super) fn load_network(path: &Path, model: Network) -> Result<Network> {
         .map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
-fn record(model: Network) -> Result<Bytes> {
+pub(super) fn record(model: Network) -> Result<Bytes> {
     Ok(model.into_bytes()?)
 }
 
-fn read(path: &Path) -> Result<Bytes> {
+pub(super) fn read(path: &Path) -> Result<Bytes> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Bytes::from_bytes_vec(bytes))
 }

@@ -14,7 +14,7 @@ use super::backend::Backend;
 use super::origin::Origin;
 use super::run::{Outcome, Run};
 use super::trouble::{Situation, Trouble};
-use crate::config::{Config, DistillConfig, PRESETS};
+use crate::config::{Config, DistillConfig, FewStepConfig, PRESETS, SamplingConfig};
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{DataArgs, Examples, Layout, Split, default_cache};
 use crate::duration::duration;
@@ -46,6 +46,9 @@ Examples:
   tiny-ddpm train --from runs/mine --distill 0.5 --out runs/mine-guided
   tiny-ddpm train --from runs/mine --distill 0.5 --distill-up-to 800
       the same, but without guidance while there is little but noise
+  tiny-ddpm train --from runs/mine --few-step 1 --out runs/mine-fast
+      one evaluation of the network for a picture instead of twenty
+  tiny-ddpm train --from runs/mine-fast --few-step 1 --qat --out runs/mine-fast-qat
   tiny-ddpm export runs/mine-4bit --out mine.tddpm")]
 pub struct TrainArgs {
     /// One of the configurations that are part of the tool: digits, fashion, digits-small, nano, swiss-roll, smoke, and reference, which is for a GPU and for no chip
@@ -65,7 +68,7 @@ pub struct TrainArgs {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "shards", "qat", "distill", "distill_up_to"]
+        conflicts_with_all = ["preset", "config", "out", "steps", "batch", "seed", "learning_rate", "shards", "qat", "distill", "distill_up_to", "few_step"]
     )]
     pub resume: Option<PathBuf>,
     /// Start from the averaged weights of another run of the same network
@@ -97,6 +100,12 @@ pub struct TrainArgs {
     /// asked for
     #[arg(long, value_name = "T", requires = "distill")]
     pub distill_up_to: Option<u16>,
+    /// Distil the run named by --from to a network that draws in N evaluations,
+    /// 1, 2 or 4, what takes that run twenty. Changes what is not said as
+    /// [training.few_step] needs it. Together with --qat it goes on with a run
+    /// that draws in N evaluations already
+    #[arg(long, value_name = "N", requires = "from", conflicts_with = "distill")]
+    pub few_step: Option<u16>,
     /// What it is trained on.
     #[command(flatten)]
     pub data: DataArgs,
@@ -133,6 +142,18 @@ impl TrainArgs {
             (None, None, None) => bail!(self.nothing_named()),
         };
         let named = self.config.is_some() || self.preset.is_some();
+        if let Some(steps) = self.few_step {
+            let training = &mut config.training;
+            match training.few_step {
+                // Another network for other steps.
+                Some(few_step) if few_step.steps == steps => (),
+                _ if named => training.few_step = Some(FewStepConfig::of(steps)),
+                _ => training.distil_to(steps),
+            }
+            if !named {
+                config.sampling = SamplingConfig::default();
+            }
+        }
         if self.distill.is_some() && !named {
             // What it learns by heart is not to be guided again.
             config.sampling.guidance = None;
@@ -140,7 +161,7 @@ impl TrainArgs {
         let training = &mut config.training;
         if self.qat.is_some() || self.distill.is_some() {
             // A configuration that was named is taken as it is.
-            if !named {
+            if !named && self.few_step.is_none() {
                 training.shorten();
             }
             let distill = self.distill.map(|guidance| DistillConfig {
@@ -184,7 +205,7 @@ impl TrainArgs {
         let names = names.join(", ");
         match &self.from {
             Some(run) => format!(
-                "--from {0} says which weights to start from, but not what to train: name its configuration with --config {1}, a preset with --preset NAME ({names}), or fine-tune it with --qat or --distill",
+                "--from {0} says which weights to start from, but not what to train: name its configuration with --config {1}, a preset with --preset NAME ({names}), or fine-tune it with --qat, --distill or --few-step",
                 run.display(),
                 in_shell(&run.join("config.toml"))
             ),
@@ -197,7 +218,7 @@ impl TrainArgs {
 
     /// The run that is fine-tuned, where the command line asks for it.
     fn fine_tuned(&self) -> Option<&Path> {
-        let asked = self.qat.is_some() || self.distill.is_some();
+        let asked = self.qat.is_some() || self.distill.is_some() || self.few_step.is_some();
         self.from.as_deref().filter(|_| asked)
     }
 
@@ -217,6 +238,9 @@ impl TrainArgs {
         }
         if let Some(up_to) = self.distill_up_to {
             name.push(format!("-t{up_to}"));
+        }
+        if let Some(steps) = self.few_step {
+            name.push(format!("-{steps}step"));
         }
         if let Some(bits) = self.qat {
             name.push(format!("-qat{bits}"));

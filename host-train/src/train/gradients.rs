@@ -27,19 +27,21 @@ pub fn loss_and_gradients(
     device: &Device,
 ) -> (f32, GradientsParams) {
     let size = batch.timesteps.len() / shards;
-    in_shards(model, shards, |shard| {
-        piece(model, rounded, teacher, batch, shard * size, size, device)
-    })
+    let ([loss], gradients) = in_shards(model, shards, |shard| {
+        let (loss, gradients) = piece(model, rounded, teacher, batch, shard * size, size, device);
+        ([loss], gradients)
+    });
+    (loss, gradients)
 }
 
-/// The mean of the losses and of the gradients of equal pieces, numbered from
+/// The means of the losses and of the gradients of equal pieces, numbered from
 /// 0, each worked on by a thread.
-pub fn in_shards<M: Module>(
+pub fn in_shards<M: Module, const N: usize>(
     model: &M,
     shards: usize,
-    piece: impl Fn(usize) -> (f32, GradientsParams) + Sync,
-) -> (f32, GradientsParams) {
-    let mut parts: Vec<(f32, GradientsParams)> = if shards == 1 {
+    piece: impl Fn(usize) -> ([f32; N], GradientsParams) + Sync,
+) -> ([f32; N], GradientsParams) {
+    let mut parts: Vec<([f32; N], GradientsParams)> = if shards == 1 {
         vec![piece(0)]
     } else {
         let piece = &piece;
@@ -56,13 +58,15 @@ pub fn in_shards<M: Module>(
                 .collect()
         })
     };
-    let loss = parts.iter().map(|(loss, _)| loss).sum::<f32>() / shards as f32;
+    let losses = std::array::from_fn(|i| {
+        parts.iter().map(|(losses, _)| losses[i]).sum::<f32>() / shards as f32
+    });
     let mut mean = Mean {
         parts: parts.iter_mut().map(|(_, gradients)| gradients).collect(),
         result: GradientsParams::new(),
     };
     model.visit(&mut mean);
-    (loss, mean.result)
+    (losses, mean.result)
 }
 
 /// The same for `count` pictures from `first` on.
@@ -126,7 +130,7 @@ impl ModuleVisitor for Mean<'_> {
 
 /// Scales all gradients down together where their common norm is above `limit`;
 /// gives the norm before.
-pub fn clip(model: &Network, gradients: &mut GradientsParams, limit: f64) -> f64 {
+pub fn clip<M: Module>(model: &M, gradients: &mut GradientsParams, limit: f64) -> f64 {
     let mut squares = Squares {
         gradients,
         sum: None,

@@ -11,10 +11,9 @@ use burn::optim::{
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 
-use super::Network;
 use super::ema::Collect;
 
-/// AdamW with β1 = 0.9, β2 = 0.999 and ε = 1e-8.
+/// AdamW with ε = 1e-8.
 pub struct Optimizer {
     adamw: AdamW,
     /// An `AdamWState` for each parameter, once it was updated.
@@ -30,11 +29,19 @@ impl std::fmt::Debug for Optimizer {
 }
 
 impl Optimizer {
-    /// An optimiser that has seen nothing yet.
+    /// An optimiser that has seen nothing yet, with β1 = 0.9 and β2 = 0.999.
     #[must_use]
     pub fn new(weight_decay: f64) -> Self {
+        Self::with_betas(weight_decay, 0.9, 0.999)
+    }
+
+    /// The same with other decays of the two moments.
+    #[must_use]
+    pub fn with_betas(weight_decay: f64, beta_1: f32, beta_2: f32) -> Self {
         Self {
             adamw: AdamWConfig::new()
+                .with_beta_1(beta_1)
+                .with_beta_2(beta_2)
                 .with_epsilon(1e-8)
                 .with_weight_decay(weight_decay as f32)
                 .build(),
@@ -62,7 +69,7 @@ impl Optimizer {
     /// The first and second moments, as networks with them for parameters:
     /// zeros before the first update.
     #[must_use]
-    pub fn moments(&self, model: &Network) -> [Network; 2] {
+    pub fn moments<M: Module>(&self, model: &M) -> [M; 2] {
         [0, 1].map(|which| {
             model.valid().map(&mut Moments {
                 states: &self.states,
@@ -75,7 +82,7 @@ impl Optimizer {
     /// [`moments`](Self::moments). Loading a network from a record keeps the
     /// parameters' identities, by which model and moments find each other.
     #[must_use]
-    pub fn with_moments(mut self, moments: &[Network; 2], updates: u32) -> Self {
+    pub fn with_moments<M: Module>(mut self, moments: &[M; 2], updates: u32) -> Self {
         self.updates = updates;
         if updates > 0 {
             let mut first = Collect(TensorContainer::new());

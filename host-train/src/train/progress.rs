@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 
+use super::few_step::{CRITICS, CriticLosses, DISTANCES};
+use crate::config::TrainingConfig;
 use crate::duration::duration;
 use crate::progress::style;
 
@@ -49,6 +51,8 @@ pub(super) struct Progress {
     /// Lines instead of a bar, where there is no terminal.
     lines: bool,
     metrics: File,
+    /// The critics' losses and the distances, of a run that distils.
+    critics: Option<[File; 2]>,
     started: Instant,
     /// The end of the first step of this process.
     warm: Option<Instant>,
@@ -61,12 +65,13 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins to show a run in `folder` of `all` steps, of which `step` are done.
-    pub fn new(folder: &Path, step: u32, all: u32) -> Result<Self> {
-        let path = folder.join("metrics.csv");
-        let metrics = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+    pub fn new(folder: &Path, step: u32, training: &TrainingConfig) -> Result<Self> {
+        let all = training.steps;
+        let metrics = table(folder, "metrics.csv")?;
+        let critics = match training.few_step {
+            Some(_) => Some([table(folder, CRITICS.0)?, table(folder, DISTANCES.0)?]),
+            None => None,
+        };
         let bar = ProgressBar::new(all.into()).with_position(step.into());
         bar.set_style(style(
             "{bar:30} {pos}/{len}  {msg}  {per_sec}  {left} left",
@@ -76,6 +81,7 @@ impl Progress {
             bar,
             lines: !std::io::stderr().is_terminal(),
             metrics,
+            critics,
             started: Instant::now(),
             warm: None,
             pace: Pace::default(),
@@ -112,28 +118,68 @@ impl Progress {
     }
 
     /// Writes a row of the metrics, and without a terminal a line.
-    pub fn log(&mut self, step: u32, loss: f32, norm: f64, rate: f64) -> Result<()> {
+    pub fn log(
+        &mut self,
+        step: u32,
+        loss: f32,
+        norm: f64,
+        rate: f64,
+        critics: Option<CriticLosses>,
+    ) -> Result<()> {
         let seconds = self.started.elapsed().as_secs_f64();
         writeln!(
             self.metrics,
             "{step},{loss:.6},{norm:.6},{rate:.8},{seconds:.2}"
         )
         .context("cannot write metrics.csv")?;
-        if self.lines {
-            eprintln!("{}", line(step, self.all, loss, self.pace));
+        let mut text = line(step, self.all, loss, self.pace);
+        if let (Some([file, _]), Some(losses)) = (&mut self.critics, critics) {
+            let CriticLosses {
+                fake_score,
+                discriminator,
+            } = losses;
+            writeln!(file, "{step},{fake_score:.6},{discriminator:.6}")
+                .context("cannot write the critics' losses")?;
+            text += &format!("; fake score {fake_score:.4}, discriminator {discriminator:.3}");
         }
+        if self.lines {
+            eprintln!("{text}");
+        }
+        Ok(())
+    }
+
+    /// Writes a measured distance.
+    pub fn measured(&mut self, step: u32, distance: f64) -> Result<()> {
+        if let Some([_, file]) = &mut self.critics {
+            writeln!(file, "{step},{distance:.4}").context("cannot write the distances")?;
+        }
+        let text = format!("step {step}: Frechet distance {distance:.2} to the training pictures");
+        self.bar.suspend(|| eprintln!("{text}"));
         Ok(())
     }
 
     /// Waits until the disk has all rows.
     pub fn sync(&self) -> Result<()> {
-        self.metrics.sync_data().context("cannot write metrics.csv")
+        let others = self.critics.iter().flatten();
+        for file in std::iter::once(&self.metrics).chain(others) {
+            file.sync_data().context("cannot write the run's tables")?;
+        }
+        Ok(())
     }
 
     /// Leaves the bar as it is.
     pub fn finish(&self) {
         self.bar.abandon();
     }
+}
+
+/// A table of the run, to be gone on with.
+fn table(folder: &Path, name: &str) -> Result<File> {
+    let path = folder.join(name);
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// How long the steps that are left will take; `None` where none are.

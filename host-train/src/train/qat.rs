@@ -73,7 +73,7 @@ impl Qat {
         device: &Device,
         progress: impl FnMut(u16),
     ) -> Result<Ranges> {
-        let settings = CalibrationSettings::of(config.network.small()?);
+        let settings = CalibrationSettings::of(config)?;
         let calibration = calibrate(model, config, &settings, device, progress)?;
         Ok(calibration.ranges(RangeRule::default(), form))
     }

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use super::batch::Batches;
 use super::checkpoint::{Checkpoint, State};
 use super::curve::write_curve;
+use super::few_step::{self, CRITICS, DISTANCES, FewStep};
 use super::gradients::{clip, loss_and_gradients};
 use super::optimizer::Optimizer;
 use super::preview::write_grid;
@@ -52,6 +53,8 @@ pub struct Run<'a> {
     qat: Option<Qat>,
     /// Whose guided predictions are learned.
     teacher: Option<Teacher>,
+    /// What distils it to a few steps.
+    few_step: Option<FewStep<'a>>,
     /// Finished steps.
     step: u32,
     /// Losses since the last row of the metrics.
@@ -71,7 +74,12 @@ impl std::fmt::Debug for Run<'_> {
 
 /// In a run's folder: what it is made of. A folder without it is no run.
 const CONFIG: &str = "config.toml";
-const METRICS_HEADER: &str = "step,loss,gradient_norm,learning_rate,seconds\n";
+/// A table in a run's folder: a file and its head.
+type Table = (&'static str, &'static str);
+const METRICS: Table = (
+    "metrics.csv",
+    "step,loss,gradient_norm,learning_rate,seconds\n",
+);
 
 impl<'a> Run<'a> {
     /// Makes sure that a new run would overwrite nothing.
@@ -108,8 +116,8 @@ impl<'a> Run<'a> {
             "[training.qat] fine-tunes another run: name it with --from RUN"
         );
         ensure!(
-            config.training.distill.is_none(),
-            "[training.distill] learns from another run: name it with --from RUN"
+            config.training.teacher().is_none(),
+            "[training.distill] and [training.few_step] learn from another run: name it with --from RUN"
         );
         Self::begin(folder)?;
         let run = Self::fresh(folder, config, data, device);
@@ -132,10 +140,21 @@ impl<'a> Run<'a> {
         let write = || -> Result<()> {
             let mut staged = Staged::default();
             staged.add(self.folder.join(CONFIG), self.config.to_toml()?.as_bytes())?;
-            staged.add(self.folder.join("metrics.csv"), METRICS_HEADER.as_bytes())?;
+            for (name, head) in self.tables() {
+                staged.add(self.folder.join(name), head.as_bytes())?;
+            }
             staged.publish()
         };
         write().with_context(|| format!("cannot start a run in {}", self.folder.display()))
+    }
+
+    /// The tables that this run writes.
+    fn tables(&self) -> Vec<Table> {
+        let mut tables = vec![METRICS];
+        if self.config.training.few_step.is_some() {
+            tables.extend([CRITICS, DISTANCES]);
+        }
+        tables
     }
 
     /// A new run that starts from the averaged weights of another. Where the
@@ -160,14 +179,29 @@ impl<'a> Run<'a> {
             other.display(),
             in_shell(&other.join(CONFIG))
         );
-        let guides = |distill: DistillConfig| distill.guidance > 0.0;
+        let guides = |teacher: DistillConfig| teacher.guidance > 0.0;
+        let guided = config.training.teacher().is_some_and(guides);
+        let student = source.training.few_step;
+        let from_student = student.is_some();
         ensure!(
-            source.training.distill.is_none() || !config.training.distill.is_some_and(guides),
+            !from_student
+                || student.map(|few| few.steps) == config.training.few_step.map(|few| few.steps),
+            "{} draws in {} steps, and knows no other timesteps: go on with as many by --few-step, or name the run that it was made from",
+            other.display(),
+            student.map_or(0, |few| few.steps)
+        );
+        ensure!(
+            config.training.few_step.is_none() || config.training.qat.is_none() || from_student,
+            "{} does not draw in few steps yet, so that nobody knows what ranges its activations will have: distil it first, then --from that run with --qat",
+            other.display()
+        );
+        ensure!(
+            source.training.distill.is_none() || !guided,
             "{} has learned guidance by heart already, and would be guided a second time: name the run that it was made from, or leave guidance out",
             other.display()
         );
         ensure!(
-            !source.is_conditional_only() || !config.training.distill.is_some_and(guides),
+            !source.is_conditional_only() || !guided || from_student,
             "{} was trained with class_dropout = 0, so never without a class, which guidance needs: it has none to learn; train a run with class_dropout = 0.1, or leave guidance out",
             other.display()
         );
@@ -183,12 +217,22 @@ impl<'a> Run<'a> {
             // Read back: a resumed run has no others.
             run.qat = Qat::load(folder, &run.config)?;
         }
-        run.model = checkpoint.load_ema(run.model)?;
-        run.ema.model = checkpoint.load_ema(run.ema.model)?;
-        if let Some(distill) = run.config.training.distill {
-            let teacher = Teacher::new(&run.model, distill);
+        run.model = checkpoint.load_best(run.model)?;
+        run.ema.model = checkpoint.load_best(run.ema.model)?;
+        if let Some(distill) = run.config.training.teacher() {
+            let teacher = match from_student {
+                // A student's teacher stays the one it has.
+                true => {
+                    let inner = run.device.clone().inner();
+                    Teacher::load(other, &run.config, &inner)?.context("no teacher")?
+                }
+                false => Teacher::new(&run.model, distill),
+            };
             teacher.save(folder)?;
-            run.teacher = Some(teacher);
+            run.take_teacher(teacher)?;
+            if let Some(few_step) = run.few_step.as_mut().filter(|_| from_student) {
+                few_step.take_critics(&checkpoint)?;
+            }
         }
         run.save()?;
         // Last: a folder that can be resumed has the weights it starts from.
@@ -210,14 +254,17 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let mut run = Self::fresh(folder, config, data, device);
         remove_unfinished(folder)?;
-        let tuned = run.config.training.qat.is_some() || run.config.training.distill.is_some();
+        let training = &run.config.training;
+        let tuned = training.qat.is_some() || training.teacher().is_some();
         ensure!(
             !tuned || Checkpoint::any(folder)?,
             "{} was stopped before it had the weights it starts from; remove it and start again",
             folder.display()
         );
         run.qat = Qat::load(folder, &run.config)?;
-        run.teacher = Teacher::load(folder, &run.config, &run.device.clone().inner())?;
+        if let Some(teacher) = Teacher::load(folder, &run.config, &run.device.clone().inner())? {
+            run.take_teacher(teacher)?;
+        }
         if Checkpoint::any(folder)? {
             let checkpoint = Checkpoint::newest(folder)?;
             ensure!(
@@ -228,11 +275,28 @@ impl<'a> Run<'a> {
             run.model = checkpoint.load_model(run.model)?;
             run.ema.model = checkpoint.load_ema(run.ema.model)?;
             run.optimizer = checkpoint.load_optimizer(run.optimizer, &run.ema.model)?;
+            if let Some(few_step) = &mut run.few_step {
+                few_step.resume(&checkpoint)?;
+            }
             run.step = checkpoint.state.step;
             run.unlogged = checkpoint.state.unlogged;
         }
-        run.forget_later_metrics()?;
+        for table in run.tables() {
+            run.forget_later_rows(table)?;
+        }
         Ok(run)
+    }
+
+    /// Learns from a teacher, in the way that the configuration says.
+    fn take_teacher(&mut self, teacher: Teacher) -> Result<()> {
+        match self.config.training.few_step {
+            Some(_) => {
+                let few_step = FewStep::new(&self.config, self.data, teacher, &self.device)?;
+                self.few_step = Some(few_step);
+            }
+            None => self.teacher = Some(teacher),
+        }
+        Ok(())
     }
 
     fn fresh(folder: &Path, config: Config, data: &'a dyn Examples, device: Device) -> Self {
@@ -244,9 +308,13 @@ impl<'a> Run<'a> {
             data,
             data_sha256: data.fingerprint(),
             ema: Ema::new(&model, training.ema_decay),
-            optimizer: Optimizer::new(training.weight_decay),
+            optimizer: match training.few_step {
+                Some(_) => few_step::optimizer(),
+                None => Optimizer::new(training.weight_decay),
+            },
             qat: None,
             teacher: None,
+            few_step: None,
             step: 0,
             unlogged: Vec::new(),
             device,
@@ -274,8 +342,8 @@ impl<'a> Run<'a> {
     }
 
     /// Rows of steps that will be done again.
-    fn forget_later_metrics(&self) -> Result<()> {
-        let path = self.folder.join("metrics.csv");
+    fn forget_later_rows(&self, (name, head): Table) -> Result<()> {
+        let path = self.folder.join(name);
         let rewrite = || -> Result<()> {
             // A run killed at its very start has no metrics yet.
             let text = match fs::read(&path) {
@@ -283,8 +351,8 @@ impl<'a> Run<'a> {
                 text => text?,
             };
             let text = String::from_utf8_lossy(&text);
-            let columns = METRICS_HEADER.split(',').count();
-            let mut kept = String::from(METRICS_HEADER);
+            let columns = head.split(',').count();
+            let mut kept = String::from(head);
             for line in text.lines().skip(1) {
                 // One may be cut short.
                 let cells: Vec<Option<f64>> = line.split(',').map(|c| c.parse().ok()).collect();
@@ -312,8 +380,33 @@ impl<'a> Run<'a> {
             }
         }
         let state = State::new(self.step, self.data_sha256.clone(), self.unlogged.clone());
-        Checkpoint::save(&self.folder, state, &self.model, &self.ema, &self.optimizer)?;
+        let others = match &self.few_step {
+            Some(few_step) => few_step.files()?,
+            None => Vec::new(),
+        };
+        let (model, ema, optimizer) = (&self.model, &self.ema, &self.optimizer);
+        Checkpoint::save(&self.folder, state, model, ema, optimizer, others)?;
         Ok(())
+    }
+
+    /// How far the averaged weights' pictures are from the training pictures;
+    /// the best average is kept.
+    fn measure(&mut self) -> Result<Option<f64>> {
+        let small = self.qat.as_ref().zip(self.ema.model.small());
+        let rounded = small.map(|(qat, model)| qat.round(model)).transpose()?;
+        let (Some(few_step), Some(pictures)) = (&mut self.few_step, self.data.pictures()) else {
+            return Ok(None);
+        };
+        let device = self.device.clone().inner();
+        few_step
+            .measure(
+                self.step,
+                pictures,
+                &self.ema.model,
+                rounded.as_ref(),
+                &device,
+            )
+            .map(Some)
     }
 
     /// What a network of this run is rounded to, where the run is for that.
@@ -348,18 +441,25 @@ impl<'a> Run<'a> {
         let config = self.config.clone();
         let training = &config.training;
         let mut batches = Batches::new(self.data, &config)?;
-        let mut progress = Progress::new(&self.folder, self.step, training.steps)?;
+        let mut progress = Progress::new(&self.folder, self.step, training)?;
         while self.step < training.steps {
-            let batch = batches.batch(self.step);
-            let rounded = self.rounded(&self.model)?;
-            let (loss, mut gradients) = loss_and_gradients(
-                &self.model,
-                rounded.as_ref(),
-                self.teacher.as_ref(),
-                &batch,
-                training.shards,
-                &self.device,
-            );
+            let rate = training.learning_rate_at(self.step);
+            // Borrowed from one field, so that the step may change another.
+            let small = self.qat.as_ref().zip(self.model.small());
+            let rounded = small.map(|(qat, model)| qat.round(model)).transpose()?;
+            let (loss, mut gradients) = match &mut self.few_step {
+                Some(few_step) => {
+                    few_step.step(&self.model, rounded.as_ref(), self.step, rate, training)
+                }
+                None => loss_and_gradients(
+                    &self.model,
+                    rounded.as_ref(),
+                    self.teacher.as_ref(),
+                    &batches.batch(self.step),
+                    training.shards,
+                    &self.device,
+                ),
+            };
             let norm = clip(&self.model, &mut gradients, training.grad_clip);
             if !loss.is_finite() || !norm.is_finite() {
                 progress.finish();
@@ -369,7 +469,6 @@ impl<'a> Run<'a> {
                 }
                 .into());
             }
-            let rate = training.learning_rate_at(self.step);
             self.model = self.optimizer.step(rate, self.model, gradients);
             self.ema = self.ema.update(&self.model, self.step);
             self.step += 1;
@@ -377,13 +476,23 @@ impl<'a> Run<'a> {
 
             let last = self.step == training.steps;
             let stopping = stop.load(Ordering::SeqCst);
-            let at = |every: u32| every > 0 && (last || self.step.is_multiple_of(every));
+            let done = self.step;
+            let at = |every: u32| every > 0 && (last || done.is_multiple_of(every));
             progress.step(self.step, loss);
             self.unlogged.push(loss);
             if at(training.log_every) {
                 let losses = std::mem::take(&mut self.unlogged);
                 let mean = losses.iter().sum::<f32>() / losses.len() as f32;
-                progress.log(self.step, mean, norm, rate)?;
+                let critics = self.few_step.as_mut().map(FewStep::take_losses);
+                progress.log(self.step, mean, norm, rate, critics)?;
+            }
+            let measure_every = training
+                .few_step
+                .map_or(0, |few_step| few_step.measure_every);
+            if at(measure_every)
+                && let Some(distance) = self.measure()?
+            {
+                progress.measured(self.step, distance)?;
             }
             if at(training.checkpoint_every) || stopping {
                 // What a checkpoint counts as done must have its row.
@@ -416,12 +525,11 @@ impl<'a> Run<'a> {
 /// The ranges of a checkpoint's averaged weights.
 fn choose_ranges(checkpoint: &Checkpoint, config: &Config, device: &Device) -> Result<Ranges> {
     let model = Network::new(&config.network, config.training.seed, device);
-    let model = checkpoint.load_ema(model)?;
+    let model = checkpoint.load_best(model)?;
     let model = model
         .small()
         .context("only a network for chips is rounded")?;
-    let steps = CalibrationSettings::default().steps;
-    let steps = steps.min(config.diffusion.timesteps);
+    let steps = CalibrationSettings::of(config)?.steps;
     let phase = Phase::begin("calibrating", steps.into(), true)?;
     let ranges = Qat::choose(model, config, device, |step| {
         phase.set_position(step.into());

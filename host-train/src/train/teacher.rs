@@ -39,6 +39,12 @@ impl Teacher {
         }
     }
 
+    /// Its weights.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.model
+    }
+
     /// Keeps the teacher in a run's folder.
     ///
     /// # Errors
@@ -53,12 +59,12 @@ impl Teacher {
     /// # Errors
     /// Where it cannot be read.
     pub fn load(run: &Path, config: &Config, device: &Device) -> Result<Option<Self>> {
-        let Some(distill) = config.training.distill else {
+        let Some(distill) = config.training.teacher() else {
             return Ok(None);
         };
         let model = Network::new(&config.network, config.training.seed, device);
         let model = load_network(&run.join(TEACHER), model)
-            .context("a run with [training.distill] cannot be used without its teacher")?;
+            .context("a run that learns from a teacher cannot be used without it")?;
         Ok(Some(Self { model, distill }))
     }
 
@@ -71,6 +77,20 @@ impl Teacher {
         let x_t = Tensor::<2>::from_data(TensorData::new(values, [pieces.len(), pixels]), &device);
         let timesteps = &batch.timesteps[pieces.clone()];
         let classes = &batch.classes[pieces];
+        let guided = self.predict(x_t, timesteps, classes).into_data();
+        guided.try_to_vec().expect("predictions are f32")
+    }
+
+    /// What it predicts for `x_t` (`[n, pixels]`), with its guidance.
+    #[must_use]
+    pub fn predict(&self, x_t: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
+        let device = self.model.device();
+        if timesteps
+            .iter()
+            .all(|&t| self.distill.guidance_at(t) == 0.0)
+        {
+            return self.model.forward(x_t, timesteps, classes);
+        }
         let conditional = self.model.forward(x_t.clone(), timesteps, classes);
         let nothing = vec![None; classes.len()];
         // For pictures without a class both are the same, and so is the sum.
@@ -80,8 +100,6 @@ impl Teacher {
             .map(|&timestep| self.distill.guidance_at(timestep))
             .collect();
         let w = Tensor::<2>::from_data(TensorData::new(w, [timesteps.len(), 1]), &device);
-        let guided = conditional.clone() + (conditional - unconditional) * w;
-        let guided = guided.into_data();
-        guided.try_to_vec().expect("predictions are f32")
+        conditional.clone() + (conditional - unconditional) * w
     }
 }

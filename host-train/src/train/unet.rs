@@ -394,6 +394,32 @@ impl UNet {
         taps: &mut dyn Taps,
     ) -> Tensor<2> {
         let emb = &self.time.forward(timesteps, classes);
+        let (h, skips) = self.encode(x, emb, taps);
+        self.decode(h, skips, emb, taps)
+    }
+
+    /// What the way down and the middle make of pictures before its last
+    /// block, `[n, channels, h, w]` of the coarsest level: features for a
+    /// network that judges pictures.
+    pub fn features(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<4> {
+        let emb = &self.time.forward(timesteps, classes);
+        let (h, _) = self.encode(x, emb, &mut NoTaps);
+        h
+    }
+
+    /// Channels of [`features`](Self::features).
+    #[must_use]
+    pub fn feature_channels(&self) -> usize {
+        self.mid0.conv2.bias.dims()[0]
+    }
+
+    /// Down to the middle's attention, with what the way up will want.
+    fn encode(
+        &self,
+        x: Tensor<2>,
+        emb: &Tensor<2>,
+        taps: &mut dyn Taps,
+    ) -> (Tensor<4>, Vec<Tensor<4>>) {
         let x = match self.image_size {
             0 => channels_of(x),
             size => patchify(x, size, self.patch),
@@ -417,7 +443,18 @@ impl UNet {
         if let Some(attn) = &self.mid_attn {
             h = attn.forward(format_args!("mid.attn"), h, taps);
         }
-        h = self.mid1.forward(format_args!("mid1"), h, emb, taps);
+        (h, skips)
+    }
+
+    /// From there to the prediction.
+    fn decode(
+        &self,
+        h: Tensor<4>,
+        mut skips: Vec<Tensor<4>>,
+        emb: &Tensor<2>,
+        taps: &mut dyn Taps,
+    ) -> Tensor<2> {
+        let mut h = self.mid1.forward(format_args!("mid1"), h, emb, taps);
         for (level, stage) in self.up.iter().enumerate().rev() {
             for (b, block) in stage.blocks.iter().enumerate() {
                 let skip = skips.pop().expect("as many skips as blocks on the way up");
