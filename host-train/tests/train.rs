@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -188,6 +188,176 @@ fn so_does_a_fine_tuning_with_its_ranges_and_teacher() {
     assert!(!output.status.success());
     let message = stderr(&output);
     assert!(message.contains("teacher"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn so_does_a_distillation_to_few_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let teacher = smoke(folder.path(), "20");
+    let mut config = Config::load(&teacher.join("config.toml")).unwrap();
+    config.training.distil_to(2);
+    config.training.few_step.as_mut().unwrap().measure_every = 0;
+    config.training.batch = 16;
+    config.training.checkpoint_every = 20;
+    let path = folder.path().join("few.toml");
+    std::fs::write(&path, config.to_toml().unwrap()).unwrap();
+    let args = [
+        "--from",
+        arg(&teacher),
+        "--config",
+        arg(&path),
+        "--few-step",
+        "2",
+    ];
+    let steps = ["--steps", "60"];
+    stop_and_resume(folder.path(), &subset(), &[&args[..], &steps].concat());
+    let table = |run: &str| std::fs::read(folder.path().join(run).join("critics.csv"));
+    assert_eq!(table("whole").unwrap(), table("stopped").unwrap());
+    let text = String::from_utf8(table("whole").unwrap()).unwrap();
+    assert_eq!(text.lines().count(), 1 + 60 / 5, "{text}");
+
+    // It says how it is sampled, and goes on with rounding.
+    let run = folder.path().join("whole");
+    let config = Config::load(&run.join("config.toml")).unwrap();
+    let recommended = config.recommended();
+    assert_eq!((recommended.steps, recommended.guidance), (2, 0.0));
+    let rounded = folder.path().join("rounded");
+    let config = folder.path().join("rounded.toml");
+    let mut qat = Config::load(&run.join("config.toml")).unwrap();
+    qat.training.steps = 2;
+    std::fs::write(&config, qat.to_toml().unwrap()).unwrap();
+    let args = [
+        "--from",
+        arg(&run),
+        "--config",
+        arg(&config),
+        "--few-step",
+        "2",
+    ];
+    let output = train(&[&args[..], &["--qat", "--out", arg(&rounded)]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let teacher = |run: &Path| std::fs::read(run.join("teacher.bpk")).unwrap();
+    assert!(
+        teacher(&run) == teacher(&rounded),
+        "the teacher is another one"
+    );
+
+    for (from, more, words) in [
+        (&run, &["--few-step", "1"][..], "draws in 2 steps"),
+        (&run, &["--qat"], "draws in 2 steps"),
+        (
+            &folder.path().join("smoke"),
+            &["--few-step", "1", "--qat"],
+            "distil it first",
+        ),
+        (
+            &folder.path().join("smoke"),
+            &["--few-step", "3"],
+            "must be 1, 2 or 4",
+        ),
+        (
+            &folder.path().join("smoke"),
+            &["--few-step", "1", "--distill", "1"],
+            "cannot be used",
+        ),
+    ] {
+        let out = folder.path().join("refused");
+        let output = train(&[&["--from", arg(from), "--out", arg(&out)], more].concat());
+        let message = stderr(&output);
+        assert!(message.contains(words), "{more:?}: {message}");
+        assert!(!output.status.success() && !out.exists(), "{more:?}");
+    }
+}
+
+/// The average that is used is the one whose pictures were nearest.
+#[test]
+fn a_distillation_keeps_its_best_average() {
+    let folder = tempfile::tempdir().unwrap();
+    let teacher = smoke(folder.path(), "20");
+    let mut config = Config::load(&teacher.join("config.toml")).unwrap();
+    config.training.distil_to(1);
+    config.training.few_step.as_mut().unwrap().measure_every = 2;
+    config.training.steps = 8;
+    config.training.batch = 4;
+    // So high that some step makes it worse.
+    config.training.learning_rate = 0.05;
+    config.training.ema_decay = 0.0;
+    let path = folder.path().join("few.toml");
+    std::fs::write(&path, config.to_toml().unwrap()).unwrap();
+    let run = folder.path().join("run");
+    let output = tool()
+        .args(["train", "--from", arg(&teacher), "--config", arg(&path)])
+        .args([
+            "--data",
+            arg(&few_pictures(folder.path())),
+            "--out",
+            arg(&run),
+        ])
+        .env("XDG_CACHE_HOME", folder.path().join("cache"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("Frechet distance"),
+        "{}",
+        stderr(&output)
+    );
+    let text = std::fs::read_to_string(run.join("distances.csv")).unwrap();
+    let mut rows = text.lines().skip(1).map(|line| {
+        let (step, distance) = line.split_once(',').unwrap();
+        (
+            step.parse::<u32>().unwrap(),
+            distance.parse::<f64>().unwrap(),
+        )
+    });
+    let rows: Vec<(u32, f64)> = rows.by_ref().collect();
+    assert_eq!(
+        rows.iter().map(|row| row.0).collect::<Vec<_>>(),
+        [2, 4, 6, 8]
+    );
+    let best = rows.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
+    let (_, last) = weights_by(&run, Checkpoint::load_ema);
+    let (_, used) = weights_by(&run, Checkpoint::load_best);
+    assert_eq!(used == last, best == 8, "{rows:?}");
+    let (_, network) = load_any_ema(&run, &Device::flex()).unwrap();
+    assert!(network.parameters() == used);
+}
+
+/// A run of the preset "smoke" in a folder.
+fn smoke(folder: &Path, steps: &str) -> PathBuf {
+    let run = folder.join("smoke");
+    let args = ["--preset", "smoke", "--steps", steps, "--data"];
+    let output = train(&[&args[..], &[arg(&subset()), "--out", arg(&run)]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    run
+}
+
+/// The first 32 pictures of the subset, as a folder.
+fn few_pictures(folder: &Path) -> PathBuf {
+    let data = subset_data(&Config::preset("smoke").unwrap());
+    let few = folder.join("few");
+    for index in 0..32 {
+        let class = few.join(format!("train/{}", data.labels[index]));
+        std::fs::create_dir_all(&class).unwrap();
+        let picture = image::GrayImage::from_raw(28, 28, data.picture(index).to_vec());
+        picture
+            .unwrap()
+            .save(class.join(format!("{index}.png")))
+            .unwrap();
+    }
+    few
+}
+
+/// Weights of a run's newest checkpoint, as one of its functions loads them.
+fn weights_by(
+    run: &Path,
+    load: fn(&Checkpoint, Network) -> anyhow::Result<Network>,
+) -> (Config, Vec<Parameter>) {
+    let config = Config::load(&run.join("config.toml")).unwrap();
+    let model = Network::new(&config.network, 0, &Device::flex());
+    let model = load(&Checkpoint::newest(run).unwrap(), model).unwrap();
+    (config, model.parameters())
 }
 
 /// Makes two runs in a folder, one of which is stopped on its way.

@@ -1,4 +1,4 @@
-//! Tells generated pictures from real ones.
+//! The discriminator: separates generated from real pictures.
 
 use burn::module::Module;
 use burn::tensor::activation::silu;
@@ -9,17 +9,18 @@ use rand_chacha::ChaCha8Rng;
 use crate::train::UNet;
 use crate::train::layers::{Conv, Init, Linear};
 
-/// The teacher's way down, which knows timestep and class, and a small head.
+/// The teacher's encoder, conditional on timestep and class, with a small head.
 #[derive(Module, Debug)]
 pub struct Discriminator {
-    /// A whole network, of which the way up is never used nor trained.
+    /// A complete U-Net; its decoder is neither used nor trained.
     encoder: UNet,
     conv: Conv,
     output: Linear,
 }
 
 impl Discriminator {
-    /// A discriminator that sees what `encoder` sees; the same for one seed.
+    /// A discriminator on the features of `encoder`. The head is random but
+    /// determined by `seed`.
     pub fn new(encoder: UNet, seed: u64, device: &Device) -> Self {
         let channels = encoder.feature_channels();
         let init = &mut Init {
@@ -33,8 +34,8 @@ impl Discriminator {
         }
     }
 
-    /// A logit for each of the noised pictures `x` (`[n, pixels]`): above 0 for
-    /// real ones. `[n, 1]`.
+    /// Logits `[n, 1]` for noised pictures `x` (`[n, pixels]`); positive means
+    /// real.
     pub fn forward(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
         let features = self.encoder.features(x, timesteps, classes);
         let features = silu(self.conv.forward(features));

@@ -1,9 +1,9 @@
-//! How far a student's pictures are from the training pictures, while it is
-//! trained: which of its averages is kept.
+//! Fréchet distance between the student's and the training pictures, measured
+//! during training to select the best averaged weights.
 //!
-//! Measured by a classifier of its own, with another seed than `evaluate`'s, on
-//! training pictures alone: what chooses among weights must not also judge
-//! them.
+//! Uses its own classifier, with a seed other than that of `evaluate`, and
+//! training pictures only: the metric that selects weights must not also be the
+//! one that evaluates them.
 
 use std::path::PathBuf;
 
@@ -19,12 +19,12 @@ use crate::sample::Request;
 use crate::train::qat::Rounded;
 use crate::train::{Network, NoTaps};
 
-/// Pictures that are compared with all of the training pictures.
+/// Generated pictures; they are compared with all training pictures.
 const PICTURES: usize = 2000;
-/// Not `evaluate`'s.
+/// Seed of the classifier and of the noise; not that of `evaluate`.
 const SEED: u64 = 20_241;
 
-/// Measures; the classifier is trained when it is first needed.
+/// Measures distances. Trains its classifier at the first measurement.
 pub struct Distance {
     config: Config,
     real: Option<(Classifier, Features)>,
@@ -38,7 +38,7 @@ impl Distance {
         }
     }
 
-    /// The Fréchet distance of so many pictures of a network.
+    /// The Fréchet distance of the network's pictures to the training pictures.
     ///
     /// # Errors
     /// Where the classifier cannot be trained or kept.

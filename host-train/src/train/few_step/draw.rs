@@ -1,4 +1,4 @@
-//! Everything random in a step, and the arithmetic of noising.
+//! Random inputs of a step, and noising.
 
 use std::ops::Range;
 
@@ -14,11 +14,11 @@ use crate::config::Config;
 use crate::data::Examples;
 use crate::train::batch::{Purpose, generator};
 
-/// Where the random numbers of one update come from.
+/// Random number generator of one update.
 pub struct Seeds(ChaCha8Rng);
 
 impl Seeds {
-    /// Those of the update numbered `update` in a step.
+    /// The generator for update `update` of step `step`.
     pub fn new(seed: u64, step: u32, update: u32) -> Self {
         let number = u64::from(step) << 8 | u64::from(update);
         Self(generator(seed, Purpose::FewStep, number))
@@ -29,11 +29,11 @@ impl Seeds {
 pub struct Real {
     /// x_0, picture after picture.
     pub x_0: Vec<f32>,
-    /// Their classes, which generated ones shall have too.
+    /// Their classes; generated pictures are conditioned on the same.
     pub classes: Vec<Option<u8>>,
 }
 
-/// To which timesteps pictures are noised, and with what.
+/// Timesteps and noise for a batch of pictures.
 pub struct Noised {
     /// ε, picture after picture.
     pub epsilon: Vec<f32>,
@@ -41,13 +41,13 @@ pub struct Noised {
     pub timesteps: Vec<u16>,
 }
 
-/// The noise of a generated picture, up to the step whose output is wanted.
+/// Noise from which the student generates a batch.
 pub struct Noise {
-    /// x_T, and fresh noise for each step behind the first.
+    /// x_T, then fresh noise for each further step.
     pub steps: Vec<Vec<f32>>,
 }
 
-/// Draws for batches of one size.
+/// Draws random inputs for batches of one size.
 pub struct Draws<'a> {
     data: &'a dyn Examples,
     batch: usize,
@@ -57,7 +57,7 @@ pub struct Draws<'a> {
     prediction: Prediction,
     /// sqrt(ᾱ_t) and sqrt(1 - ᾱ_t) for t in 0..=T.
     levels: Vec<(f32, f32)>,
-    /// The timesteps that a student visits.
+    /// The student's timesteps, from T on.
     pub visited: Vec<u16>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Draws<'a> {
             .collect()
     }
 
-    /// Pictures drawn from the data, each as likely as the other.
+    /// Pictures sampled uniformly from the data, with replacement.
     pub fn real(&self, seeds: &mut Seeds) -> Real {
         let mut real = Real {
             x_0: Vec::with_capacity(self.batch * self.pixels),
@@ -105,8 +105,8 @@ impl<'a> Draws<'a> {
         real
     }
 
-    /// Noise for a batch of generated pictures; all of them are taken from the
-    /// same, random step of the student.
+    /// Noise for a batch of generated pictures. The number of steps is random
+    /// and the same for the whole batch.
     pub fn noise(&self, seeds: &mut Seeds) -> Noise {
         let last = seeds.0.random_range(0..self.visited.len());
         Noise {
@@ -114,7 +114,7 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// Noise at timesteps that are uniform over a part of 0..T.
+    /// Noise at timesteps uniform in `from * T..=to * T`.
     pub fn noised(&self, seeds: &mut Seeds, (from, to): (f64, f64)) -> Noised {
         let at = |part: f64| (part * f64::from(self.timesteps())).round() as u16;
         let (first, last) = (at(from).max(1), at(to).max(1));
@@ -126,7 +126,7 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// The rows of a batch's values that `rows` says, `[n, pixels]`.
+    /// Rows of a batch as a tensor `[n, pixels]`.
     pub fn tensor(&self, values: &[f32], rows: Range<usize>, device: &Device) -> Tensor<2> {
         let own = &values[rows.start * self.pixels..rows.end * self.pixels];
         let data = TensorData::new(own.to_vec(), [rows.len(), self.pixels]);
@@ -145,14 +145,14 @@ impl<'a> Draws<'a> {
         [column(|level| level.0), column(|level| level.1)]
     }
 
-    /// x_t of pictures `[n, pixels]`, which are the batch's `rows`.
+    /// x_t for the pictures `x_0` (`[n, pixels]`), rows `rows` of the batch.
     pub fn add_noise(&self, x_0: &Tensor<2>, noised: &Noised, rows: Range<usize>) -> Tensor<2> {
         let device = x_0.device();
         let [signal, noise] = self.levels(&noised.timesteps[rows.clone()], &device);
         x_0.clone() * signal + self.tensor(&noised.epsilon, rows, &device) * noise
     }
 
-    /// x_t and what a network should predict from it.
+    /// x_t and the training target of a network that predicts from it.
     pub fn noise_and_target(
         &self,
         x_0: &Tensor<2>,
@@ -172,7 +172,7 @@ impl<'a> Draws<'a> {
         (x_t, target)
     }
 
-    /// x̂_0 from x_t and what a network predicts of it.
+    /// x̂_0 from x_t and the network's prediction.
     pub fn x0_hat(&self, x_t: Tensor<2>, output: Tensor<2>, timesteps: &[u16]) -> Tensor<2> {
         let [signal, noise] = self.levels(timesteps, &x_t.device());
         match self.prediction {
@@ -183,14 +183,14 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// x̂_0, cut to what pixels can be, with fresh noise at another timestep.
+    /// Clips x̂_0 to [-1, 1] and adds fresh noise at `timestep`.
     pub fn renoise(&self, x0_hat: Tensor<2>, fresh: Tensor<2>, timestep: u16) -> Tensor<2> {
         let (signal, noise) = self.levels[usize::from(timestep)];
         x0_hat.clamp(-1.0, 1.0) * signal + fresh * noise
     }
 }
 
-/// The timesteps that `steps` evaluations visit: evenly from T towards 0.
+/// `steps` timesteps evenly from T towards 0: `Spacing::Trailing`.
 fn trailing(timesteps: u16, steps: u16) -> Vec<u16> {
     let (t, n) = (f64::from(timesteps), f64::from(steps));
     (0..steps)

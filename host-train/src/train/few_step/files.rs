@@ -1,4 +1,4 @@
-//! What a checkpoint of a distilling run holds beside the student.
+//! Files of a few-step distillation in its run folder and checkpoints.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use crate::train::Network;
 use crate::train::checkpoint::{BEST, Checkpoint, load_network, read, record};
 use crate::train::qat::Rounded;
 
-/// The critics' losses: a file in the run's folder, and its head.
+/// Table of the critics' losses: file name and header.
 pub const CRITICS: (&str, &str) = ("critics.csv", "step,fake_score_loss,discriminator_loss\n");
-/// The measured distances: a file in the run's folder, and its head.
+/// Table of measured distances: file name and header.
 pub const DISTANCES: (&str, &str) = ("distances.csv", "step,frechet_distance\n");
 
 const STATE: &str = "few-step.json";
 const NETWORKS: &str = "critics.bpk";
 const MOMENTS: [&str; 2] = ["critics-moment1.bpk", "critics-moment2.bpk"];
 
-/// The measurement that was best so far.
+/// The best measurement so far.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Finished steps.
@@ -36,12 +36,12 @@ pub struct Best {
 #[serde(deny_unknown_fields)]
 struct State {
     best: Option<Best>,
-    /// Of steps that no row has yet: fake score and discriminator.
+    /// Losses since the last row: fake score and discriminator.
     unlogged: Vec<[f32; 2]>,
 }
 
 impl FewStep<'_> {
-    /// The files, by name.
+    /// The files for a checkpoint, by name.
     ///
     /// # Errors
     /// Where a network cannot be written as bytes.
@@ -68,7 +68,7 @@ impl FewStep<'_> {
         Ok(files)
     }
 
-    /// Goes on as a checkpoint of this run left it.
+    /// Restores the state from a checkpoint of the same run.
     ///
     /// # Errors
     /// Where a file cannot be read or is for another network.
@@ -100,7 +100,7 @@ impl FewStep<'_> {
         Ok(())
     }
 
-    /// Takes over the critics of another run.
+    /// Loads the critics from a checkpoint of another run.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
@@ -109,11 +109,11 @@ impl FewStep<'_> {
         Ok(())
     }
 
-    /// Measures averaged weights after `step` steps, and keeps them if they are
-    /// the best so far.
+    /// Measures the averaged weights `network` after `step` steps and keeps them
+    /// if they are the best so far.
     ///
     /// # Errors
-    /// Where the classifier that measures cannot be trained or kept.
+    /// If the classifier cannot be trained or cached.
     pub fn measure(
         &mut self,
         step: u32,
@@ -130,7 +130,7 @@ impl FewStep<'_> {
         Ok(distance)
     }
 
-    /// The means of the losses since they were last asked for.
+    /// Mean losses since the last call.
     pub fn take_losses(&mut self) -> CriticLosses {
         let losses = std::mem::take(&mut self.unlogged);
         let mean = |pick: fn(&CriticLosses) -> f32| {

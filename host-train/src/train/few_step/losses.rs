@@ -1,4 +1,4 @@
-//! The losses of the critics and of the student, with their gradients.
+//! Losses and gradients of the critics and of the student.
 
 use std::ops::Range;
 
@@ -15,32 +15,34 @@ use crate::train::qat::Rounded;
 use crate::train::teacher::Teacher;
 use crate::train::{Forward, Network};
 
-/// Where on the way from 0 to T the scores are compared: the ends say nothing.
+/// Range of timesteps, relative to T, at which the scores are compared: near
+/// the ends they carry no information.
 const SCORED: (f64, f64) = (0.02, 0.98);
-/// And where the discriminator looks: in more noise all pictures look alike.
+/// The discriminator's range: with more noise all pictures look alike.
 const JUDGED: (f64, f64) = (0.005, 0.7);
 
-/// What losses depend on beside the networks that learn.
+/// Computes the losses; holds everything they need besides the trained networks.
 pub struct Losses<'a> {
     pub draws: Draws<'a>,
     pub teacher: Teacher,
-    /// What the discriminator's loss counts in the student's.
+    /// Weight of the discriminator's loss in the student's.
     pub discriminator_weight: f64,
-    /// Where gradients are computed.
+    /// A device with autodiff.
     pub device: Device,
 }
 
-/// What an update of the critics looks at.
-struct Exhibits {
+/// The random inputs of one update of the critics.
+struct CriticBatch {
     real: Real,
+    /// Noise for the fake score.
     scored: Noised,
+    /// Noise for the discriminator, for generated and for real pictures.
     judged: Noised,
     judged_real: Noised,
 }
 
 impl Losses<'_> {
-    /// Those of fake score and discriminator, for pictures of a student
-    /// without gradients.
+    /// Losses of fake score and discriminator. `student` has no autodiff.
     pub fn of_critics(
         &self,
         critics: &Critics,
@@ -58,7 +60,7 @@ impl Losses<'_> {
             epsilon: draws.normals(&mut seeds),
             timesteps: judged.timesteps.clone(),
         };
-        let exhibits = Exhibits {
+        let batch = CriticBatch {
             real,
             scored,
             judged,
@@ -66,14 +68,14 @@ impl Losses<'_> {
         };
         let student = Student::new(draws, student, rounded);
         let inner = self.device.clone().inner();
-        let size = exhibits.real.classes.len() / shards;
+        let size = batch.real.classes.len() / shards;
         let (losses, gradients) = in_shards(critics, shards, |shard| {
             let rows = shard * size..(shard + 1) * size;
-            let classes = &exhibits.real.classes[rows.clone()];
+            let classes = &batch.real.classes[rows.clone()];
             let drawn = student.draw(&noise, rows.clone(), classes, &inner);
-            // Leaves of a graph of their own, as in plain training.
+            // Each shard has its own graph, as in plain training.
             let critics = critics.clone().no_grad().set_require_grad(true);
-            self.of_critics_in(&critics, Tensor::from_inner(drawn), &exhibits, rows)
+            self.of_critics_in(&critics, Tensor::from_inner(drawn), &batch, rows)
         });
         let [fake_score, discriminator] = losses;
         let losses = CriticLosses {
@@ -83,20 +85,20 @@ impl Losses<'_> {
         (losses, gradients)
     }
 
-    /// The same over the examples `rows`.
+    /// The same for the examples `rows` of the batch.
     fn of_critics_in(
         &self,
         critics: &Critics,
         drawn: Tensor<2>,
-        exhibits: &Exhibits,
+        batch: &CriticBatch,
         rows: Range<usize>,
     ) -> ([f32; 2], GradientsParams) {
-        let Exhibits {
+        let CriticBatch {
             real,
             scored,
             judged,
             judged_real,
-        } = exhibits;
+        } = batch;
         let classes = &real.classes[rows.clone()];
         let draws = &self.draws;
         let (x_t, target) = draws.noise_and_target(&drawn, scored, rows.clone());
@@ -118,14 +120,14 @@ impl Losses<'_> {
         (values, GradientsParams::from_grads(gradients, critics))
     }
 
-    /// That of the student; it heeds the discriminator, or does not yet.
+    /// Loss of the student, with or without the discriminator's part.
     pub fn of_student(
         &self,
         critics: &Critics,
         model: &Network,
         rounded: Option<&Rounded<'_>>,
         mut seeds: Seeds,
-        heeded: bool,
+        adversarial: bool,
         shards: usize,
     ) -> (f32, GradientsParams) {
         let draws = &self.draws;
@@ -133,7 +135,7 @@ impl Losses<'_> {
         let noise = draws.noise(&mut seeds);
         let scored = draws.noised(&mut seeds, SCORED);
         let judged = draws.noised(&mut seeds, JUDGED);
-        let weight = match heeded {
+        let weight = match adversarial {
             true => self.discriminator_weight,
             false => 0.0,
         };
@@ -147,7 +149,8 @@ impl Losses<'_> {
             let x0 = student.draw(&noise, rows.clone(), classes, &self.device);
 
             let direction = self.direction(&fake_score, &x0, &scored, rows.clone(), classes);
-            // Its gradient is the direction, over the number of values.
+            // The gradient of this loss is the direction divided by the number
+            // of values (DMD2's formulation).
             let target = (x0.clone() - direction).detach();
             let mut loss = (x0.clone() - target).square().mean() * 0.5;
             if weight > 0.0 {
@@ -163,9 +166,9 @@ impl Losses<'_> {
         (loss, gradients)
     }
 
-    /// DMD's gradient of each picture (arXiv:2311.18828, eqs. 7 and 8): the
-    /// fake score's x̂_0 less the teacher's, over the mean distance of the
-    /// picture to the latter.
+    /// DMD's gradient for each picture (arXiv:2311.18828, eqs. 7 and 8): the
+    /// fake score's x̂_0 minus the teacher's x̂_0, divided by the mean absolute
+    /// distance between the picture and the latter. `[n, pixels]`.
     fn direction(
         &self,
         fake_score: &Network,
@@ -184,5 +187,93 @@ impl Losses<'_> {
         let real = draws.x0_hat(x_t, real, timesteps);
         let scale = (x0 - real.clone()).abs().mean_dim(1);
         Tensor::from_inner((fake - real) / scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FewStep;
+    use super::*;
+    use crate::config::Config;
+    use crate::data::Dataset;
+    use tiny_ddpm::Prediction;
+
+    fn data() -> Dataset {
+        Dataset {
+            size: 28,
+            pixels: (0..8 * 784).map(|i| (i % 251) as u8).collect(),
+            labels: (0..8).collect(),
+        }
+    }
+
+    fn config(prediction: Prediction) -> Config {
+        let mut config = Config::preset("smoke").unwrap();
+        config.diffusion.prediction = prediction;
+        config.training.distil_to(2);
+        config.training.batch = 4;
+        config.training.shards = 1;
+        config
+    }
+
+    /// A distillation whose teacher is a fresh network.
+    fn few_step<'a>(config: &Config, data: &'a Dataset) -> FewStep<'a> {
+        let device = Device::flex();
+        let network = Network::new(&config.network, 3, &device);
+        let teacher = Teacher::new(&network, config.training.teacher().unwrap());
+        FewStep::new(config, data, teacher, &device.autodiff()).unwrap()
+    }
+
+    #[test]
+    fn scores_that_agree_give_no_direction() {
+        let (config, data) = (config(Prediction::V), data());
+        let few_step = few_step(&config, &data);
+        let mut seeds = Seeds::new(1, 0, 0);
+        let scored = few_step.losses.draws.noised(&mut seeds, SCORED);
+        let x0 = Tensor::<2>::ones([4, 784], &few_step.losses.device) * 0.3;
+        let classes = [Some(1), None, Some(9), Some(0)];
+        let fake_score = few_step.critics.fake_score.valid();
+        let direction = few_step
+            .losses
+            .direction(&fake_score, &x0, &scored, 0..4, &classes);
+        let largest = direction.abs().max().into_scalar::<f32>();
+        assert!(largest.abs() < 1e-6, "{largest}");
+    }
+
+    #[test]
+    fn a_perfect_prediction_gives_the_picture_back() {
+        for prediction in [Prediction::Epsilon, Prediction::X0, Prediction::V] {
+            let (config, data) = (config(prediction), data());
+            let few_step = few_step(&config, &data);
+            let draws = &few_step.losses.draws;
+            let mut seeds = Seeds::new(1, 0, 0);
+            let real = draws.real(&mut seeds);
+            let scored = draws.noised(&mut seeds, SCORED);
+            assert!(scored.timesteps.iter().all(|t| (20..=980).contains(t)));
+            let x_0 = draws.tensor(&real.x_0, 0..4, &Device::flex());
+            let (x_t, target) = draws.noise_and_target(&x_0, &scored, 0..4);
+            let again = draws.x0_hat(x_t, target, &scored.timesteps);
+            let largest = (again - x_0).abs().max().into_scalar::<f32>();
+            // ε's is divided by a signal of as little as 0.03.
+            assert!(largest < 1e-4, "{prediction:?}: {largest}");
+        }
+    }
+
+    #[test]
+    fn the_discriminator_s_loss_counts() {
+        let (mut config, data) = (config(Prediction::V), data());
+        config.training.few_step.as_mut().unwrap().steps = 1;
+        let few_step = few_step(&config, &data);
+        let student = Network::new(&config.network, 4, &few_step.losses.device);
+        let of = |adversarial| {
+            let seeds = Seeds::new(1, 0, 2);
+            let losses = &few_step.losses;
+            losses.of_student(&few_step.critics, &student, None, seeds, adversarial, 1)
+        };
+        let ((plain, _), (adversarial, gradients)) = (of(false), of(true));
+        assert!(adversarial > plain, "{adversarial} {plain}");
+        assert_eq!(gradients.len(), {
+            let plain = of(false).1;
+            plain.len()
+        });
     }
 }

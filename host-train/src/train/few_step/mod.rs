@@ -1,22 +1,22 @@
-//! Few-step distillation: a student that draws in one, two or four evaluations
-//! of the network what its teacher draws in twenty.
+//! Few-step distillation: trains a student that generates a picture in one, two
+//! or four network evaluations.
 //!
-//! The student's pictures shall be distributed as the teacher's are
-//! (distribution matching, DMD: Yin et al. 2024, arXiv:2311.18828; for several
-//! steps and with a discriminator arXiv:2405.14867). Beside the student, three
-//! networks are at work, which all start from the teacher's weights:
+//! Distribution matching distillation (DMD: Yin et al. 2024, arXiv:2311.18828;
+//! DMD2, with several steps and a discriminator: arXiv:2405.14867). Three
+//! networks help the student; all start from the teacher's weights:
 //!
-//! - the **teacher** (the papers' real score) stays as it is;
-//! - the **fake score** learns to denoise what the student draws now;
-//! - the [`Discriminator`] tells the student's pictures from real ones, both
-//!   noised (Sauer et al. 2021, Xiao et al. 2022, arXiv:2112.07804).
+//! - the **teacher** (the papers' real score) is never updated;
+//! - the **fake score** learns to denoise the student's current pictures;
+//! - the [`Discriminator`] separates the student's pictures from real ones, both
+//!   noised (diffusion GAN: Xiao et al. 2022, arXiv:2112.07804).
 //!
-//! Where a picture of the student is noised again and the two scores see
-//! different x̂_0 in it, their difference is the direction in which the
-//! student's distribution has too much, and so the student's gradient.
+//! A generated picture is noised again, and both scores predict x̂_0 from it.
+//! The difference of the two predictions points towards pictures that the
+//! student generates too often; it is the student's gradient.
 //!
-//! One [`step`](FewStep::step) is [`CRITIC_UPDATES`] updates of the fake score
-//! and the discriminator, and the gradients of one update of the student.
+//! One [`step`](FewStep::step) makes [`CRITIC_UPDATES`] updates of the fake score
+//! and the discriminator, then computes the gradients for one update of the
+//! student.
 
 mod discriminator;
 mod distance;
@@ -44,42 +44,42 @@ use super::teacher::Teacher;
 use crate::config::{Config, TrainingConfig};
 use crate::data::Examples;
 
-/// Updates of the fake score and the discriminator for each of the student:
-/// they have to follow it.
+/// Updates of the fake score and the discriminator per student update; they
+/// must keep up with the student.
 pub const CRITIC_UPDATES: u32 = 2;
-/// Their learning rate, of the student's.
+/// Their learning rate, as a multiple of the student's.
 const CRITIC_RATE: f64 = 2.0;
-/// Steps in which the discriminator learns before the student heeds it.
+/// Steps during which the discriminator trains before its loss counts.
 const DISCRIMINATOR_WARMUP: u32 = 100;
-/// Decays of the moments: the student's target moves, so the first forgets at
-/// once.
+/// Adam's betas, for the student as well: its target moves with every step, so
+/// momentum would average outdated gradients.
 const BETAS: (f32, f32) = (0.0, 0.99);
 
-/// The two networks that follow the student.
+/// The two networks that are trained alongside the student.
 #[derive(Module, Debug)]
 struct Critics {
     fake_score: Network,
     discriminator: Discriminator,
 }
 
-/// Losses of the two, means over the updates of a step.
+/// Losses of the critics, averaged over the updates of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CriticLosses {
     /// Mean squared error of the fake score's prediction.
     pub fake_score: f32,
-    /// The discriminator's cross-entropy over real and generated pictures: 2 ln 2
-    /// where it cannot tell them apart.
+    /// The discriminator's cross-entropy, summed over real and generated
+    /// pictures: 2 ln 2 if it cannot tell them apart.
     pub discriminator: f32,
 }
 
-/// What a run that distils has beside the student.
+/// State of a few-step distillation besides the student.
 pub struct FewStep<'a> {
     losses: Losses<'a>,
     critics: Critics,
     optimizer: Optimizer,
-    /// Losses of steps that no row has yet.
+    /// Losses of steps since the last row of the table.
     unlogged: Vec<CriticLosses>,
-    /// The averaged weights that were nearest to the training pictures.
+    /// The averaged weights with the smallest measured distance.
     best: Option<(Best, Network)>,
     distance: Distance,
 }
@@ -90,19 +90,19 @@ impl std::fmt::Debug for FewStep<'_> {
     }
 }
 
-/// An optimiser for networks that follow each other.
+/// The optimiser for the student and for the critics.
 #[must_use]
 pub fn optimizer() -> Optimizer {
     Optimizer::with_betas(0.0, BETAS.0, BETAS.1)
 }
 
 impl<'a> FewStep<'a> {
-    /// The start: critics with the teacher's weights. `device` computes
-    /// gradients.
+    /// A new distillation whose critics have the teacher's weights. `device`
+    /// must support autodiff.
     ///
     /// # Errors
-    /// Where the configuration asks for no few steps, or its network is not the
-    /// one for chips.
+    /// If the configuration has no `[training.few_step]`, or its network is the
+    /// reference network.
     pub fn new(
         config: &Config,
         data: &'a dyn Examples,
@@ -133,8 +133,8 @@ impl<'a> FewStep<'a> {
         })
     }
 
-    /// Updates the critics, then finds the student's loss and gradients in the
-    /// step numbered `step` from 0, at the student's learning rate `rate`.
+    /// Updates the critics, then computes the student's loss and gradients.
+    /// `step` counts from 0; `rate` is the student's learning rate.
     pub fn step(
         &mut self,
         model: &Network,
@@ -144,7 +144,7 @@ impl<'a> FewStep<'a> {
         training: &TrainingConfig,
     ) -> (f32, GradientsParams) {
         let shards = training.shards;
-        // Nobody asks for the student's gradient while it is followed.
+        // The critics' updates need no gradients of the student.
         let student = model.valid();
         let mut mean = CriticLosses::default();
         for update in 0..CRITIC_UPDATES {
@@ -162,8 +162,8 @@ impl<'a> FewStep<'a> {
         }
         self.unlogged.push(mean);
         let seeds = Seeds::new(training.seed, step, CRITIC_UPDATES);
-        let heeded = step >= DISCRIMINATOR_WARMUP;
+        let adversarial = step >= DISCRIMINATOR_WARMUP;
         self.losses
-            .of_student(&self.critics, model, rounded, seeds, heeded, shards)
+            .of_student(&self.critics, model, rounded, seeds, adversarial, shards)
     }
 }

@@ -1,4 +1,4 @@
-//! What a student draws, with or without gradients.
+//! Generation by the student, with or without gradients.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::draw::{Draws, Noise};
 use crate::train::qat::Rounded;
 use crate::train::{Forward, Network, NoTaps};
 
-/// A network that is asked for pictures at its few timesteps.
+/// Generates pictures at the student's timesteps.
 pub struct Student<'a> {
     draws: &'a Draws<'a>,
     model: &'a Network,
@@ -24,9 +24,9 @@ impl<'a> Student<'a> {
         }
     }
 
-    /// x̂_0 of the last step that there is noise for: the steps before are made
-    /// as a sampler makes them, without gradients (multistep consistency
-    /// sampling: Song et al. 2023, arXiv:2303.01469, algorithm 1).
+    /// x̂_0 of the last step in `noise`. Earlier steps run as at sampling time,
+    /// without gradients (multistep consistency sampling: Song et al. 2023,
+    /// arXiv:2303.01469, algorithm 1). Not clipped. `[n, pixels]`.
     pub fn draw(
         &self,
         noise: &Noise,

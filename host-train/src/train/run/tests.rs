@@ -133,9 +133,9 @@ fn rows_that_were_cut_short_are_forgotten() {
     let config = half_way(&path, &data);
     let metrics = path.join("metrics.csv");
     let row = "1,0.500000,1.000000,0.00010000,0.10\n";
-    let rows = [METRICS_HEADER, row, "2,0.5000", "\n\0\0\0,", "3"].concat();
+    let rows = [METRICS.1, row, "2,0.5000", "\n\0\0\0,", "3"].concat();
     fs::write(&metrics, rows).unwrap();
     Run::resume(&path, config, &data, Device::flex()).unwrap();
     let text = fs::read_to_string(&metrics).unwrap();
-    assert_eq!(text, [METRICS_HEADER, row].concat());
+    assert_eq!(text, [METRICS.1, row].concat());
 }
