@@ -42,6 +42,9 @@ const FEW_STEP_STEPS: u32 = 4000;
 const FEW_STEP_BATCH: usize = 96;
 /// The learning rate that it starts with.
 const FEW_STEP_LEARNING_RATE: f64 = 3e-4;
+/// The same for a fine-tuning of a network that draws in few steps.
+const FEW_STEP_TUNING_STEPS: u32 = 500;
+const FEW_STEP_TUNING_LEARNING_RATE: f64 = 1e-4;
 /// How much of the averaged weights stays at each.
 const FEW_STEP_EMA_DECAY: f64 = 0.995;
 
@@ -566,11 +569,14 @@ impl TrainingConfig {
     /// Takes the steps and learning rate of a fine-tuning, unless this is one
     /// already: there is little left to learn.
     pub fn shorten(&mut self) {
-        if self.qat.is_none() && self.teacher().is_none() {
-            self.steps = TUNING_STEPS;
-            self.learning_rate = TUNING_LEARNING_RATE;
-            self.warmup_steps = 0;
+        if self.qat.is_some() || self.distill.is_some() {
+            return;
         }
+        (self.steps, self.learning_rate) = match self.few_step {
+            Some(_) => (FEW_STEP_TUNING_STEPS, FEW_STEP_TUNING_LEARNING_RATE),
+            None => (TUNING_STEPS, TUNING_LEARNING_RATE),
+        };
+        self.warmup_steps = 0;
     }
 
     /// The learning rate of a step (counted from 0): a linear rise, then half a

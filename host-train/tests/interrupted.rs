@@ -337,7 +337,15 @@ fn run_away(run: &Path) -> u32 {
     let optimizer = checkpoint.load_optimizer(optimizer, &average.model);
     let step = checkpoint.state.step + 1;
     let state = State::new(step, checkpoint.state.data_sha256, Vec::new());
-    Checkpoint::save(run, state, &model, &average, &optimizer.unwrap()).unwrap();
+    Checkpoint::save(
+        run,
+        state,
+        &model,
+        &average,
+        &optimizer.unwrap(),
+        Vec::new(),
+    )
+    .unwrap();
     step
 }
 

@@ -223,20 +223,12 @@ fn so_does_a_distillation_to_few_steps() {
     let recommended = config.recommended();
     assert_eq!((recommended.steps, recommended.guidance), (2, 0.0));
     let rounded = folder.path().join("rounded");
-    let config = folder.path().join("rounded.toml");
-    let mut qat = Config::load(&run.join("config.toml")).unwrap();
-    qat.training.steps = 2;
-    std::fs::write(&config, qat.to_toml().unwrap()).unwrap();
-    let args = [
-        "--from",
-        arg(&run),
-        "--config",
-        arg(&config),
-        "--few-step",
-        "2",
-    ];
-    let output = train(&[&args[..], &["--qat", "--out", arg(&rounded)]].concat());
+    let args = ["--from", arg(&run), "--qat", "--steps", "2", "--data"];
+    let output = train(&[&args[..], &[arg(&subset()), "--out", arg(&rounded)]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
+    let config = Config::load(&rounded.join("config.toml")).unwrap();
+    assert_eq!(config.training.few_step.unwrap().steps, 2);
+    assert!(config.training.learning_rate < 2e-4 && config.training.qat.is_some());
     let teacher = |run: &Path| std::fs::read(run.join("teacher.bpk")).unwrap();
     assert!(
         teacher(&run) == teacher(&rounded),
@@ -245,7 +237,6 @@ fn so_does_a_distillation_to_few_steps() {
 
     for (from, more, words) in [
         (&run, &["--few-step", "1"][..], "draws in 2 steps"),
-        (&run, &["--qat"], "draws in 2 steps"),
         (
             &folder.path().join("smoke"),
             &["--few-step", "1", "--qat"],

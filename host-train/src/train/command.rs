@@ -142,6 +142,7 @@ impl TrainArgs {
             (None, None, None) => bail!(self.nothing_named()),
         };
         let named = self.config.is_some() || self.preset.is_some();
+        let few_step_before = config.training.few_step.map(|few_step| few_step.steps);
         if let Some(steps) = self.few_step {
             let training = &mut config.training;
             match training.few_step {
@@ -161,7 +162,10 @@ impl TrainArgs {
         let training = &mut config.training;
         if self.qat.is_some() || self.distill.is_some() {
             // A configuration that was named is taken as it is.
-            if !named && self.few_step.is_none() {
+            let continues = self
+                .few_step
+                .is_none_or(|steps| few_step_before == Some(steps));
+            if !named && continues {
                 training.shorten();
             }
             let distill = self.distill.map(|guidance| DistillConfig {
