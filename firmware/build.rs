@@ -66,13 +66,13 @@ fn main() {
         Ok(Sizes {
             workspace_words,
             pixels,
-            memory_pixels,
+            memory_len,
         }) => {
             println!("cargo::rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
             let code = format!(
                 "/// Words of workspace.\npub const WORKSPACE_WORDS: usize = {workspace_words};\n\
                  /// Pixels of a picture.\npub const PIXELS: usize = {pixels};\n\
-                 /// Pixels of a sampler's memory.\npub const MEMORY_PIXELS: usize = {memory_pixels};\n"
+                 /// Values of a sampler's memory.\npub const MEMORY_LEN: usize = {memory_len};\n"
             );
             fs::write(Path::new(&out).join("sizes.rs"), code).expect("OUT_DIR is writable");
         }
@@ -144,8 +144,8 @@ fn board(target: &str) -> Result<Board, String> {
 struct Sizes {
     workspace_words: usize,
     pixels: usize,
-    /// Of a sampler's memory.
-    memory_pixels: usize,
+    /// Values of a sampler's memory.
+    memory_len: usize,
 }
 
 /// What the blob needs.
@@ -169,14 +169,15 @@ fn sizes(blob: &[u8], board: Board) -> Result<Sizes, String> {
             (words, model.topology().pixels())
         }
     };
-    let memory_pixels = match board {
-        Board::Stm32f405 => pixels,
+    let memory_len = match board {
+        // Enough for every sampler.
+        Board::Stm32f405 => 2 * pixels,
         Board::Microbit => 0,
     };
     Ok(Sizes {
         workspace_words,
         pixels,
-        memory_pixels,
+        memory_len,
     })
 }
 
@@ -192,7 +193,7 @@ fn fits(blob: &[u8], sizes: Sizes, memory: &str) -> Result<(), String> {
         ));
     }
     let ram = kib(memory, "RAM ") << 10;
-    let buffers = 4 * (sizes.workspace_words + sizes.pixels + sizes.memory_pixels);
+    let buffers = 4 * (sizes.workspace_words + sizes.pixels + sizes.memory_len);
     if buffers > ram {
         return Err(format!(
             "it takes {buffers} bytes of RAM for buffers, and the board has {ram} beside the stack"

@@ -282,7 +282,7 @@ pub fn step(
     };
     let words = words.min(workspace.len());
     let workspace = &mut workspace[..words];
-    let name = Method::NAMES[random.below(6) as usize];
+    let name = Method::NAMES[random.below(Method::NAMES.len() as u32) as usize];
     let method = Method::from_name(name, info.recommended.eta);
     let settings = Settings {
         method: method.unwrap_or(Method::Heun),

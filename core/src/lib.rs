@@ -84,7 +84,8 @@ pub use blob::{BlobError, Model};
 pub use denoiser::{Denoiser, InPlace};
 pub use prediction::Prediction;
 pub use sampler::{
-    Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, Spacing, Step, Variance,
+    Buffers, InPlaceSampler, Method, Order, Sampler, Settings, SettingsError, Spacing, Step,
+    Variance,
 };
 pub use schedule::{Schedule, ScheduleError, ScheduleKind};
 pub use topology::{Data, Level, Topology, TopologyError};

@@ -32,7 +32,7 @@ struct Memory {
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
     /// For samplers that need one; empty where there is no room.
-    memory: [f32; MEMORY_PIXELS],
+    memory: [f32; MEMORY_LEN],
 }
 
 /// Why there is no picture.
@@ -54,7 +54,7 @@ fn main() -> ! {
     static mut MEMORY: Memory = Memory {
         workspace: [0; WORKSPACE_WORDS],
         x: [0.0; PIXELS],
-        memory: [0.0; MEMORY_PIXELS],
+        memory: [0.0; MEMORY_LEN],
     };
     let mut counter = Counter::start();
     match generate(&mut counter, MEMORY) {
@@ -153,7 +153,6 @@ fn sample(
     } = memory;
     let pixels = model.topology().pixels();
     let x = x.get_mut(..pixels).unwrap_or_default();
-    let memory = memory.get_mut(..pixels).unwrap_or_default();
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
     let mut sampler =
         InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Failure::Settings)?;

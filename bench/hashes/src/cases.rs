@@ -132,7 +132,8 @@ fn sample<const IN_PLACE: bool>(
 #[inline(never)]
 fn apart(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(), Failure> {
     let pixels = model.topology().pixels();
-    let parts = arena.split_at_mut_checked(4 * pixels);
+    let remembered = settings.method.memory_len(pixels);
+    let parts = arena.split_at_mut_checked(3 * pixels + remembered);
     let (states, workspace) = parts.ok_or(Failure::Memory)?;
     let states: &mut [f32] = bytemuck::cast_slice_mut(states);
     let (x, rest) = states.split_at_mut(pixels);
@@ -151,19 +152,19 @@ fn apart(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(),
     Ok(())
 }
 
-/// In the memory of a picture, and of a second one if the method needs it.
+/// In the memory of a picture and of what the method remembers.
 #[inline(never)]
 fn in_place(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(), Failure> {
     let pixels = model.topology().pixels();
-    let pictures = if settings.method.needs_memory() { 2 } else { 1 };
+    let values = pixels + settings.method.memory_len(pixels);
     let least = match settings.guidance == 0.0 {
         true => model.plan().least_workspace_words(),
         false => model.plan().least_guided_workspace_words(),
     };
-    if arena.len() < pictures * pixels + least {
+    if arena.len() < values + least {
         return Err(Failure::Memory);
     }
-    let (states, workspace) = arena.split_at_mut(pictures * pixels);
+    let (states, workspace) = arena.split_at_mut(values);
     let (x, memory) = bytemuck::cast_slice_mut(states).split_at_mut(pixels);
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
     let sampler = InPlaceSampler::new(model.schedule(), settings, x, memory);

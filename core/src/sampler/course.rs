@@ -4,11 +4,13 @@
 //! Of the noise only its place is kept: the generator is made when it is
 //! needed, and takes no memory while a network runs.
 
+use super::consistency::Consistency;
 use super::ddim::Ddim;
 use super::ddpm::Ddpm;
 use super::dpm_solver::DpmSolver;
 use super::euler_maruyama::EulerMaruyama;
 use super::heun::Heun;
+use super::unipc::UniPc;
 use super::{Method, Settings, Step};
 use crate::noise::Noise;
 use crate::prediction::signal_and_noise;
@@ -32,8 +34,8 @@ pub(super) struct Course {
     transition: Transition,
     /// Whether x is no longer x_t but Heun's x'.
     halfway: bool,
-    /// ᾱ of the timestep before t.
-    before: Option<f64>,
+    /// ᾱ of the timesteps before t, the last one first.
+    behind: [Option<f64>; 2],
 }
 
 /// What becomes of one answer of the denoiser.
@@ -57,6 +59,8 @@ enum Rule {
     EulerMaruyama(EulerMaruyama),
     Heun(Heun),
     DpmSolver(DpmSolver),
+    UniPc(UniPc),
+    Consistency(Consistency),
 }
 
 impl Course {
@@ -76,7 +80,7 @@ impl Course {
             pair: (t, s),
             transition: schedule.transition(t, s),
             halfway: false,
-            before: None,
+            behind: [None; 2],
         }
     }
 
@@ -113,7 +117,9 @@ impl Course {
                 Method::Ddim { eta } => Rule::Ddim(Ddim::new(&transition, eta)),
                 Method::EulerMaruyama => Rule::EulerMaruyama(EulerMaruyama::new(&transition)),
                 Method::Heun => Rule::Heun(Heun::new(&transition, !self.halfway)),
-                Method::DpmSolver => Rule::DpmSolver(DpmSolver::new(&transition, self.before)),
+                Method::DpmSolver => Rule::DpmSolver(DpmSolver::new(&transition, self.behind[0])),
+                Method::UniPc { order } => Rule::UniPc(UniPc::new(&transition, self.behind, order)),
+                Method::Consistency => Rule::Consistency(Consistency::new(&transition)),
             },
         })
     }
@@ -138,7 +144,7 @@ impl Course {
     #[inline(never)]
     fn go_on(&mut self, alpha_bar: f64) {
         let (Settings { spacing, steps, .. }, (_, t)) = (self.settings, self.pair);
-        self.before = Some(alpha_bar);
+        self.behind = [Some(alpha_bar), self.behind[0]];
         self.visited += 1;
         let next = self.visited.saturating_add(1);
         let s = spacing.next(&self.schedule, steps, next, t);
@@ -178,18 +184,18 @@ impl Leg {
         }
     }
 
-    /// x_s or x' of a pixel, without its noise. `memory` is the pixel's, if the
-    /// method needs one.
+    /// x_s or x' of pixel `at`, without its noise.
     #[inline]
-    pub fn next(&self, x: f32, x0_hat: f32, memory: Option<&mut f32>) -> f32 {
+    pub fn next(&self, x: f32, x0_hat: f32, memory: &mut [f32], at: usize) -> f32 {
         let mut none = 0.0;
-        let memory = memory.unwrap_or(&mut none);
         match &self.rule {
             Rule::Ddpm(rule) => rule.mean(x, x0_hat),
             Rule::Ddim(rule) => rule.mean(x, x0_hat),
             Rule::EulerMaruyama(rule) => rule.mean(x, x0_hat),
-            Rule::Heun(rule) => rule.next(x, x0_hat, memory),
-            Rule::DpmSolver(rule) => rule.next(x, x0_hat, memory),
+            Rule::Consistency(rule) => rule.mean(x0_hat),
+            Rule::Heun(rule) => rule.next(x, x0_hat, memory.get_mut(at).unwrap_or(&mut none)),
+            Rule::DpmSolver(rule) => rule.next(x, x0_hat, memory.get_mut(at).unwrap_or(&mut none)),
+            Rule::UniPc(rule) => rule.next(x, x0_hat, memory, at),
         }
     }
 
@@ -198,7 +204,8 @@ impl Leg {
             Rule::Ddpm(rule) => rule.sigma,
             Rule::Ddim(rule) => rule.sigma,
             Rule::EulerMaruyama(rule) => rule.sigma,
-            Rule::Heun(_) | Rule::DpmSolver(_) => 0.0,
+            Rule::Consistency(rule) => rule.sigma,
+            Rule::Heun(_) | Rule::DpmSolver(_) | Rule::UniPc(_) => 0.0,
         }
     }
 }

@@ -1,14 +1,11 @@
 //! DPM-Solver++(2M): Lu et al. 2022 (arXiv:2211.01095), section 4.2.
-//!
-//! Between two timesteps the probability-flow ODE is solved exactly but for
-//! x̂_0, which changes on the way; a line through its last two values stands
-//! for it. The clock is λ = ln(α/σ), half the log-SNR.
 
+use super::log_snr::Interval;
 use super::sqrt_f32;
 use crate::schedule::Transition;
 
-/// x_s = σ_s/σ_t x_t + α_s ((1 - e^-h) x̂_0(t) + (h - 1 + e^-h) slope), with
-/// h = λ_s - λ_t, slope = (x̂_0(t) - x̂_0(before)) / (λ_t - λ_before).
+/// x_s = σ_s/σ_t x_t + sqrt(ᾱ_s) ((1 - e^-h) x̂_0(t) + (h - 1 + e^-h) slope),
+/// with h = λ_s - λ_t, slope = (x̂_0(t) - x̂_0(before)) / (λ_t - λ_before).
 ///
 /// The line is integrated exactly (their eq. 12 with k = 2). Their algorithm 2
 /// takes its middle, (1 - e^-h) h/2, for h - 1 + e^-h: the same order, and less
@@ -20,9 +17,9 @@ use crate::schedule::Transition;
 pub(super) struct DpmSolver {
     /// σ_s/σ_t.
     weight_x_t: f32,
-    /// α_s (1 - e^-h).
+    /// sqrt(ᾱ_s) (1 - e^-h).
     weight_x0_hat: f32,
-    /// α_s (h - 1 + e^-h) / (λ_t - λ_before).
+    /// sqrt(ᾱ_s) (h - 1 + e^-h) / (λ_t - λ_before).
     weight_change: Option<f32>,
 }
 
@@ -30,15 +27,14 @@ impl DpmSolver {
     /// `before` is the ᾱ that the last step started at.
     pub fn new(transition: &Transition, before: Option<f64>) -> Self {
         let (from, to) = (transition.alpha_bar, transition.alpha_bar_prev);
-        let sigmas = libm::sqrt((1.0 - to) / (1.0 - from));
-        let gain = 1.0 - sigmas * libm::sqrt(from / to);
-        let h = lambda(to) - lambda(from);
-        let change = |before| (h - gain) / (lambda(from) - lambda(before));
+        let step = Interval::new(from, to);
+        let signal = sqrt_f32(to);
+        let change = |before| step.linear() / Interval::new(before, from).h;
         let before = before.filter(|_| to < 1.0);
         Self {
-            weight_x_t: sigmas as f32,
-            weight_x0_hat: sqrt_f32(to) * gain as f32,
-            weight_change: before.map(|before| sqrt_f32(to) * change(before) as f32),
+            weight_x_t: step.sigmas as f32,
+            weight_x0_hat: signal * step.constant as f32,
+            weight_change: before.map(|before| signal * change(before) as f32),
         }
     }
 
@@ -52,9 +48,4 @@ impl DpmSolver {
             None => straight,
         }
     }
-}
-
-/// λ = ln(α/σ).
-fn lambda(alpha_bar: f64) -> f64 {
-    0.5 * libm::log(alpha_bar / (1.0 - alpha_bar))
 }

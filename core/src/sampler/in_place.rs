@@ -40,12 +40,11 @@ pub struct InPlaceSampler<'b> {
 }
 
 impl<'b> InPlaceSampler<'b> {
-    /// Fills `x` with the noise x_T. `memory` is as long as `x`, or empty for a
-    /// method that [needs none](super::Method::needs_memory).
+    /// Fills `x` with the noise x_T. `memory` has
+    /// [`memory_len`](super::Method::memory_len) values or more.
     ///
     /// # Errors
-    /// [`SettingsError`] where a setting is out of range or `memory` of another
-    /// length.
+    /// [`SettingsError`] where a setting is out of range or `memory` too short.
     #[inline(never)]
     pub fn new(
         schedule: Schedule,
@@ -74,7 +73,7 @@ impl<'b> InPlaceSampler<'b> {
         let timestep = leg.timestep;
         let memory = &mut *self.memory;
         denoiser.update(self.x, timestep, class, guidance, &mut |at, x, output| {
-            *x = leg.next(*x, leg.x0_hat(*x, output), memory.get_mut(at));
+            *x = leg.next(*x, leg.x0_hat(*x, output), memory, at);
         })?;
         Ok(Some(self.course.finish(&leg, self.x)))
     }

@@ -1,6 +1,6 @@
 //! The samplers by name, and what each of them needs.
 
-use super::Variance;
+use super::{Order, Variance};
 
 /// How x_s is drawn from x_t and x̂_0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,21 +27,35 @@ pub enum Method {
     /// DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2), of
     /// second order: remembers the x̂_0 of the step before.
     DpmSolver,
+    /// UniPC (Zhao et al. 2023, arXiv:2302.04867): makes each step once more
+    /// when the next x̂_0 is known, without asking the denoiser again.
+    UniPc {
+        /// How many x̂_0 the predictor knows.
+        order: Order,
+    },
+    /// Multistep consistency sampling (Song et al. 2023, arXiv:2303.01469,
+    /// algorithm 1): x̂_0, noised afresh to the next timestep. For networks that
+    /// were distilled to these timesteps.
+    Consistency,
 }
 
 impl Method {
     /// The names that [`from_name`](Self::from_name) knows.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 9] = [
         "ddpm",
         "ddpm-beta",
         "ddim",
         "euler-maruyama",
         "heun",
         "dpm-solver",
+        "unipc",
+        "unipc-1",
+        "consistency",
     ];
 
     /// The method of that name; `eta` is DDIM's. `ddpm` has the posterior
-    /// variance, `ddpm-beta` the other.
+    /// variance, `ddpm-beta` the other; `unipc` is of the second order,
+    /// `unipc-1` of the first.
     #[must_use]
     pub fn from_name(name: &str, eta: f32) -> Option<Self> {
         Some(match name {
@@ -55,6 +69,13 @@ impl Method {
             "euler-maruyama" => Self::EulerMaruyama,
             "heun" => Self::Heun,
             "dpm-solver" => Self::DpmSolver,
+            "unipc" => Self::UniPc {
+                order: Order::Second,
+            },
+            "unipc-1" => Self::UniPc {
+                order: Order::First,
+            },
+            "consistency" => Self::Consistency,
             _ => return None,
         })
     }
@@ -73,13 +94,26 @@ impl Method {
             Self::EulerMaruyama => "euler-maruyama",
             Self::Heun => "heun",
             Self::DpmSolver => "dpm-solver",
+            Self::UniPc {
+                order: Order::Second,
+            } => "unipc",
+            Self::UniPc {
+                order: Order::First,
+            } => "unipc-1",
+            Self::Consistency => "consistency",
         }
     }
 
-    /// Whether the sampler needs a [memory](super::Buffers::memory).
+    /// The length of the [memory](super::Buffers::memory) that the sampler needs
+    /// for a picture of `pixels`: none, one picture or two.
     #[must_use]
-    pub fn needs_memory(&self) -> bool {
-        matches!(self, Self::Heun | Self::DpmSolver)
+    pub fn memory_len(&self, pixels: usize) -> usize {
+        let pictures = match self {
+            Self::Heun | Self::DpmSolver => 1,
+            Self::UniPc { order } => order.remembered(),
+            _ => 0,
+        };
+        pixels.saturating_mul(pictures)
     }
 
     /// How often the denoiser is asked for a picture that visits `steps`

@@ -8,6 +8,7 @@
 //!
 //! Every method is one short file that reads like its equation.
 
+mod consistency;
 mod course;
 mod ddim;
 mod ddpm;
@@ -15,13 +16,16 @@ mod dpm_solver;
 mod euler_maruyama;
 mod heun;
 mod in_place;
+mod log_snr;
 mod method;
 mod spacing;
+mod unipc;
 
 pub use ddpm::Variance;
 pub use in_place::InPlaceSampler;
 pub use method::Method;
 pub use spacing::{Spacing, respaced, timesteps};
+pub use unipc::Order;
 
 use crate::{Denoiser, Schedule};
 use course::Course;
@@ -75,11 +79,11 @@ pub enum SettingsError {
         /// The length that should have been the same.
         other: usize,
     },
-    /// The method [needs a memory](Method::needs_memory) of another length.
+    /// The method needs a longer memory.
     Memory {
         /// Its length.
         found: usize,
-        /// Length of `x`.
+        /// [`Method::memory_len`].
         needed: usize,
     },
 }
@@ -102,7 +106,7 @@ impl core::fmt::Display for SettingsError {
             Self::Memory { found, needed } => {
                 write!(
                     f,
-                    "a memory of {found} values: this sampler needs {needed}; lend it so many or choose another"
+                    "a memory of {found} values: this sampler needs {needed}; lend it as many or choose another"
                 )
             }
         }
@@ -111,10 +115,10 @@ impl core::fmt::Display for SettingsError {
 
 impl core::error::Error for SettingsError {}
 
-/// What a sampler works in: slices of one length, the picture's pixels.
+/// What a sampler works in: slices of one length, the picture's pixels, and a
+/// memory.
 ///
-/// Without guidance `unconditional` may be empty, and without a method that
-/// [needs it](Method::needs_memory) `memory` may.
+/// Without guidance `unconditional` may be empty.
 #[derive(Debug)]
 pub struct Buffers<'b> {
     /// x_t; in the end the picture.
@@ -123,7 +127,8 @@ pub struct Buffers<'b> {
     pub x0_hat: &'b mut [f32],
     /// The network's output without the class.
     pub unconditional: &'b mut [f32],
-    /// What the method remembers from one run of the network to the next.
+    /// What the method remembers from one run of the network to the next:
+    /// [`Method::memory_len`] values or more.
     pub memory: &'b mut [f32],
 }
 
@@ -189,7 +194,7 @@ impl<'b> Sampler<'b> {
         } = &mut self.buffers;
         for (at, (x, x0_hat)) in x.iter_mut().zip(x0_hat.iter_mut()).enumerate() {
             *x0_hat = leg.x0_hat(*x, *x0_hat);
-            *x = leg.next(*x, *x0_hat, memory.get_mut(at));
+            *x = leg.next(*x, *x0_hat, memory, at);
         }
         Ok(Some(self.course.finish(&leg, x)))
     }
@@ -268,10 +273,10 @@ impl Settings {
         u32::from(self.method.evaluations(self.steps)) * if guided { 2 } else { 1 }
     }
 
-    /// Checks the length of a memory for `needed` pixels.
-    fn validate_memory(&self, needed: usize, found: usize) -> Result<(), SettingsError> {
-        let spare = found == 0 && !self.method.needs_memory();
-        if !spare && found != needed {
+    /// Checks the length of a memory for a picture of `pixels`.
+    fn validate_memory(&self, pixels: usize, found: usize) -> Result<(), SettingsError> {
+        let needed = self.method.memory_len(pixels);
+        if found < needed {
             return Err(SettingsError::Memory { found, needed });
         }
         Ok(())

@@ -5,7 +5,9 @@
 //! them, from the papers' equations in ε. The samplers are compared with it,
 //! and it is compared with the data.
 
-use super::{Gaussian, METHODS, PREDICTIONS, cosine, generate, linear, plain};
+use super::{
+    Gaussian, METHODS, PREDICTIONS, UNIPC, UNIPC_1, cosine, generate, linear, of_denoisers, plain,
+};
 use std::f64::consts::FRAC_PI_2;
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::sampler::timesteps;
@@ -42,7 +44,7 @@ impl Chain {
 
     /// What it makes of it over these steps from t to s.
     pub fn along(schedule: &Schedule, method: Method, pairs: &[(u16, u16)]) -> Self {
-        if method.needs_memory() {
+        if method.memory_len(1) > 0 {
             // Several values of x go into a step: follow two.
             let offset = flow(schedule, method, pairs, 0.0);
             return Self {
@@ -87,6 +89,11 @@ impl Chain {
                     let beta = (a_prev / a).ln();
                     (1.0 + beta / 2.0, -beta / (1.0 - a).sqrt(), beta)
                 }
+                // sqrt(ᾱ_s) x̂_0, with x̂_0 from ε̂.
+                Method::Consistency => {
+                    let push = -(a_prev * (1.0 - a) / a).sqrt();
+                    ((a_prev / a).sqrt(), push, 1.0 - a_prev)
+                }
                 other => unimplemented!("{other:?}"),
             };
             let (slope, offset) = (keep + push * e_1, push * e_0);
@@ -118,56 +125,122 @@ pub fn pairs(
 
 /// x_0 of a solver of the probability-flow ODE, as its paper writes it.
 fn flow(schedule: &Schedule, method: Method, pairs: &[(u16, u16)], x_t: f64) -> f64 {
-    let x0_hat = |t: u16, x: f64| {
-        let (offset, slope) = predictor(*schedule, Prediction::X0).x0_hat(schedule.alpha_bar(t));
-        offset + slope * x
-    };
+    match method {
+        Method::Heun => heun(schedule, pairs, x_t),
+        Method::DpmSolver => exponential(schedule, pairs, x_t, 2, None),
+        UNIPC_1 => exponential(schedule, pairs, x_t, 1, Some(2)),
+        UNIPC => exponential(schedule, pairs, x_t, 2, Some(3)),
+        other => unimplemented!("{other:?}"),
+    }
+}
+
+fn heun(schedule: &Schedule, pairs: &[(u16, u16)], x_t: f64) -> f64 {
     let alpha = |t: u16| schedule.alpha_bar(t).sqrt();
     let sigma = |t: u16| (1.0 - schedule.alpha_bar(t)).sqrt();
-    let lambda = |t: u16| (alpha(t) / sigma(t)).ln();
     let phi = |t: u16| FRAC_PI_2 - alpha(t).asin();
     let v = |t: u16, x: f64| {
-        let epsilon = (x - alpha(t) * x0_hat(t, x)) / sigma(t);
-        alpha(t) * epsilon - sigma(t) * x0_hat(t, x)
+        let x0_hat = x0_hat(schedule, t, x);
+        let epsilon = (x - alpha(t) * x0_hat) / sigma(t);
+        alpha(t) * epsilon - sigma(t) * x0_hat
     };
     let mut x = x_t;
-    // t and x̂_0 of the step before.
-    let mut before: Option<(u16, f64)> = None;
     for &(t, s) in pairs {
-        let here = x0_hat(t, x);
-        x = match method {
-            _ if s == 0 => here,
-            Method::Heun => {
-                let h = phi(s) - phi(t);
-                let guess = x + h * v(t, x);
-                x + h * (v(t, x) + v(s, guess)) / 2.0
-            }
-            Method::DpmSolver => {
-                // The integral of e^(λ - λ_s) x̂_0 over λ, by Simpson's rule.
-                let h = lambda(s) - lambda(t);
-                let slope = before.map_or(0.0, |(earlier, there)| {
-                    (here - there) / (lambda(t) - lambda(earlier))
-                });
-                let parts = 200;
-                let integral: f64 = (0..=parts)
-                    .map(|part| {
-                        let gone = h * f64::from(part) / f64::from(parts);
-                        let weight = match part {
-                            0 => 1.0,
-                            _ if part == parts => 1.0,
-                            _ if part % 2 == 1 => 4.0,
-                            _ => 2.0,
-                        };
-                        weight * (gone - h).exp() * (here + slope * gone)
-                    })
-                    .sum();
-                before = Some((t, here));
-                sigma(s) / sigma(t) * x + alpha(s) * integral * h / f64::from(3 * parts)
-            }
-            other => unimplemented!("{other:?}"),
-        };
+        if s == 0 {
+            return x0_hat(schedule, t, x);
+        }
+        let h = phi(s) - phi(t);
+        let first = v(t, x);
+        x += h * (first + v(s, x + h * first)) / 2.0;
     }
     x
+}
+
+/// The exponential integrators: a polynomial through the last `predictor` x̂_0
+/// leads to s, and once x̂_0 is known there, the step is made once more with one
+/// through the last `corrector`.
+fn exponential(
+    schedule: &Schedule,
+    pairs: &[(u16, u16)],
+    x_t: f64,
+    predictor: usize,
+    corrector: Option<usize>,
+) -> f64 {
+    /// Where a step starts or ends.
+    #[derive(Clone, Copy)]
+    struct Node {
+        alpha: f64,
+        sigma: f64,
+        lambda: f64,
+    }
+    let node = |t: u16| {
+        let alpha_bar = schedule.alpha_bar(t);
+        let (alpha, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
+        let lambda = (alpha / sigma).ln();
+        Node {
+            alpha,
+            sigma,
+            lambda,
+        }
+    };
+    let step = |x: f64, from: Node, to: Node, known: &[(f64, f64)]| {
+        let integral = integral(from.lambda, to.lambda, |lambda| {
+            (lambda - to.lambda).exp() * interpolate(known, lambda)
+        });
+        to.sigma / from.sigma * x + to.alpha * integral
+    };
+    let latest = |known: &[(f64, f64)], count| known[known.len().saturating_sub(count)..].to_vec();
+
+    let mut x = x_t;
+    // λ and x̂_0 of the timesteps visited.
+    let mut known: Vec<(f64, f64)> = Vec::new();
+    let mut before: Option<(Node, f64)> = None;
+    for &(t, s) in pairs {
+        let here = node(t);
+        known.push((here.lambda, x0_hat(schedule, t, x)));
+        if s == 0 {
+            return known[known.len() - 1].1;
+        }
+        if let (Some((from, x_before)), Some(count)) = (before, corrector) {
+            x = step(x_before, from, here, &latest(&known, count));
+        }
+        before = Some((here, x));
+        x = step(x, here, node(s), &latest(&known, predictor));
+    }
+    x
+}
+
+fn x0_hat(schedule: &Schedule, t: u16, x: f64) -> f64 {
+    let (offset, slope) = predictor(*schedule, Prediction::X0).x0_hat(schedule.alpha_bar(t));
+    offset + slope * x
+}
+
+/// The value at `at` of the polynomial through these points (Lagrange).
+fn interpolate(points: &[(f64, f64)], at: f64) -> f64 {
+    let term = |&(here, value): &(f64, f64)| {
+        let others = points.iter().filter(|other| other.0 != here);
+        value
+            * others
+                .map(|&(there, _)| (at - there) / (here - there))
+                .product::<f64>()
+    };
+    points.iter().map(term).sum()
+}
+
+/// By Simpson's rule.
+fn integral(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
+    const PARTS: u32 = 200;
+    let part = (to - from) / f64::from(PARTS);
+    let sum: f64 = (0..=PARTS)
+        .map(|i| {
+            let weight = match i {
+                0 | PARTS => 1.0,
+                _ if i % 2 == 1 => 4.0,
+                _ => 2.0,
+            };
+            weight * f(from + part * f64::from(i))
+        })
+        .sum();
+    sum * part / 3.0
 }
 
 pub fn moments(values: &[f32]) -> (f64, f64) {
@@ -199,7 +272,7 @@ fn with_method(method: Method, steps: u16) -> Settings {
 #[test]
 fn every_method_converges_to_the_data() {
     for schedule in [linear(), cosine()] {
-        for method in METHODS {
+        for method in of_denoisers() {
             let (mean, variance) = Chain::run(&schedule, method, 1000).moments();
             let what = format!("{:?}, {method:?}: {mean}, {variance}", schedule.kind());
             assert!((mean - MEAN).abs() < 0.01 * DEVIATION, "{what}");
@@ -215,7 +288,7 @@ fn every_method_converges_to_the_data() {
 fn t_steps_give_back_mean_and_variance_of_the_data() {
     const PIXELS: usize = 4000;
     let schedule = linear();
-    for method in METHODS {
+    for method in of_denoisers() {
         let mut denoiser = predictor(schedule, Prediction::Epsilon);
         let picture = generate(schedule, with_method(method, 1000), &mut denoiser, PIXELS);
         let (mean, variance) = moments(&picture);
@@ -256,7 +329,13 @@ fn solvers_without_noise_are_their_affine_maps() {
     let mut x_t = vec![0.0; 500];
     Noise::new(1, 0).fill(&mut x_t);
     for schedule in [linear(), cosine()] {
-        for method in [Method::Ddim { eta: 0.0 }, Method::Heun, Method::DpmSolver] {
+        for method in [
+            Method::Ddim { eta: 0.0 },
+            Method::Heun,
+            Method::DpmSolver,
+            UNIPC_1,
+            UNIPC,
+        ] {
             for (steps, spacing) in [1, 2, 4, 20, 333, 1000]
                 .into_iter()
                 .flat_map(|steps| Spacing::ALL.map(|spacing| (steps, spacing)))
@@ -325,6 +404,62 @@ fn parametrisations_of_one_predictor_give_the_same_picture() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// The map that leads each x_t along the probability-flow ODE to its x_0: what
+/// a distilled network learns, in the place of the mean that a denoiser does.
+struct ConsistencyFunction(Schedule);
+
+impl Denoiser for ConsistencyFunction {
+    type Error = std::convert::Infallible;
+
+    fn prediction(&self) -> Prediction {
+        Prediction::X0
+    }
+
+    fn predict(
+        &mut self,
+        x_t: &[f32],
+        timestep: u16,
+        _: Option<u8>,
+        out: &mut [f32],
+    ) -> Result<(), Self::Error> {
+        let alpha_bar = self.0.alpha_bar(timestep);
+        let deviation = (alpha_bar * DEVIATION * DEVIATION + 1.0 - alpha_bar).sqrt();
+        for (x, out) in x_t.iter().zip(out) {
+            let quantile = (f64::from(*x) - alpha_bar.sqrt() * MEAN) / deviation;
+            *out = (MEAN + DEVIATION * quantile) as f32;
+        }
+        Ok(())
+    }
+}
+
+/// With that map, consistency sampling has the data's moments in any number of
+/// steps; with a denoiser's mean its variance is too small.
+#[test]
+fn consistency_sampling_wants_a_consistency_function() {
+    const PIXELS: usize = 20_000;
+    let variance = |picture: &[f32]| moments(picture).1;
+    for schedule in [linear(), cosine()] {
+        for steps in [1, 2, 4, 8] {
+            let settings = with_method(Method::Consistency, steps);
+            let picture = generate(
+                schedule,
+                settings,
+                &mut ConsistencyFunction(schedule),
+                PIXELS,
+            );
+            let (mean, found) = moments(&picture);
+            let data = DEVIATION * DEVIATION;
+            let (of_mean, of_variance) = allowed(data, PIXELS);
+            let what = format!("{:?}, {steps} steps: {mean}, {found}", schedule.kind());
+            assert!((mean - MEAN).abs() < of_mean + 2e-3, "{what}");
+            assert!((found - data).abs() < of_variance + 2e-3, "{what}");
+            let mut denoiser = predictor(schedule, Prediction::X0);
+            let of_means = generate(schedule, settings, &mut denoiser, PIXELS);
+            assert!(variance(&of_means) < 0.7 * data, "{what}");
         }
     }
 }

@@ -9,11 +9,11 @@ mod spacing;
 mod steps;
 
 use tiny_ddpm::{
-    Buffers, Denoiser, Method, Prediction, Sampler, Schedule, ScheduleKind, Settings, Spacing,
-    Variance,
+    Buffers, Denoiser, Method, Order, Prediction, Sampler, Schedule, ScheduleKind, Settings,
+    Spacing, Variance,
 };
 
-const METHODS: [Method; 8] = [
+const METHODS: [Method; 11] = [
     Method::Ddpm {
         variance: Variance::Beta,
     },
@@ -26,7 +26,24 @@ const METHODS: [Method; 8] = [
     Method::EulerMaruyama,
     Method::Heun,
     Method::DpmSolver,
+    UNIPC_1,
+    UNIPC,
+    Method::Consistency,
 ];
+
+const UNIPC_1: Method = Method::UniPc {
+    order: Order::First,
+};
+const UNIPC: Method = Method::UniPc {
+    order: Order::Second,
+};
+
+/// Those that want the mean E\[x_0 | x_t\], which a denoiser predicts.
+fn of_denoisers() -> impl Iterator<Item = Method> {
+    METHODS
+        .into_iter()
+        .filter(|&method| method != Method::Consistency)
+}
 
 const PREDICTIONS: [Prediction; 3] = [Prediction::Epsilon, Prediction::X0, Prediction::V];
 
@@ -57,7 +74,8 @@ struct Memory([Vec<f32>; 4]);
 
 impl Memory {
     fn new(pixels: usize) -> Self {
-        Self([(); 4].map(|()| vec![f32::NAN; pixels]))
+        // Of memory more than any method needs.
+        Self([1, 1, 1, 3].map(|pictures| vec![f32::NAN; pictures * pixels]))
     }
 
     fn buffers(&mut self) -> Buffers<'_> {

@@ -2,7 +2,7 @@
 //! which for Gaussian data is known: every x_t keeps its quantile.
 
 use super::gaussian::{Chain, DEVIATION, MEAN, pairs, predictor};
-use super::{cosine, generate, linear, plain};
+use super::{UNIPC, UNIPC_1, cosine, generate, linear, plain};
 use tiny_ddpm::noise::Noise;
 use tiny_ddpm::sampler::timesteps;
 use tiny_ddpm::{Method, Prediction, Schedule, ScheduleKind, Settings, Spacing};
@@ -107,6 +107,20 @@ fn heun_and_dpm_solver_are_of_second_order() {
         let found = order(schedule, method, spacing);
         let what = format!("{method:?}, {spacing:?}: {found}");
         assert!((1.75..2.25).contains(&found), "{what}");
+    }
+}
+
+/// UniPC's corrector knows one x̂_0 more than its predictor, which is worth an
+/// order: DDIM's becomes the second, DPM-Solver++'s the third. Where λ moves
+/// evenly, that is; elsewhere 80 steps are too few to show it.
+#[test]
+fn the_corrector_is_worth_an_order() {
+    for schedule in schedules() {
+        let [first, second] =
+            [UNIPC_1, UNIPC].map(|method| order(schedule, method, Spacing::LogSnr));
+        let what = format!("{:?}: {first}, {second}", schedule.kind());
+        assert!((1.75..2.25).contains(&first), "{what}");
+        assert!((2.6..3.4).contains(&second), "{what}");
     }
 }
 

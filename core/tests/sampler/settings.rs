@@ -1,6 +1,6 @@
 //! What the sampler accepts.
 
-use super::{METHODS, linear, plain};
+use super::{METHODS, UNIPC, UNIPC_1, linear, plain};
 use tiny_ddpm::{
     Buffers, InPlaceSampler, Method, Sampler, Schedule, ScheduleKind, Settings, SettingsError,
     Spacing,
@@ -8,7 +8,7 @@ use tiny_ddpm::{
 
 /// Tries settings with buffers of these lengths.
 fn refused(settings: Settings, [x, x0_hat, unconditional]: [usize; 3]) -> Option<SettingsError> {
-    refused_with(settings, [x, x0_hat, unconditional, x])
+    refused_with(settings, [x, x0_hat, unconditional, 2 * x])
 }
 
 /// The same with a memory of any length.
@@ -25,34 +25,32 @@ fn refused_with(settings: Settings, lengths: [usize; 4]) -> Option<SettingsError
 }
 
 #[test]
-fn a_memory_must_fit_where_it_is_needed() {
+fn a_memory_must_be_long_enough() {
     for method in METHODS {
         let settings = Settings {
             method,
             ..plain(10)
         };
-        let wrong = |found| Some(SettingsError::Memory { found, needed: 4 });
-        let without = if method.needs_memory() {
-            wrong(0)
-        } else {
-            None
-        };
-        assert_eq!(refused_with(settings, [4, 4, 0, 0]), without, "{method:?}");
-        for found in [3, 5] {
+        let needed = method.memory_len(4);
+        for found in 0..=9 {
             let error = refused_with(settings, [4, 4, 0, found]);
-            assert_eq!(error, wrong(found), "{method:?}");
-            let message = error.unwrap().to_string();
-            assert!(message.contains(&found.to_string()), "{message}");
-            assert!(message.contains("needs 4"), "{message}");
-        }
-        assert_eq!(refused_with(settings, [4, 4, 0, 4]), None);
-        for found in [0, 3, 4, 5] {
+            let expected = (found < needed).then_some(SettingsError::Memory { found, needed });
+            assert_eq!(error, expected, "{method:?}");
+            if let Some(error) = error {
+                let message = error.to_string();
+                assert!(message.contains(&found.to_string()), "{message}");
+                assert!(message.contains(&format!("needs {needed}")), "{message}");
+            }
             let (mut x, mut memory) = (vec![0.0; 4], vec![0.0; found]);
             let in_place = InPlaceSampler::new(linear(), settings, &mut x, &mut memory);
-            let expected = refused_with(settings, [4, 4, 0, found]);
             assert_eq!(in_place.err(), expected, "{method:?}");
         }
     }
+    assert_eq!(Method::Ddim { eta: 0.0 }.memory_len(4), 0);
+    assert_eq!(Method::Consistency.memory_len(4), 0);
+    assert_eq!(UNIPC_1.memory_len(4), 4);
+    assert_eq!(UNIPC.memory_len(4), 8);
+    assert_eq!(UNIPC.memory_len(usize::MAX), usize::MAX);
 }
 
 #[test]

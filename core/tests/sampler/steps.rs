@@ -246,12 +246,8 @@ fn a_failure_in_place_can_be_made_good() {
         };
         let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
         for fails_at in 0..usize::from(2 * method.evaluations(3)) {
-            let (mut x, mut memory) = ([f32::NAN; 6], [f32::NAN; 6]);
-            let memory = match method.needs_memory() {
-                true => &mut memory[..],
-                false => &mut [],
-            };
-            let mut sampler = InPlaceSampler::new(cosine(), settings, &mut x, memory).unwrap();
+            let (mut x, mut memory) = ([f32::NAN; 6], vec![f32::NAN; method.memory_len(6)]);
+            let mut sampler = InPlaceSampler::new(cosine(), settings, &mut x, &mut memory).unwrap();
             let mut denoiser = Constant {
                 fails_at: Some(fails_at),
                 ..Constant::new(0.5, 0.1)

@@ -8,7 +8,7 @@ use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 use tiny_ddpm::unet::UnetError;
 use tiny_ddpm::{
-    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Sampler, Settings, Spacing,
+    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Order, Sampler, Settings, Spacing,
     Topology, Unet, Variance,
 };
 
@@ -325,6 +325,13 @@ fn in_place_makes_the_pictures_of_many_buffers() {
             Method::EulerMaruyama,
             Method::Heun,
             Method::DpmSolver,
+            Method::UniPc {
+                order: Order::First,
+            },
+            Method::UniPc {
+                order: Order::Second,
+            },
+            Method::Consistency,
         ] {
             for guidance in [0.0, 0.5] {
                 if guidance != 0.0 && class.is_none() {
@@ -342,7 +349,7 @@ fn in_place_makes_the_pictures_of_many_buffers() {
                 };
                 let mut workspace = vec![0; plan.workspace_words()];
                 let mut unet = Unet::new(&model, &mut workspace).unwrap();
-                let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+                let mut buffers = [1, 1, 1, 2].map(|pictures| vec![0.0; pictures * pixels]);
                 let [x, x0_hat, unconditional, memory] = &mut buffers;
                 let buffers = Buffers {
                     x,
@@ -366,9 +373,8 @@ fn in_place_makes_the_pictures_of_many_buffers() {
                     let mut workspace = vec![u32::MAX; words];
                     let mut unet = Unet::new(&model, &mut workspace).unwrap();
                     let mut x = vec![0.0; pixels];
-                    // A longer one would be refused, and a shorter one where it is needed.
-                    let room = if method.needs_memory() { pixels } else { 0 };
-                    let mut memory = vec![f32::NAN; room];
+                    // A shorter one would be refused.
+                    let mut memory = vec![f32::NAN; method.memory_len(pixels)];
                     let mut sampler =
                         InPlaceSampler::new(model.schedule(), settings, &mut x, &mut memory)
                             .unwrap();
@@ -462,7 +468,7 @@ fn a_sampler_makes_pictures_with_it() {
         let mut workspace = vec![0; model.workspace_words()];
         let mut unet = Unet::new(&model, &mut workspace).unwrap();
         let (mut x, mut x0_hat, mut spare, mut memory) =
-            ([0.0; 64], [0.0; 64], [0.0; 64], [0.0; 64]);
+            ([0.0; 64], [0.0; 64], [0.0; 64], [0.0; 128]);
         let buffers = Buffers {
             x: &mut x,
             x0_hat: &mut x0_hat,
@@ -492,6 +498,10 @@ fn a_sampler_makes_pictures_with_it() {
         Method::EulerMaruyama,
         Method::Heun,
         Method::DpmSolver,
+        Method::UniPc {
+            order: Order::Second,
+        },
+        Method::Consistency,
     ] {
         let first = picture(method);
         assert!(first.iter().all(|v| (-1.001..=1.001).contains(v)));

@@ -15,7 +15,7 @@ use tiny_ddpm::blob::records::{
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::{
-    Buffers, Denoiser, Method, Model, Sampler, Settings, Spacing, Topology, Unet, Variance,
+    Buffers, Denoiser, Method, Model, Order, Sampler, Settings, Spacing, Topology, Unet, Variance,
 };
 
 struct Extreme<'w, 't> {
@@ -260,7 +260,7 @@ proptest! {
         unet.predict(&x_t, timestep, needs_class.then_some(0), &mut out).unwrap();
 
         // And what comes out goes in again.
-        let mut buffers = [(); 3].map(|()| vec![0.0; pixels]);
+        let mut buffers = [1, 1, 2].map(|pictures| vec![0.0; pictures * pixels]);
         let [x0_hat, spare, memory] = &mut buffers;
         let class = (topology.classes > 0).then_some(0);
         for (method, spacing) in [
@@ -269,6 +269,8 @@ proptest! {
             (Method::EulerMaruyama, Spacing::Trailing),
             (Method::Heun, Spacing::Quadratic),
             (Method::DpmSolver, Spacing::LogSnr),
+            (Method::UniPc { order: Order::Second }, Spacing::Shifted),
+            (Method::Consistency, Spacing::Trailing),
         ] {
             let settings = Settings {
                 method,

@@ -32,7 +32,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn at_once(model: &Model<'_>, settings: Settings) -> Vec<u32> {
     let mut workspace = vec![0; model.plan().guided_workspace_words()];
     let mut unet = Unet::new(model, &mut workspace).unwrap();
-    let mut buffers = [(); 4].map(|()| vec![0.0; model.topology().pixels()]);
+    let pixels = model.topology().pixels();
+    let mut buffers = [1, 1, 1, 2].map(|pictures| vec![0.0; pictures * pixels]);
     let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
         x,
@@ -58,7 +59,7 @@ fn a_picture_that_waits_after_every_step_is_the_same() {
     for method in Method::NAMES {
         let all = settings(method, 7);
         let expected = at_once(&model, all);
-        let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+        let mut buffers = [1, 1, 1, 2].map(|pictures| vec![0.0; pictures * pixels]);
         let [x, x0_hat, unconditional, memory] = &mut buffers;
         let buffers = Buffers {
             x,
@@ -67,7 +68,7 @@ fn a_picture_that_waits_after_every_step_is_the_same() {
             memory,
         };
         let mut sampler = Sampler::new(model.schedule(), all, buffers).unwrap();
-        let (mut x, mut memory) = (vec![0.0; pixels], vec![0.0; pixels]);
+        let (mut x, mut memory) = (vec![0.0; pixels], vec![0.0; 2 * pixels]);
         let mut in_place = InPlaceSampler::new(model.schedule(), all, &mut x, &mut memory).unwrap();
         let mut steps = 0;
         loop {
@@ -97,7 +98,7 @@ fn pictures_that_take_turns_are_those_made_one_after_the_other() {
     let pixels = model.topology().pixels();
     let mut workspace = vec![0; model.plan().guided_workspace_words()];
     let mut buffers: Vec<_> = Method::NAMES
-        .map(|_| (vec![0.0; pixels], vec![0.0; pixels]))
+        .map(|_| (vec![0.0; pixels], vec![0.0; 2 * pixels]))
         .into_iter()
         .collect();
     let mut samplers: Vec<_> = buffers

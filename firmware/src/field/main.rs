@@ -42,7 +42,7 @@ struct Memory {
     /// Between pictures it holds what is read and what is reported.
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
-    memory: [f32; MEMORY_PIXELS],
+    memory: [f32; MEMORY_LEN],
 }
 
 /// Why there is no picture.
@@ -61,7 +61,7 @@ fn main() -> ! {
     static mut MEMORY: Memory = Memory {
         workspace: [0; WORKSPACE_WORDS],
         x: [0.0; PIXELS],
-        memory: [0.0; MEMORY_PIXELS],
+        memory: [0.0; MEMORY_LEN],
     };
     let (mut line, flash) = board::start();
     let mut slots = match Slots::new(flash, board::REGION) {
@@ -217,7 +217,6 @@ fn picture(
     let topology = model.topology();
     let pixels = topology.pixels();
     let x = x.get_mut(..pixels).unwrap_or_default();
-    let memory = memory.get_mut(..pixels).unwrap_or_default();
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
     let mut sampler =
         InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Failure::Settings)?;

@@ -78,10 +78,7 @@ fn sample(slot: &[u8], words: Option<&str>, pool: &mut [u32]) -> Result<Sampled,
     let pixels = model.topology().pixels();
     let mut pool = Pool(pool);
     let x = pool.take(pixels)?;
-    let memory = match request.settings.method.needs_memory() {
-        true => pool.take(pixels)?,
-        false => &mut [],
-    };
+    let memory = pool.take(request.settings.method.memory_len(pixels))?;
     let workspace = if request.apart {
         let buffers = Buffers {
             x: &mut *x,

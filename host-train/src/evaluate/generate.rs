@@ -124,21 +124,25 @@ fn watch_float<T: Taps>(
             .map(|index| request.class_of(index, classes))
             .collect();
         let values = wanted.len() * pixels;
-        let mut memory = [(); 4].map(|()| vec![0.0; values]);
-        let [x, x0_hat, unconditional, memory] = &mut memory;
+        let remembered = request.method.memory_len(pixels);
+        let mut memory = vec![0.0; wanted.len() * remembered];
+        let mut memory = memory.as_mut_slice();
+        let mut buffers = [(); 3].map(|()| vec![0.0; values]);
+        let [x, x0_hat, unconditional] = &mut buffers;
         let buffers = x
             .chunks_exact_mut(pixels)
             .zip(x0_hat.chunks_exact_mut(pixels))
-            .zip(unconditional.chunks_exact_mut(pixels))
-            .zip(memory.chunks_exact_mut(pixels));
+            .zip(unconditional.chunks_exact_mut(pixels));
         let mut samplers = Vec::new();
-        for (index, (((x, x0_hat), unconditional), memory)) in numbers.clone().zip(buffers) {
+        for (index, ((x, x0_hat), unconditional)) in numbers.clone().zip(buffers) {
+            let (of_picture, rest) = memory.split_at_mut(remembered);
+            memory = rest;
             let settings = request.settings(index, classes);
             let buffers = Buffers {
                 x,
                 x0_hat,
                 unconditional,
-                memory,
+                memory: of_picture,
             };
             samplers.push(Sampler::new(schedule, settings, buffers)?);
         }
@@ -249,7 +253,7 @@ mod tests {
             let schedule = config.schedule().unwrap();
             for (index, picture) in together.iter().enumerate() {
                 let pixels = config.network.pixels();
-                let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+                let mut buffers = [1, 1, 1, 2].map(|pictures| vec![0.0; pictures * pixels]);
                 let [x, x0_hat, unconditional, memory] = &mut buffers;
                 let buffers = Buffers {
                     x,

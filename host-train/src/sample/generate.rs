@@ -167,7 +167,7 @@ impl Worker {
             x: vec![0.0; pixels],
             x0_hat: vec![0.0; pixels],
             unconditional: vec![0.0; pixels],
-            memory: vec![0.0; pixels],
+            memory: Vec::new(),
         }
     }
 
@@ -179,6 +179,8 @@ impl Worker {
         watch: impl Fn(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<&[f32], SampleError> {
         let mut unet = Unet::new(model, &mut self.workspace)?;
+        let remembered = request.method.memory_len(self.x.len());
+        self.memory.resize(remembered, 0.0);
         let buffers = Buffers {
             x: &mut self.x,
             x0_hat: &mut self.x0_hat,

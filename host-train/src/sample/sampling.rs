@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Method, Spacing, Variance};
+use tiny_ddpm::{Method, Order, Spacing, Variance};
 
 /// What may be said of a sampler.
 #[derive(Args, Clone, Debug)]
@@ -46,6 +46,16 @@ pub enum SamplerName {
     /// DPM-Solver++(2M) (Lu et al. 2022): second order for DDIM's work; with few
     /// steps not for uniform timesteps, where it is worse than DDIM
     DpmSolver,
+    /// UniPC of the second order (Zhao et al. 2023): the best in few steps, with
+    /// shifted timesteps
+    #[value(name = "unipc")]
+    UniPc,
+    /// UniPC of the first order: remembers one picture instead of two
+    #[value(name = "unipc-1")]
+    UniPcFirst,
+    /// Multistep consistency sampling (Song et al. 2023): for models distilled
+    /// to few steps, with the number of steps they were distilled for
+    Consistency,
 }
 
 /// The rules for timesteps by name.
@@ -102,6 +112,13 @@ impl SamplingArgs {
             (SamplerName::EulerMaruyama, _) => Method::EulerMaruyama,
             (SamplerName::Heun, _) => Method::Heun,
             (SamplerName::DpmSolver, _) => Method::DpmSolver,
+            (SamplerName::UniPc, _) => Method::UniPc {
+                order: Order::Second,
+            },
+            (SamplerName::UniPcFirst, _) => Method::UniPc {
+                order: Order::First,
+            },
+            (SamplerName::Consistency, _) => Method::Consistency,
         })
     }
 

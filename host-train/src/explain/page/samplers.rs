@@ -1,6 +1,6 @@
 //! The names of samplers, and their equations.
 
-use tiny_ddpm::{Method, Variance};
+use tiny_ddpm::{Method, Order, Variance};
 
 /// A sampler's name, and what it cost.
 pub fn heading(method: Method, steps: u16, runs: usize) -> String {
@@ -24,6 +24,11 @@ pub fn called(method: Method, steps: u16) -> String {
         Method::EulerMaruyama => "Euler-Maruyama".to_owned(),
         Method::Heun => "Heun".to_owned(),
         Method::DpmSolver => "DPM-Solver++(2M)".to_owned(),
+        Method::UniPc {
+            order: Order::First,
+        } => "UniPC of first order".to_owned(),
+        Method::UniPc { .. } => "UniPC".to_owned(),
+        Method::Consistency => "consistency sampling".to_owned(),
         _ => "another sampler".to_owned(),
     };
     match steps {
@@ -56,6 +61,17 @@ pub fn rule_of(method: Method) -> &'static str {
         }
         Method::DpmSolver => {
             r"$$x_s = \frac{\sigma_s}{\sigma_t} x_t + \sqrt{\bar\alpha_s} \left((1 - e^{-h})\,\hat x_0 + (h - 1 + e^{-h})\,d\right)$$ $$h = \lambda_s - \lambda_t, \quad \lambda_t = \ln \frac{\sqrt{\bar\alpha_t}}{\sigma_t}, \quad \sigma_t^2 = 1 - \bar\alpha_t$$ $$d = \frac{\hat x_0(x_t, t) - \hat x_0(x_r, r)}{\lambda_t - \lambda_r}, \quad r \to t \text{ is the step before}$$"
+        }
+        Method::UniPc {
+            order: Order::First,
+        } => {
+            r"$$x_s = \frac{\sigma_s}{\sigma_t} x_t^c + \sqrt{\bar\alpha_s} (1 - e^{-h})\,\hat x_0$$ $$x_t^c = x_t + \sqrt{\bar\alpha_t} (h_r - 1 + e^{-h_r})\,d$$ $$h = \lambda_s - \lambda_t, \quad h_r = \lambda_t - \lambda_r, \quad \lambda_t = \ln \frac{\sqrt{\bar\alpha_t}}{\sigma_t}, \quad \sigma_t^2 = 1 - \bar\alpha_t$$ $$d = \frac{\hat x_0(x_t, t) - \hat x_0(x_r, r)}{h_r}, \quad r \to t \text{ is the step before}$$"
+        }
+        Method::UniPc { .. } => {
+            r"$$x_s = \frac{\sigma_s}{\sigma_t} x_t^c + \sqrt{\bar\alpha_s} \left((1 - e^{-h})\,\hat x_0 + (h - 1 + e^{-h})\,d\right)$$ $$x_t^c = x_t + \sqrt{\bar\alpha_t} \, \frac{d - d_r}{\lambda_t - \lambda_q} \int_{\lambda_r}^{\lambda_t} e^{\lambda - \lambda_t} (\lambda - \lambda_r) (\lambda - \lambda_q)\,d\lambda$$ $$h = \lambda_s - \lambda_t, \quad \lambda_t = \ln \frac{\sqrt{\bar\alpha_t}}{\sigma_t}, \quad \sigma_t^2 = 1 - \bar\alpha_t$$ $$d = \frac{\hat x_0(x_t, t) - \hat x_0(x_r, r)}{\lambda_t - \lambda_r}, \quad d_r \text{ is that of } r, \quad q \to r \to t \text{ are the steps before}$$"
+        }
+        Method::Consistency => {
+            r"$$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s}\,z$$"
         }
         _ => "",
     }

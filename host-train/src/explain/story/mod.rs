@@ -161,7 +161,7 @@ impl Asked {
 pub fn adds_noise(method: Method) -> bool {
     match method {
         Method::Ddim { eta } => eta > 0.0,
-        Method::Heun | Method::DpmSolver => false,
+        Method::Heun | Method::DpmSolver | Method::UniPc { .. } => false,
         _ => true,
     }
 }

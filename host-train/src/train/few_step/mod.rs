@@ -7,7 +7,7 @@
 //!
 //! - the **teacher** (the papers' real score) is never updated;
 //! - the **fake score** learns to denoise the student's current pictures;
-//! - the [`Discriminator`] separates the student's pictures from real ones, both
+//! - the **discriminator** separates the student's pictures from real ones, both
 //!   noised (diffusion GAN: Xiao et al. 2022, arXiv:2112.07804).
 //!
 //! A generated picture is noised again, and both scores predict x̂_0 from it.
