@@ -20,13 +20,16 @@ const PIXELS: usize = 64 * 64;
 /// Most different verdicts that are counted apart.
 const VERDICTS: usize = 96;
 
+/// Values that a sampler may remember: enough for every one.
+const MEMORY: usize = 2 * PIXELS;
+
 /// Everything that is too large for the stack.
 #[derive(Debug)]
 pub struct Room {
     workshop: Workshop,
     workspace: [u32; WORKSPACE],
     x: [f32; PIXELS],
-    memory: [f32; PIXELS],
+    memory: [f32; MEMORY],
     tally: Tally,
 }
 
@@ -268,7 +271,6 @@ pub fn step(
     let (info, topology, plan) = (model.info(), model.topology(), model.plan());
     let pixels = topology.pixels();
     let x = x.get_mut(..pixels).ok_or(Refusal::Pixels)?;
-    let memory = memory.get_mut(..pixels).ok_or(Refusal::Pixels)?;
     let class = match topology.classes {
         0 => None,
         classes => Some(random.below(u32::from(classes)) as u8),

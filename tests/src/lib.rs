@@ -56,7 +56,8 @@ where
     anyhow::Error: From<D::Error>,
 {
     let pixels = model.topology().pixels();
-    let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+    let remembered = settings.method.memory_len(pixels);
+    let mut buffers = [pixels, pixels, pixels, remembered].map(|values| vec![0.0; values]);
     let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
         x,

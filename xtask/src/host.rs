@@ -54,7 +54,9 @@ fn picture(model: &Model<'_>, request: &Request, number: usize) -> Result<Pictur
     let count = model.topology().pixels();
     let mut workspace = vec![0; model.workspace_words()];
     let mut unet = Unet::new(model, &mut workspace)?;
-    let mut states = [(); 4].map(|()| vec![0.0; count]);
+    let settings = request.settings(number);
+    let remembered = settings.method.memory_len(count);
+    let mut states = [count, count, count, remembered].map(|values| vec![0.0; values]);
     let [x, x0_hat, unconditional, memory] = &mut states;
     let buffers = Buffers {
         x,
@@ -62,7 +64,7 @@ fn picture(model: &Model<'_>, request: &Request, number: usize) -> Result<Pictur
         unconditional,
         memory,
     };
-    let mut sampler = Sampler::new(model.schedule(), request.settings(number), buffers)?;
+    let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
     while sampler.step(&mut unet)?.is_some() {}
     let mut pixels = vec![0; count];
     to_pixels(sampler.x(), &mut pixels);

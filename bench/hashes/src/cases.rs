@@ -36,20 +36,32 @@ pub enum Failure {
 /// From so many multiply-accumulates a step on there are fewer chains.
 const LARGE: u64 = 5_000_000;
 
+/// Words of memory for all buffers where there are 16 KiB of RAM: nano's least
+/// workspace and two pictures. The rest is stack.
+pub const SMALL_ARENA: usize = 2656;
+
 /// The settings of chain `number`; `None` after the last.
 #[must_use]
 pub fn case(model: &Model<'_>, number: usize) -> Option<Settings> {
     let classes = usize::from(model.topology().classes);
     let large = model.plan().macs() >= LARGE;
-    let methods = Method::NAMES.len();
+    // Of a small model no chain that some targets have no memory for.
+    let pixels = model.topology().pixels();
+    let words = model.plan().least_guided_workspace_words() + pixels;
+    let methods = || {
+        let all = Method::NAMES.iter();
+        all.filter_map(|name| Method::from_name(name, 0.5))
+            .filter(|method| large || words + method.memory_len(pixels) <= SMALL_ARENA)
+    };
     // Each round gives a method another spacing, guidance and clipping.
-    let (round, method) = (number / methods, number % methods);
+    let count = methods().count().max(1);
+    let (round, method) = (number / count, number % count);
     if round >= if large { 1 } else { 4 } {
         return None;
     }
     let guided = classes > 0 && (round + method) % 2 == 0;
     Some(Settings {
-        method: Method::from_name(Method::NAMES[method], 0.5)?,
+        method: methods().nth(method)?,
         steps: if large { 2 } else { 3 },
         spacing: Spacing::ALL[(round + method) % Spacing::ALL.len()],
         guidance: if guided { 0.5 } else { 0.0 },

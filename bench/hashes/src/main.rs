@@ -21,8 +21,7 @@ const SLOT: usize = match cfg!(machine = "microbit") {
 };
 /// Words of memory for all buffers.
 const ARENA: usize = match cfg!(machine = "microbit") {
-    // Two pictures of nano and its workspace; the rest of 16 KiB is stack.
-    true => 2656,
+    true => cases::SMALL_ARENA,
     false => (1 << 20) / 4,
 };
 

@@ -358,7 +358,8 @@ where
     D: Denoiser<Error: std::error::Error + Send + Sync + 'static>,
 {
     let mut counted = Counted { denoiser, runs: 0 };
-    let mut buffers = [(); 4].map(|()| vec![0.0; pixels]);
+    let remembered = settings.method.memory_len(pixels);
+    let mut buffers = [pixels, pixels, pixels, remembered].map(|values| vec![0.0; values]);
     let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
         x,
