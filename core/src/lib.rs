@@ -79,6 +79,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod topology;
 pub mod unet;
+pub mod walk;
 
 pub use blob::{BlobError, Model};
 pub use denoiser::{Denoiser, InPlace};
@@ -90,3 +91,4 @@ pub use sampler::{
 pub use schedule::{Schedule, ScheduleError, ScheduleKind};
 pub use topology::{Data, Level, Topology, TopologyError};
 pub use unet::{Unet, UnetError};
+pub use walk::Walk;

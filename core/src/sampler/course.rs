@@ -64,17 +64,16 @@ enum Rule {
 }
 
 impl Course {
-    /// Fills `x` with the noise x_T. The settings are valid.
+    /// From noise of so many values. The settings are valid.
     #[inline(never)]
-    pub fn start(schedule: Schedule, settings: Settings, x: &mut [f32]) -> Self {
-        Noise::new(settings.seed, settings.picture).fill(x);
+    pub fn start(schedule: Schedule, settings: Settings, values: usize) -> Self {
         let Settings { spacing, steps, .. } = settings;
         let t = spacing.next(&schedule, steps, 0, 0);
         let s = spacing.next(&schedule, steps, 1, t);
         Self {
             schedule,
             settings,
-            drawn: x.len() as u64,
+            drawn: values as u64,
             done: 0,
             visited: 0,
             pair: (t, s),
@@ -82,6 +81,12 @@ impl Course {
             halfway: false,
             behind: [None; 2],
         }
+    }
+
+    /// Fills `x` with the noise x_T.
+    #[inline(never)]
+    pub fn draw_noise(&self, x: &mut [f32]) {
+        Noise::new(self.settings.seed, self.settings.picture).fill(x);
     }
 
     /// The timestep that the denoiser is asked for next; 0 in the end.

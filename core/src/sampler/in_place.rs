@@ -52,9 +52,27 @@ impl<'b> InPlaceSampler<'b> {
         x: &'b mut [f32],
         memory: &'b mut [f32],
     ) -> Result<Self, SettingsError> {
+        let sampler = Self::from_noise(schedule, settings, x, memory)?;
+        sampler.course.draw_noise(sampler.x);
+        Ok(sampler)
+    }
+
+    /// The same from the noise x_T that `x` holds, such as a
+    /// [`Frame`](crate::walk::Frame)'s. All further noise is the seed's and
+    /// picture's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[inline(never)]
+    pub fn from_noise(
+        schedule: Schedule,
+        settings: Settings,
+        x: &'b mut [f32],
+        memory: &'b mut [f32],
+    ) -> Result<Self, SettingsError> {
         settings.validate(&schedule)?;
         settings.validate_memory(x.len(), memory.len())?;
-        let course = Course::start(schedule, settings, x);
+        let course = Course::start(schedule, settings, x.len());
         Ok(Self { course, x, memory })
     }
 

@@ -162,6 +162,22 @@ impl<'b> Sampler<'b> {
         settings: Settings,
         buffers: Buffers<'b>,
     ) -> Result<Self, SettingsError> {
+        let sampler = Self::from_noise(schedule, settings, buffers)?;
+        sampler.course.draw_noise(sampler.buffers.x);
+        Ok(sampler)
+    }
+
+    /// The same from the noise x_T that `buffers.x` holds, such as a
+    /// [`Frame`](crate::walk::Frame)'s. All further noise is the seed's and
+    /// picture's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_noise(
+        schedule: Schedule,
+        settings: Settings,
+        buffers: Buffers<'b>,
+    ) -> Result<Self, SettingsError> {
         settings.validate(&schedule)?;
         let x = buffers.x.len();
         let unconditional = buffers.unconditional.len();
@@ -172,7 +188,7 @@ impl<'b> Sampler<'b> {
             }
         }
         settings.validate_memory(x, buffers.memory.len())?;
-        let course = Course::start(schedule, settings, buffers.x);
+        let course = Course::start(schedule, settings, x);
         Ok(Self { course, buffers })
     }
 

@@ -1,6 +1,6 @@
 //! The discriminator: separates generated from real pictures.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
@@ -8,6 +8,15 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::train::UNet;
 use crate::train::layers::{Conv, Init, Linear};
+
+/// Gives every parameter an identity of its own.
+struct NewIdentity;
+
+impl ModuleMapper for NewIdentity {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        Param::from_tensor(param.val().detach())
+    }
+}
 
 /// The teacher's encoder, conditional on timestep and class, with a small head.
 #[derive(Module, Debug)]
@@ -28,7 +37,9 @@ impl Discriminator {
             rng: ChaCha8Rng::seed_from_u64(seed),
         };
         Self {
-            encoder,
+            // Gradients and moments are found by a parameter's identity, and the
+            // fake score's weights are copies of the same.
+            encoder: encoder.map(&mut NewIdentity),
             conv: Conv::new(init, channels, channels, 3, 1),
             output: Linear::new(init, channels, 1),
         }

@@ -193,9 +193,15 @@ impl Losses<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::FewStep;
+    use std::collections::HashSet;
+
+    use burn::module::{ModuleVisitor, Param, ParamId};
+
+    use super::super::discriminator::Discriminator;
     use super::*;
     use crate::config::Config;
     use crate::data::Dataset;
+    use crate::train::gradients::clip;
     use tiny_ddpm::Prediction;
 
     fn data() -> Dataset {
@@ -256,6 +262,45 @@ mod tests {
             // ε's is divided by a signal of as little as 0.03.
             assert!(largest < 1e-4, "{prediction:?}: {largest}");
         }
+    }
+
+    /// Gradients and moments are found by a parameter's identity: two parameters
+    /// of one identity would be trained by each other's gradients.
+    #[test]
+    fn no_two_parameters_of_the_critics_are_one() {
+        #[derive(Default)]
+        struct Identities(Vec<ParamId>);
+        impl ModuleVisitor for Identities {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.push(param.id);
+            }
+        }
+        let (config, data) = (config(Prediction::V), data());
+        let mut found = Identities::default();
+        few_step(&config, &data).critics.visit(&mut found);
+        let different: HashSet<_> = found.0.iter().collect();
+        assert!(found.0.len() > 40, "{}", found.0.len());
+        assert_eq!(different.len(), found.0.len());
+    }
+
+    /// What the discriminator learns does not reach the fake score.
+    #[test]
+    fn each_critic_has_its_own_gradients() {
+        let (config, data) = (config(Prediction::V), data());
+        let few_step = few_step(&config, &data);
+        let student = few_step.critics.fake_score.valid();
+        let gradients = |critics: &Critics| {
+            let seeds = Seeds::new(1, 0, 0);
+            let losses = &few_step.losses;
+            let (_, mut gradients) = losses.of_critics(critics, &student, None, seeds, 1);
+            clip(&critics.fake_score, &mut gradients, f64::INFINITY)
+        };
+        let mut other = few_step.critics.clone();
+        let encoder = few_step.critics.fake_score.small().unwrap().clone();
+        other.discriminator = Discriminator::new(encoder, 99, &few_step.losses.device);
+        let (first, second) = (gradients(&few_step.critics), gradients(&other));
+        assert!(first > 0.0);
+        assert_eq!(first, second);
     }
 
     #[test]
