@@ -137,14 +137,13 @@ fn watch_float<T: Taps>(
         for (index, ((x, x0_hat), unconditional)) in numbers.clone().zip(buffers) {
             let (of_picture, rest) = memory.split_at_mut(remembered);
             memory = rest;
-            let settings = request.settings(index, classes);
             let buffers = Buffers {
                 x,
                 x0_hat,
                 unconditional,
                 memory: of_picture,
             };
-            samplers.push(Sampler::new(schedule, settings, buffers)?);
+            samplers.push(request.sampler(schedule, index, classes, buffers)?);
         }
 
         let prediction = config.diffusion.prediction;
@@ -225,6 +224,7 @@ mod tests {
     fn request(method: Method) -> Request {
         Request {
             count: 3,
+            walk: None,
             first: 0,
             classes: Classes::All,
             method,

@@ -190,6 +190,7 @@ impl Plan {
         let settings = &self.settings;
         Request {
             count: settings.count,
+            walk: None,
             first: 0,
             classes: match classes {
                 0 => Classes::None,

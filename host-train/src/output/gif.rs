@@ -6,17 +6,29 @@ use gif::{Encoder, Frame, Repeat};
 /// Levels of grey. Noise does not compress, so more would only make the file
 /// larger.
 const GREYS: u8 = 32;
-/// Hundredths of a second that a frame stays.
-const DELAY: u16 = 10;
-/// The same for the last frame.
-const LAST_DELAY: u16 = 250;
 
-/// An endless animation of frames of `width` x `height` grey values, the last
-/// of which stays longer.
+/// How long frames stay, in hundredths of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Each but the last.
+    pub each: u16,
+    /// The last.
+    pub last: u16,
+}
+
+impl Pace {
+    /// Of a picture's denoising, which ends with the picture.
+    pub const DENOISING: Self = Self {
+        each: 10,
+        last: 250,
+    };
+}
+
+/// An endless animation of frames of `width` x `height` grey values.
 ///
 /// # Errors
 /// Where there is no frame, or one does not have the size.
-pub fn encode_gif(width: usize, height: usize, frames: &[Vec<u8>]) -> Result<Vec<u8>> {
+pub fn encode_gif(width: usize, height: usize, frames: &[Vec<u8>], pace: Pace) -> Result<Vec<u8>> {
     ensure!(!frames.is_empty(), "an animation without frames");
     let context = || format!("{width} x {height} pixels are too many for a GIF");
     let columns = u16::try_from(width).with_context(context)?;
@@ -35,9 +47,9 @@ pub fn encode_gif(width: usize, height: usize, frames: &[Vec<u8>]) -> Result<Vec
         let levels: Vec<u8> = frame.iter().map(|&grey| level(grey)).collect();
         let mut frame = Frame::from_indexed_pixels(columns, lines, levels, None);
         frame.delay = if index + 1 == frames.len() {
-            LAST_DELAY
+            pace.last
         } else {
-            DELAY
+            pace.each
         };
         encoder.write_frame(&frame)?;
     }
@@ -56,7 +68,7 @@ mod tests {
     #[test]
     fn decodes_to_what_was_encoded() {
         let frames = vec![vec![0, 255, 128, 64, 32, 1], vec![255; 6]];
-        let bytes = encode_gif(3, 2, &frames).unwrap();
+        let bytes = encode_gif(3, 2, &frames, Pace::DENOISING).unwrap();
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);
         let mut decoder = options.read_info(&bytes[..]).unwrap();
@@ -75,8 +87,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_animation() {
-        assert!(encode_gif(3, 2, &[]).is_err());
-        assert!(encode_gif(3, 2, &[vec![0; 5]]).is_err());
-        assert!(encode_gif(70_000, 1, &[vec![0; 70_000]]).is_err());
+        assert!(encode_gif(3, 2, &[], Pace::DENOISING).is_err());
+        assert!(encode_gif(3, 2, &[vec![0; 5]], Pace::DENOISING).is_err());
+        assert!(encode_gif(70_000, 1, &[vec![0; 70_000]], Pace::DENOISING).is_err());
     }
 }

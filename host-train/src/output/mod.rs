@@ -21,7 +21,7 @@ mod staged;
 mod terminal;
 mod unfinished;
 
-pub use self::gif::encode_gif;
+pub use self::gif::{Pace, encode_gif};
 pub use destination::{check_file, check_folder};
 pub use error::message;
 pub use grid::Grid;
@@ -34,7 +34,7 @@ pub(crate) use page::well_set;
 pub use scatter::{scatter, scatter_png};
 pub use staged::Staged;
 pub(crate) use staged::{PUBLIC, beside};
-pub use terminal::{Drawing, Style, print};
+pub use terminal::{Drawing, Style, draw_whole, print};
 pub use unfinished::{UNFINISHED, refuse_taken, remove_unfinished};
 
 use std::ffi::OsStr;

@@ -101,6 +101,19 @@ impl Drawing<'_> {
     }
 }
 
+/// One picture with its margins, so that each of a series has the same lines.
+#[must_use]
+pub fn draw_whole(pixels: &[u8], size: usize, style: Style) -> String {
+    let mut text = String::new();
+    for row in (0..size).step_by(2) {
+        let pixel = |y: usize, x: usize| pixels.get(y * size + x).copied().unwrap_or(0);
+        let halves = (0..size).map(|x| (pixel(row, x), pixel(row + 1, x)));
+        draw_line(&mut text, halves, style.greys);
+        text.push('\n');
+    }
+    text
+}
+
 /// Rows and columns that show something in any of the pictures.
 fn visible(drawings: &[Drawing<'_>], size: usize, seen: u8) -> (Range<usize>, Range<usize>) {
     let mut bright = vec![false; size * size];

@@ -1,6 +1,7 @@
 //! `tiny-ddpm sample`: from the command line to a folder of pictures.
 
 use std::fs;
+use std::num::NonZeroU16;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use tiny_ddpm::blob::records::Recommended;
@@ -17,7 +18,7 @@ use tiny_ddpm::{Data, Schedule};
 use super::points::{self, Drift};
 use super::report::{Report, Source, write_files};
 use super::{
-    Classes, Film, Progress, Request, SampleError, SamplingArgs, generate, generate_points,
+    Classes, Film, Progress, Request, SampleError, SamplingArgs, generate, generate_points, walk,
 };
 use crate::model_file;
 use crate::output::{check_folder, print};
@@ -36,7 +37,7 @@ use crate::progress::style;
 ///
 /// Otherwise, in the folder named by --out it writes images.npy (u8, pictures x rows x
 /// columns), labels.npy (i64, -1 without a class), hashes.csv, grid.png and,
-/// with --gif, denoising.gif. What stood there under these names is replaced.
+/// with --gif, denoising.gif or, with --walk, walk.gif. What stood there under these names is replaced.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct SampleArgs {
@@ -70,6 +71,17 @@ pub struct SampleArgs {
     /// Write the denoising of the first pictures as an animation, too
     #[arg(long)]
     pub gif: bool,
+    /// Walk from each picture to the next and back to the first in N frames each:
+    /// the noise turns, and the class changes halfway. Writes walk.gif, and plays
+    /// it in a terminal [default: 16 frames]
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        default_missing_value = "16",
+        conflicts_with = "gif"
+    )]
+    pub walk: Option<NonZeroU16>,
     /// Where a run's network is computed; a blob's always is on the CPU
     #[cfg(feature = "train")]
     #[arg(long, value_enum, default_value = "flex")]
@@ -90,6 +102,8 @@ Examples:
       a hundred sevens and how they came out of the noise
   tiny-ddpm sample models/digits.tddpm --count 1000 --steps 20 --out out/judge
       a set for a classifier: picture i shows class i modulo 10
+  tiny-ddpm sample models/digits.tddpm --walk
+      from 0 to 9 and back to 0, in 16 frames from each to the next
   tiny-ddpm sample models/digits.tddpm --first 7
       picture 7 of the seed alone, with the hash that it has in any set
   tiny-ddpm sample models/swiss-roll.tddpm
@@ -131,6 +145,14 @@ impl SampleArgs {
             (request.first, request.count) = (first, 1);
         }
         request.count = self.count.unwrap_or(request.count);
+        if let Some(frames) = self.walk {
+            ensure!(
+                matches!(data, Data::Picture { .. }),
+                "--walk leads from picture to picture, and this model draws points"
+            );
+            request.walk = Some(frames);
+            request.count = request.count.saturating_mul(frames.get().into());
+        }
         request.steps = self.steps.unwrap_or(request.steps);
         request.guidance = self.sampling.guidance.unwrap_or(request.guidance);
         request.clip = !self.no_clip;
@@ -201,10 +223,11 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
         };
         report.seconds = start.elapsed().as_secs_f64();
         let gif = drift.map(Drift::encode).transpose()?;
+        let gif = gif.map(|bytes| (Film::GIF, bytes));
         let classes: Vec<Option<u8>> = (0..request.count)
             .map(|index| request.class_of(index, classes))
             .collect();
-        let files = points::write_files(&args.out, &points, &classes, gif.as_deref())?;
+        let files = points::write_files(&args.out, &points, &classes, gif)?;
         report.finish_points(&points, files);
         if args.json {
             print(&report.to_json()?)?;
@@ -228,12 +251,19 @@ pub fn run(args: &SampleArgs) -> Result<ExitCode> {
     };
     report.seconds = start.elapsed().as_secs_f64();
 
-    let gif = film.map(|film| film.encode(grid)).transpose()?;
-    let files = write_files(&args.out, &pictures, request.first, grid, gif.as_deref())?;
+    let animation = match (film, request.walk) {
+        (Some(film), _) => Some((Film::GIF, film.encode(grid)?)),
+        (None, Some(_)) => Some((walk::GIF, walk::gif(&pictures)?)),
+        (None, None) => None,
+    };
+    let files = write_files(&args.out, &pictures, request.first, grid, animation)?;
     report.finish(&pictures, files);
     if args.json {
         print(&report.to_json()?)?;
     } else if chatty {
+        if request.walk.is_some() {
+            walk::play(&pictures, || INTERRUPT.load(Ordering::Relaxed))?;
+        }
         print(&report.conclusion(&pictures))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tiny_ddpm::picture::to_pixels;
 
 use super::Progress;
-use crate::output::{Grid, encode_gif};
+use crate::output::{Grid, Pace, encode_gif};
 
 /// Most frames of an animation; of a longer chain only some steps are shown.
 const MAX_FRAMES: u16 = 61;
@@ -21,6 +21,9 @@ pub struct Film {
 }
 
 impl Film {
+    /// The file's name.
+    pub const GIF: &'static str = "denoising.gif";
+
     /// A film of the first `pictures` pictures.
     #[must_use]
     pub fn new(pictures: usize) -> Self {
@@ -57,7 +60,7 @@ impl Film {
         let frames: Vec<Vec<u8>> = (0..length)
             .map(|index| grid.draw(reels.iter().map(|reel| reel[index].as_slice())))
             .collect();
-        encode_gif(grid.width(), grid.height(), &frames)
+        encode_gif(grid.width(), grid.height(), &frames, Pace::DENOISING)
     }
 }
 

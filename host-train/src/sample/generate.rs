@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 use tiny_ddpm::picture::{picture_hash, state_hash, to_pixels};
-use tiny_ddpm::{Buffers, Model, Sampler, Unet, UnetError};
+use tiny_ddpm::{Buffers, Model, Unet, UnetError};
 
 use super::{Request, RequestError};
 
@@ -187,9 +187,9 @@ impl Worker {
             unconditional: &mut self.unconditional,
             memory: &mut self.memory,
         };
-        let settings = request.settings(index, model.topology().classes);
-        let mut sampler =
-            Sampler::new(model.schedule(), settings, buffers).map_err(RequestError::from)?;
+        let classes = model.topology().classes;
+        let sampler = request.sampler(model.schedule(), index, classes, buffers);
+        let mut sampler = sampler.map_err(RequestError::from)?;
         let mut step = 0;
         loop {
             let progress = Progress {

@@ -15,6 +15,7 @@ mod points;
 mod report;
 mod request;
 mod sampling;
+mod walk;
 
 pub use command::{SampleArgs, run};
 pub use film::Film;

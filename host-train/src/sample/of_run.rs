@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use tiny_ddpm::Data;
 
 use super::report::{Report, Source, write_files};
-use super::{Progress, SampleArgs, points};
+use super::{Progress, SampleArgs, points, walk};
 use crate::evaluate::generate::{generate_float, generate_float_points};
 use crate::output::{check_folder, print};
 use crate::progress::style;
@@ -65,7 +65,17 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
             let pictures = generate_float(&network, &config, &request, &device, step)?;
             bar.finish_and_clear();
             report.seconds = start.elapsed().as_secs_f64();
-            let files = write_files(&args.out, &pictures, request.first, report.grid(), None)?;
+            let animation = match request.walk {
+                Some(_) => Some((walk::GIF, walk::gif(&pictures)?)),
+                None => None,
+            };
+            let files = write_files(
+                &args.out,
+                &pictures,
+                request.first,
+                report.grid(),
+                animation,
+            )?;
             report.finish(&pictures, files);
             report.conclusion(&pictures)
         }

@@ -13,7 +13,7 @@ use super::film::is_shown;
 use super::generate::Worker;
 use super::report::publish;
 use super::{Progress, Request, SampleError};
-use crate::output::{Drawing, Grid, Style, encode_gif, encode_npy, scatter, scatter_png};
+use crate::output::{Drawing, Grid, Pace, Style, encode_gif, encode_npy, scatter, scatter_png};
 use crate::points::Points;
 
 /// Points of a request that does not say how many.
@@ -100,7 +100,7 @@ impl Drift {
                 grid.draw([&scatter(&frame, self.values, FRAME)[..]])
             })
             .collect();
-        encode_gif(grid.width(), grid.height(), &frames)
+        encode_gif(grid.width(), grid.height(), &frames, Pace::DENOISING)
     }
 }
 
@@ -112,7 +112,7 @@ pub fn write_files(
     folder: &Path,
     points: &Points,
     classes: &[Option<u8>],
-    gif: Option<&[u8]>,
+    animation: Option<(&'static str, Vec<u8>)>,
 ) -> Result<Vec<PathBuf>> {
     let labels: Vec<i64> = classes
         .iter()
@@ -127,7 +127,7 @@ pub fn write_files(
         ("points.csv", table(points, &labels).into_bytes()),
         ("scatter.png", scatter_png(&points.x, points.values)?),
     ];
-    publish(folder, files, gif)
+    publish(folder, files, animation)
 }
 
 /// One row a point; its values are written so that reading them gives the same

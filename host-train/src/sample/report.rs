@@ -1,6 +1,7 @@
 //! What is said about the pictures, and the files they become.
 
 use std::fmt::Write;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tiny_ddpm::{Data, Method, Variance};
 
-use super::{Classes, Pictures, Request, describe, eta_of, points};
+use super::{Classes, Film, Pictures, Request, describe, eta_of, points, walk};
 use crate::duration::duration;
 use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
 use crate::points::Points;
@@ -17,8 +18,8 @@ use crate::points::Points;
 const DRAWN: usize = 10;
 /// The contact sheet's name.
 const GRID: &str = "grid.png";
-/// The animation's name.
-const GIF: &str = "denoising.gif";
+/// The animations' names.
+const ANIMATIONS: [&str; 2] = [Film::GIF, walk::GIF];
 
 /// Where pictures come from.
 #[derive(Clone, Debug)]
@@ -47,6 +48,9 @@ pub struct Report {
     count: usize,
     /// Number of the first under the seed.
     first: u64,
+    /// Of a walk, the frames from each picture to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    walk: Option<NonZeroU16>,
     /// Pixels a side of a picture, or values of a point.
     size: u8,
     /// Of the model.
@@ -104,6 +108,7 @@ impl Report {
             sha256: source.sha256,
             count: request.count,
             first: request.first,
+            walk: request.walk,
             data,
             size,
             classes: source.classes,
@@ -128,7 +133,8 @@ impl Report {
     /// Where the pictures stand in `grid.png`.
     #[must_use]
     pub fn grid(&self) -> Grid {
-        let classes = match self.class == Classes::All.to_string() {
+        let in_turn = self.class == Classes::All.to_string() && self.walk.is_none();
+        let classes = match in_turn {
             true => self.classes.into(),
             false => 0,
         };
@@ -240,7 +246,7 @@ pub fn write_files(
     pictures: &Pictures,
     first: u64,
     grid: Grid,
-    gif: Option<&[u8]>,
+    animation: Option<(&'static str, Vec<u8>)>,
 ) -> Result<Vec<PathBuf>> {
     let size = pictures.size;
     let labels: Vec<i64> = pictures
@@ -258,16 +264,17 @@ pub fn write_files(
         ("hashes.csv", hashes(pictures, first).into_bytes()),
         (GRID, png),
     ];
-    publish(folder, files, gif)
+    publish(folder, files, animation)
 }
 
 /// Writes all files at once, and the animation where there is one.
 pub(super) fn publish(
     folder: &Path,
     mut files: Vec<(&str, Vec<u8>)>,
-    gif: Option<&[u8]>,
+    animation: Option<(&'static str, Vec<u8>)>,
 ) -> Result<Vec<PathBuf>> {
-    files.extend(gif.map(|bytes| (GIF, bytes.to_owned())));
+    let kept = animation.as_ref().map(|(name, _)| *name);
+    files.extend(animation);
     let mut staged = Staged::default();
     let mut paths = Vec::new();
     for (name, bytes) in files {
@@ -276,9 +283,9 @@ pub(super) fn publish(
         paths.push(path);
     }
     staged.publish()?;
-    if gif.is_none() {
-        // One from before would show something else than the other files.
-        let _ = std::fs::remove_file(folder.join(GIF));
+    // One from before would show something else than the other files.
+    for name in ANIMATIONS.into_iter().filter(|name| Some(*name) != kept) {
+        let _ = std::fs::remove_file(folder.join(name));
     }
     Ok(paths)
 }

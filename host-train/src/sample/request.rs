@@ -1,10 +1,14 @@
 //! What to generate.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Data, Method, Model, Schedule, Settings, SettingsError, Spacing};
+use tiny_ddpm::walk::{Frame, Walk};
+use tiny_ddpm::{
+    Buffers, Data, Method, Model, Sampler, Schedule, Settings, SettingsError, Spacing,
+};
 
 /// Most pictures of one request.
 const MAX_COUNT: usize = 1_000_000;
@@ -52,6 +56,9 @@ impl fmt::Display for Classes {
 pub struct Request {
     /// How many.
     pub count: usize,
+    /// Frames from each picture to the next, of a [walk](tiny_ddpm::Walk). The
+    /// pictures of the request are then all of its frames.
+    pub walk: Option<NonZeroU16>,
     /// Number of the first under the seed. Noise and class follow from a
     /// picture's number, however many are drawn.
     pub first: u64,
@@ -149,6 +156,7 @@ impl Request {
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },
+            walk: None,
             first: 0,
             classes,
             method: Method::Ddim {
@@ -196,6 +204,11 @@ impl Request {
         if self.count == 0 || self.count > MAX_COUNT {
             return Err(RequestError::Count(self.count));
         }
+        if let Some(frames) = self.walk
+            && self.count / usize::from(frames.get()) > usize::from(u16::MAX)
+        {
+            return Err(RequestError::Count(self.count));
+        }
         if self.first.checked_add(self.count as u64).is_none() {
             return Err(RequestError::First(self.first));
         }
@@ -232,7 +245,9 @@ impl Request {
         match self.classes {
             // A model has at most 256 classes, so both fit.
             Classes::All => {
-                let class = self.number(index).checked_rem(classes.into());
+                let shown = self.frame(index).map(|frame| frame.nearest());
+                let shown = shown.unwrap_or_else(|| self.number(index));
+                let class = shown.checked_rem(classes.into());
                 class.map(|class| class as u8)
             }
             Classes::One(class) => Some(class as u8),
@@ -250,8 +265,45 @@ impl Request {
             guidance: self.guidance,
             clip: self.clip,
             seed: self.seed,
-            picture: self.number(index),
+            // A walk's frames share all noise but x_T.
+            picture: match self.walk {
+                Some(_) => self.first,
+                None => self.number(index),
+            },
             class: self.class_of(index, classes),
+        }
+    }
+
+    /// The noise at `index`, if the request is a walk.
+    fn frame(&self, index: usize) -> Option<Frame> {
+        let frames = self.walk?.get();
+        let walk = Walk {
+            seed: self.seed,
+            first: self.first,
+            stops: (self.count / usize::from(frames)) as u16,
+            frames,
+        };
+        Some(walk.frame(index as u32))
+    }
+
+    /// The sampler of the picture at `index` of the request.
+    ///
+    /// # Errors
+    /// Where a setting or a buffer is not as it should be.
+    pub fn sampler<'b>(
+        &self,
+        schedule: Schedule,
+        index: usize,
+        classes: u16,
+        buffers: Buffers<'b>,
+    ) -> Result<Sampler<'b>, SettingsError> {
+        let settings = self.settings(index, classes);
+        match self.frame(index) {
+            Some(frame) => {
+                frame.fill(buffers.x);
+                Sampler::from_noise(schedule, settings, buffers)
+            }
+            None => Sampler::new(schedule, settings, buffers),
         }
     }
 }

@@ -60,6 +60,7 @@ impl Plan {
     fn request(&self, method: Method, steps: u16) -> Request {
         Request {
             count: self.count,
+            walk: None,
             first: 0,
             classes: Classes::None,
             method,
