@@ -14,7 +14,7 @@
 //! }
 //! ```
 
-use core::f64::consts::FRAC_PI_2;
+use core::f32::consts::FRAC_PI_2;
 
 use crate::noise::Noise;
 
@@ -39,7 +39,7 @@ pub struct Frame {
     from: u64,
     to: u64,
     /// How far it is from one to the other, in [0, 1).
-    part: f64,
+    part: f32,
 }
 
 impl Walk {
@@ -65,7 +65,8 @@ impl Walk {
             seed: self.seed,
             from: stop(leg),
             to: stop(leg + 1),
-            part: f64::from(index % frames) / f64::from(frames),
+            // Both are below 2^16, and exact.
+            part: (index % frames) as f32 / frames as f32,
         }
     }
 }
@@ -90,7 +91,7 @@ impl Frame {
             return;
         }
         let angle = self.part * FRAC_PI_2;
-        let (here, there) = (libm::cos(angle) as f32, libm::sin(angle) as f32);
+        let (here, there) = (libm::cosf(angle), libm::sinf(angle));
         let mut other = Noise::new(self.seed, self.to);
         for x in x {
             *x = here * *x + there * other.normal();

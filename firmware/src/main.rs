@@ -17,7 +17,7 @@ use request::Request;
 use tiny_ddpm::blob::BlobError;
 use tiny_ddpm::picture::to_pixels;
 use tiny_ddpm::unet::UnetError;
-use tiny_ddpm::{InPlaceSampler, Model, Settings, SettingsError, Unet};
+use tiny_ddpm::{Model, SettingsError, Unet};
 
 include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
 
@@ -120,11 +120,6 @@ fn read_request(model: &Model<'_>, workspace: &mut [u32]) -> Result<Request, Fai
     Ok(request)
 }
 
-/// The class of a picture; of a model without classes there is none to find.
-fn class_of(request: &Request, index: usize) -> Option<u8> {
-    request.classes.get(index).copied()
-}
-
 /// Makes a picture, into `memory.x`; returns what it took.
 #[inline(never)]
 fn sample(
@@ -134,17 +129,7 @@ fn sample(
     index: usize,
     memory: &mut Memory,
 ) -> Result<u64, Failure> {
-    let number = request.first + index as u64;
-    let settings = Settings {
-        method: request.method,
-        steps: request.sampling.steps,
-        spacing: request.spacing,
-        guidance: request.sampling.guidance,
-        clip: true,
-        seed: request.seed,
-        picture: number,
-        class: class_of(request, index),
-    };
+    let number = request.number(index);
     counter.lap();
     let Memory {
         workspace,
@@ -154,8 +139,8 @@ fn sample(
     let pixels = model.topology().pixels();
     let x = x.get_mut(..pixels).unwrap_or_default();
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
-    let mut sampler =
-        InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Failure::Settings)?;
+    let sampler = request.sampler(model.schedule(), index, x, memory);
+    let mut sampler = sampler.map_err(Failure::Settings)?;
     let mut ticks = u64::from(counter.lap());
     while let Some(step) = sampler.step(&mut unet).map_err(Failure::Unet)? {
         ticks += u64::from(counter.lap());
@@ -185,8 +170,8 @@ fn show(
     to_pixels(x, grey);
     let ticks = ticks + u64::from(counter.lap());
     let picture = report::Picture {
-        number: request.first + index as u64,
-        class: class_of(request, index),
+        number: request.number(index),
+        class: request.class(index),
         x,
         pixels: grey,
         ticks,

@@ -3,7 +3,8 @@
 
 use heapless::Vec;
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Method, Spacing};
+use tiny_ddpm::walk::{Frame, Walk};
+use tiny_ddpm::{InPlaceSampler, Method, Schedule, Settings, SettingsError, Spacing};
 
 /// Most pictures of one request.
 pub const MAX_PICTURES: usize = 64;
@@ -25,8 +26,10 @@ pub struct Request {
     pub spacing: Spacing,
     /// The class of each picture; of a model without classes nothing.
     pub classes: Vec<u8, MAX_PICTURES>,
-    /// How many pictures or points.
+    /// How many pictures, points or frames of a walk.
     pub count: u16,
+    /// Frames from each picture to the next, of a walk; 0 for none.
+    walk: u16,
 }
 
 /// What was wrong with a request.
@@ -61,11 +64,13 @@ impl Request {
             spacing: Spacing::default(),
             classes: Vec::new(),
             count: DEFAULT_COUNT,
+            walk: 0,
         };
         for word in text.split_ascii_whitespace() {
             let (name, value) = word.split_once('=').ok_or(RequestError::Unknown(word))?;
             let sampling = &mut request.sampling;
             match name {
+                "walk" => request.walk = number(word, value)?,
                 "seed" => request.seed = number(word, value)?,
                 "first" => request.first = number(word, value)?,
                 "steps" => sampling.steps = number(word, value)?,
@@ -104,7 +109,66 @@ impl Request {
         if classes > 0 {
             request.count = request.classes.len() as u16;
         }
+        request.count = request.count.saturating_mul(request.walk.max(1));
         Ok(request)
+    }
+
+    /// The number under the seed of the picture at `index`.
+    pub fn number(&self, index: usize) -> u64 {
+        self.first.wrapping_add(index as u64)
+    }
+
+    /// What the picture at `index` should show.
+    pub fn class(&self, index: usize) -> Option<u8> {
+        let stop = match self.frame(index) {
+            Some(frame) => frame.nearest().wrapping_sub(self.first) as usize,
+            None => index,
+        };
+        self.classes.get(stop).copied()
+    }
+
+    /// The noise at `index`, if this is a walk.
+    fn frame(&self, index: usize) -> Option<Frame> {
+        let walk = Walk {
+            seed: self.seed,
+            first: self.first,
+            stops: self.count.checked_div(self.walk)?,
+            frames: self.walk,
+        };
+        Some(walk.frame(index as u32))
+    }
+
+    /// The sampler of the picture at `index`, which it makes in `x`.
+    #[inline(never)]
+    pub fn sampler<'b>(
+        &self,
+        schedule: Schedule,
+        index: usize,
+        x: &'b mut [f32],
+        memory: &'b mut [f32],
+    ) -> Result<InPlaceSampler<'b>, SettingsError> {
+        let frame = self.frame(index);
+        let settings = Settings {
+            method: self.method,
+            steps: self.sampling.steps,
+            spacing: self.spacing,
+            guidance: self.sampling.guidance,
+            clip: true,
+            seed: self.seed,
+            // A walk's frames share all noise but x_T.
+            picture: match frame {
+                Some(_) => self.first,
+                None => self.number(index),
+            },
+            class: self.class(index),
+        };
+        match frame {
+            Some(frame) => {
+                frame.fill(x);
+                InPlaceSampler::from_noise(schedule, settings, x, memory)
+            }
+            None => InPlaceSampler::new(schedule, settings, x, memory),
+        }
     }
 
     fn add<'a>(&mut self, class: u8) -> Result<(), RequestError<'a>> {

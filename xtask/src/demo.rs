@@ -6,10 +6,11 @@ use crate::firmware::Board;
 use crate::request::{Request, load, read_blob};
 use crate::setup::{self, Purpose};
 use crate::shell::{duration, heading};
-use crate::{DIGITS, NANO, firmware, host, root, scatter, sheet};
+use crate::{DIGITS, NANO, animation, firmware, host, root, scatter, sheet};
 use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::value_parser;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -49,6 +50,14 @@ pub struct Options {
     /// The model; by default the one that ships for the board
     #[arg(long, value_name = "FILE")]
     blob: Option<PathBuf>,
+    /// Walk from each picture to the next and back to the first in N frames each,
+    /// and write them as an animation [default: 16 frames]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16",
+        value_parser = value_parser!(u16).range(1..))]
+    walk: Option<u16>,
+    /// The animation of a walk to write
+    #[arg(long, value_name = "FILE", default_value = "out/walk-on-chip.gif")]
+    gif: PathBuf,
     /// The picture file to write
     #[arg(long, value_name = "FILE", default_value = "out/digits-on-chip.png")]
     png: PathBuf,
@@ -78,6 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.classes.is_empty() {
         request.classes.clone_from(&options.classes);
     }
+    request.walk = options.walk.unwrap_or(0);
     request.check(&model)?;
 
     heading("set-up");
@@ -86,38 +96,44 @@ pub fn run(options: &Options) -> Result<()> {
     let firmware = firmware::build(toolchain, options.board, &path, None)?;
     heading(&format!("running it on an emulated {}", options.board));
     let points = matches!(model.topology().data(), Data::Point { .. });
-    let run = watch(&firmware, &request, points)?;
+    let many = points || request.walk > 0;
+    let run = watch(&firmware, &request, many)?;
     if !run.success {
         bail!("the firmware failed: {}", run.log.join("\n"));
     }
 
-    let png = if options.png.is_relative() {
-        root().join(&options.png)
-    } else {
-        options.png.clone()
+    let written = match request.walk {
+        0 => &options.png,
+        _ => &options.gif,
     };
+    // An absolute path replaces the root.
+    let path = root().join(written);
     match model.topology().data() {
         Data::Picture { side } => {
             let pictures: Vec<&[u8]> = run.pictures.iter().map(|p| &p.pixels[..]).collect();
-            sheet::write(&png, side.into(), &pictures)?;
+            match request.walk {
+                0 => sheet::write(&path, side.into(), &pictures)?,
+                _ => animation::write(&path, side.into(), &pictures)?,
+            }
         }
         Data::Point { .. } => {
             let points: Vec<&[u32]> = run.pictures.iter().map(|p| &p.values[..]).collect();
             print!("{}", scatter::text(&points));
             sheet::write(
-                &png,
+                &path,
                 scatter::SIDE,
                 &[&scatter::map(&points, scatter::SIDE)],
             )?;
         }
     }
-    println!("\nwritten: {}", options.png.display());
+    println!("\nwritten: {}", written.display());
 
     heading("generating the same pictures on this computer");
     let expected = host::generate(&model, &request)?;
     let equal = match model.topology().data() {
-        Data::Picture { .. } => compare(&run, &expected),
-        Data::Point { .. } => compare_points(&run, &expected),
+        Data::Picture { .. } if !many => compare(&run, &expected),
+        Data::Picture { .. } => compare_many(&run, &expected, "frame"),
+        Data::Point { .. } => compare_many(&run, &expected, "point"),
     };
     if let Some(estimate) = estimate(options.board, &run) {
         println!("{estimate}");
@@ -133,7 +149,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Runs the firmware, with a bar for the steps and the drawings as they come.
-fn watch(firmware: &firmware::Firmware, request: &Request, points: bool) -> Result<Run> {
+fn watch(firmware: &firmware::Firmware, request: &Request, many: bool) -> Result<Run> {
     let rounds = request.method.evaluations(request.steps);
     let steps = request.len() as u64 * u64::from(rounds);
     let bar = ProgressBar::new(steps);
@@ -152,14 +168,15 @@ fn watch(firmware: &firmware::Firmware, request: &Request, points: bool) -> Resu
             ticks,
         } => {
             let message = format!("picture {picture}: {index}/{of}");
-            if hidden && request.len() <= 64 && (*index == *of || index % 5 == 0) {
+            if hidden && !many && (*index == *of || index % 5 == 0) {
                 println!("{message}, {} million instructions", ticks / 1_000_000);
             }
             bar.set_message(message);
             bar.inc(1);
         }
-        // Of points there are many, and a map in the end.
-        Event::Picture(_) if points => {}
+        // Of points and frames there are many, and one drawing in the end.
+        Event::Picture(_) if many => {}
+        Event::Text(_) if request.walk > 0 => {}
         Event::Picture(picture) => show(&format!(
             "picture {}, class {}: hash {:08x}",
             picture.number, picture.class, picture.hash
@@ -193,14 +210,15 @@ fn compare(run: &Run, expected: &[host::Picture]) -> bool {
     equal
 }
 
-/// The same of points, in one line; whether all is equal.
-fn compare_points(run: &Run, expected: &[host::Picture]) -> bool {
-    let pairs = run.pictures.iter().zip(expected);
-    let same = pairs.filter(|(chip, host)| chip.values == host.values && chip.state == host.state);
+/// The same of many points or frames, in one line; whether all is equal.
+fn compare_many(run: &Run, expected: &[host::Picture], what: &str) -> bool {
+    let same = run.pictures.iter().zip(expected).filter(|(chip, host)| {
+        chip.values == host.values && chip.pixels == host.pixels && chip.state == host.state
+    });
     let (same, count) = (same.count(), expected.len());
     let ticks: u64 = run.pictures.iter().map(|point| point.ticks).sum();
     println!(
-        "{same} of {count} points are the host's, bit for bit; {} {} a point",
+        "{same} of {count} {what}s are the host's, bit for bit; {} {} a {what}",
         thousands(ticks / (run.pictures.len() as u64).max(1)),
         run.unit
     );
@@ -217,8 +235,9 @@ fn estimate(board: Board, run: &Run) -> Option<String> {
     let ticks: u64 = run.pictures.iter().map(|picture| picture.ticks).sum();
     let mean = ticks / count;
     Some(format!(
-        "estimate for a real {board}, not measured: {:.2} s each ({} instructions, {} cycles per instruction, {} MHz)",
+        "estimate for a real {board}, not measured: {:.2} s each, {:.1} a second ({} instructions, {} cycles per instruction, {} MHz)",
         board.seconds(mean),
+        1.0 / board.seconds(mean),
         thousands(mean),
         firmware::CYCLES_PER_INSTRUCTION,
         board.hertz() / 1_000_000
@@ -273,7 +292,7 @@ mod tests {
         let text = estimate(Board::Stm32f405, &run).unwrap();
         assert!(
             text.contains(
-                "3.25 s each (420 000 000 instructions, 1.3 cycles per instruction, 168 MHz)"
+                "3.25 s each, 0.3 a second (420 000 000 instructions, 1.3 cycles per instruction, 168 MHz)"
             ),
             "{text}"
         );

@@ -64,7 +64,14 @@ fn picture(model: &Model<'_>, request: &Request, number: usize) -> Result<Pictur
         unconditional,
         memory,
     };
-    let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
+    let schedule = model.schedule();
+    let mut sampler = match request.frame(number) {
+        Some(frame) => {
+            frame.fill(buffers.x);
+            Sampler::from_noise(schedule, settings, buffers)?
+        }
+        None => Sampler::new(schedule, settings, buffers)?,
+    };
     while sampler.step(&mut unet)?.is_some() {}
     let mut pixels = vec![0; count];
     to_pixels(sampler.x(), &mut pixels);

@@ -17,6 +17,7 @@
 //! - [`readme`]: runs the commands of `README.md`;
 //! - [`fuzz`]: gives bytes of strangers to all that reads some.
 
+pub mod animation;
 pub mod bench;
 pub mod demo;
 pub mod emulator;

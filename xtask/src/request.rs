@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
+use tiny_ddpm::walk::{Frame, Walk};
 use tiny_ddpm::{Data, Method, Model, Settings, Spacing};
 
 /// Most pictures that the firmware makes at once, of a model with classes.
@@ -27,6 +28,8 @@ pub struct Request {
     pub classes: Vec<u8>,
     /// How many, of a model without classes.
     pub count: u16,
+    /// Frames from each picture to the next, of a walk; 0 for none.
+    pub walk: u16,
 }
 
 impl Request {
@@ -51,16 +54,34 @@ impl Request {
                 Data::Picture { .. } => PICTURES,
                 Data::Point { .. } => POINTS,
             },
+            walk: 0,
         }
     }
 
-    /// Pictures or points in all.
+    /// Pictures, points or frames of a walk in all.
     #[must_use]
     pub fn len(&self) -> usize {
+        self.stops() * usize::from(self.walk.max(1))
+    }
+
+    /// The same without the frames in between.
+    fn stops(&self) -> usize {
         match self.classes.len() {
             0 => self.count.into(),
             classes => classes,
         }
+    }
+
+    /// The noise of a picture, if this is a walk.
+    #[must_use]
+    pub fn frame(&self, picture: usize) -> Option<Frame> {
+        let walk = Walk {
+            seed: self.seed,
+            first: 0,
+            stops: self.stops() as u16,
+            frames: self.walk,
+        };
+        (self.walk > 0).then(|| walk.frame(picture as u32))
     }
 
     /// Whether there is none.
@@ -84,6 +105,9 @@ impl Request {
                 false => format!("classes={}", classes.join(",")),
             },
         ];
+        if self.walk > 0 {
+            words.push(format!("walk={}", self.walk));
+        }
         if let Method::Ddim { eta } = self.method {
             words.push(format!("eta={eta}"));
         }
@@ -93,6 +117,8 @@ impl Request {
     /// The sampler's settings for a picture.
     #[must_use]
     pub fn settings(&self, picture: usize) -> Settings {
+        let frame = self.frame(picture);
+        let stop = frame.map_or(picture, |frame| frame.nearest() as usize);
         Settings {
             method: self.method,
             steps: self.steps,
@@ -100,8 +126,9 @@ impl Request {
             guidance: self.guidance,
             clip: true,
             seed: self.seed,
-            picture: picture as u64,
-            class: self.classes.get(picture).copied(),
+            // A walk's frames share all noise but x_T.
+            picture: if frame.is_some() { 0 } else { picture as u64 },
+            class: self.classes.get(stop).copied(),
         }
     }
 
@@ -128,6 +155,12 @@ impl Request {
                 "guidance {}: the model was only trained with a class, and cannot be guided",
                 self.guidance
             );
+        }
+        if self.walk > 0 && matches!(model.topology().data(), Data::Point { .. }) {
+            bail!("a walk leads from picture to picture, and this model draws points");
+        }
+        if self.len() > usize::from(u16::MAX) {
+            bail!("{} frames: must be at most {}", self.len(), u16::MAX);
         }
         self.settings(0).validate(&model.schedule())?;
         Ok(())

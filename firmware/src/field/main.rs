@@ -27,7 +27,7 @@ use cortex_m_rt::entry;
 use request::Request;
 use tiny_ddpm::picture::to_pixels;
 use tiny_ddpm::unet::UnetError;
-use tiny_ddpm::{BlobError, InPlaceSampler, Model, Settings, SettingsError, Unet};
+use tiny_ddpm::{BlobError, Model, SettingsError, Unet};
 use tiny_ddpm_slots::{Key, Place, Receiver, Slots, Unfit};
 
 include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
@@ -197,18 +197,6 @@ fn picture(
     memory: &mut Memory,
     mut called: impl FnMut() -> bool,
 ) -> Result<(), Failure> {
-    let number = request.first + index as u64;
-    let class = request.classes.get(index).copied();
-    let settings = Settings {
-        method: request.method,
-        steps: request.sampling.steps,
-        spacing: request.spacing,
-        guidance: request.sampling.guidance,
-        clip: true,
-        seed: request.seed,
-        picture: number,
-        class,
-    };
     let Memory {
         workspace,
         x,
@@ -218,8 +206,8 @@ fn picture(
     let pixels = topology.pixels();
     let x = x.get_mut(..pixels).unwrap_or_default();
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
-    let mut sampler =
-        InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Failure::Settings)?;
+    let sampler = request.sampler(model.schedule(), index, x, memory);
+    let mut sampler = sampler.map_err(Failure::Settings)?;
     while sampler.step(&mut unet).map_err(Failure::Unet)?.is_some() {
         if called() {
             return Err(Failure::Update);
@@ -230,8 +218,8 @@ fn picture(
     let grey = grey.get_mut(..pixels).unwrap_or_default();
     to_pixels(x, grey);
     let picture = report::Picture {
-        number,
-        class,
+        number: request.number(index),
+        class: request.class(index),
         x,
         pixels: grey,
         // Not measured here.
