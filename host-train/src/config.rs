@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Prediction, Schedule, ScheduleKind, Topology};
+use tiny_ddpm::{Method, Prediction, Schedule, ScheduleKind, Topology};
 
 use crate::loss::{DEFAULT_GAMMA, Loss};
 use crate::quant::WeightBits;
@@ -372,6 +372,18 @@ impl Config {
             }),
             guidance: self.recommended_guidance(),
             eta: self.sampling.eta.unwrap_or(0.0),
+        }
+    }
+
+    /// The method to go with it. A network distilled to several steps knows
+    /// pictures noised afresh at its timesteps, and no others.
+    #[must_use]
+    pub fn recommended_method(&self) -> Method {
+        match self.training.few_step {
+            Some(few_step) if few_step.steps > 1 => Method::Consistency,
+            _ => Method::Ddim {
+                eta: self.recommended().eta,
+            },
         }
     }
 

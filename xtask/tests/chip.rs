@@ -123,6 +123,29 @@ fn every_sampler_is_the_host_s_bit_for_bit() {
 }
 
 #[test]
+fn a_walk_is_the_hosts_bit_for_bit() {
+    let request = Request {
+        classes: vec![3, 5, 3],
+        walk: 2,
+        // Its noise is the same in every frame.
+        method: Method::Consistency,
+        ..short(0)
+    };
+    let run = run(&FIRMWARE, &request);
+    assert!(run.success, "{:?}", run.log);
+    let expected = host::generate(&model(), &request).unwrap();
+    assert_eq!(expected.len(), 6);
+    let chip: Vec<_> = run.pictures.iter().map(|p| (p.state, &p.pixels)).collect();
+    let host: Vec<_> = expected.iter().map(|p| (p.state, &p.pixels)).collect();
+    assert_eq!(chip, host);
+    let classes: Vec<_> = run.pictures.iter().map(|p| p.class).collect();
+    assert_eq!(classes, [3, 5, 5, 3, 3, 3]);
+    let stops = host::generate(&model(), &Request { walk: 0, ..request }).unwrap();
+    // The first stop; the noise of the others' later steps is their own.
+    assert_eq!(stops[0], expected[0]);
+}
+
+#[test]
 fn instructions_are_counted_and_repeatable() {
     let [first, second] = [(); 2].map(|()| run(&FIRMWARE, &short(3)));
     // The firmware says so only if a loop of known length measures right.

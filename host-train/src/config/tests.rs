@@ -278,6 +278,7 @@ fn how_to_sample_is_optional_and_checked() {
     let found = config.recommended();
     assert_eq!((found.steps, found.guidance, found.eta), (50, 1.5, 0.5));
     assert_eq!(Config::parse(&config.to_toml().unwrap()).unwrap(), config);
+    assert_eq!(config.recommended_method(), Method::Ddim { eta: 0.5 });
     let found = with("steps = 1").unwrap().recommended();
     assert_eq!((found.steps, found.guidance, found.eta), (1, 0.5, 0.0));
     for (lines, words) in [

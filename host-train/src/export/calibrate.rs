@@ -115,7 +115,7 @@ pub fn calibrate(
         memory: &mut [],
     };
     let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
+        method: config.recommended_method(),
         steps: settings.steps.min(schedule.timesteps()),
         spacing: Spacing::Trailing,
         guidance: if guided { settings.guidance } else { 0.0 },

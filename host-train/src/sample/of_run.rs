@@ -31,7 +31,10 @@ pub(super) fn run(args: &SampleArgs) -> Result<ExitCode> {
     let (config, network) = load_any_ema(&args.blob, &device)?;
     let (schedule, classes) = (config.schedule()?, config.network.classes());
     let data = config.network.data();
-    let request = args.request(data, config.recommended(), classes, &schedule)?;
+    let mut request = args.request(data, config.recommended(), classes, &schedule)?;
+    if !args.sampling.names_a_sampler() {
+        request.method = config.recommended_method();
+    }
     if config.is_conditional_only() {
         request.validate_with_class()?;
     }

@@ -47,6 +47,7 @@ fn request(config: &Config) -> Request {
     if let Data::Picture { .. } = data {
         request.count = PICTURES.next_multiple_of(usize::from(classes).max(1));
     }
+    request.method = config.recommended_method();
     request.seed = config.training.seed;
     request
 }

@@ -197,7 +197,7 @@ fn every_setting_counts() {
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
         json["hash"].as_str().unwrap().to_owned()
     };
-    let settings: [&[&str]; 15] = [
+    let settings: [&[&str]; 18] = [
         &["--steps", "4"],
         &["--steps", "5"],
         &["--steps", "4", "--seed", "2"],
@@ -211,6 +211,9 @@ fn every_setting_counts() {
         &["--steps", "4", "--sampler", "euler-maruyama"],
         &["--steps", "4", "--sampler", "heun"],
         &["--steps", "4", "--sampler", "dpm-solver"],
+        &["--steps", "4", "--sampler", "unipc"],
+        &["--steps", "4", "--sampler", "unipc-1"],
+        &["--steps", "4", "--sampler", "consistency"],
         &["--steps", "4", "--spacing", "quadratic"],
         &["--steps", "4", "--spacing", "log-snr"],
     ];
@@ -434,6 +437,51 @@ fn a_picture_is_drawn_alone() {
     );
     let last = u64::MAX.to_string();
     refused(&sample(one.path(), &["--first", &last]), &[&last]);
+}
+
+/// A walk's stops are the pictures themselves, and what is between them is not.
+#[test]
+fn a_walk_leads_from_picture_to_picture() {
+    let (walk, stops) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let args = ["--count", "3", "--first", "2", "--steps", "2"];
+    succeeded(&sample(stops.path(), &args));
+    let output = sample(walk.path(), &[&args[..], &["--walk", "4"]].concat());
+    succeeded(&output);
+    let expected = [
+        "grid.png",
+        "hashes.csv",
+        "images.npy",
+        "labels.npy",
+        "walk.gif",
+    ];
+    assert_eq!(names(walk.path()), expected);
+    assert_eq!(labels(walk.path()), [2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 2, 2]);
+    let pictures = |folder: &Path| -> Vec<Vec<u8>> {
+        let (_, images) = array(&folder.join("images.npy"));
+        images.chunks(28 * 28).map(<[u8]>::to_vec).collect()
+    };
+    let (frames, stops) = (pictures(walk.path()), pictures(stops.path()));
+    for (index, frame) in frames.iter().enumerate() {
+        let stop = (index % 4 == 0).then(|| &stops[index / 4]);
+        assert!(stop.is_none_or(|stop| stop == frame), "frame {index}");
+        assert!(frames[..index].iter().all(|other| other != frame));
+    }
+    let gif = fs::File::open(walk.path().join("walk.gif")).unwrap();
+    let mut gif = gif::DecodeOptions::new().read_info(gif).unwrap();
+    let mut count = 0;
+    while gif.read_next_frame().unwrap().is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 12);
+
+    // Without it there is no animation, and an older one is taken away.
+    succeeded(&sample(walk.path(), &args));
+    assert_eq!(names(walk.path()), expected[..4]);
+    refused(&sample(walk.path(), &["--walk", "0"]), &["--walk"]);
+    refused(
+        &sample(walk.path(), &["--walk", "--gif"]),
+        &["--walk", "--gif"],
+    );
 }
 
 #[test]
