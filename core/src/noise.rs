@@ -7,6 +7,9 @@
 //! the usual crates call the host's own `ln` where there is one, and hosts
 //! differ in the last bit.
 
+mod circle;
+
+pub(crate) use circle::sin_cos;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -57,8 +60,9 @@ impl Noise {
         let angle_word = self.generator.next_u32() >> 8;
         let radius = libm::sqrtf(-2.0 * libm::logf(radius_word as f32 * scale));
         let angle = angle_word as f32 * scale * core::f32::consts::TAU;
-        self.spare = Some(radius * libm::sinf(angle));
-        radius * libm::cosf(angle)
+        let (sine, cosine) = sin_cos(angle);
+        self.spare = Some(radius * sine);
+        radius * cosine
     }
 
     /// Fills `values` with noise.

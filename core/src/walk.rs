@@ -16,7 +16,7 @@
 
 use core::f32::consts::FRAC_PI_2;
 
-use crate::noise::Noise;
+use crate::noise::{Noise, sin_cos};
 
 /// Frames that lead from picture to picture and back to the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Frame {
             return;
         }
         let angle = self.part * FRAC_PI_2;
-        let (here, there) = (libm::cosf(angle), libm::sinf(angle));
+        let (there, here) = sin_cos(angle);
         let mut other = Noise::new(self.seed, self.to);
         for x in x {
             *x = here * *x + there * other.normal();

@@ -61,7 +61,7 @@ impl UniPc {
     pub fn new(transition: &Transition, behind: [Option<f64>; 2], order: Order) -> Self {
         let (from, to) = (transition.alpha_bar, transition.alpha_bar_prev);
         let step = Interval::new(from, to);
-        let [signal_t, signal_s] = [from, to].map(|alpha_bar| libm::sqrt(alpha_bar));
+        let [signal_t, signal_s] = [from, to].map(libm::sqrt);
         let [before, earlier] = behind;
         let last = before.map(|before| Interval::new(before, from));
         let last_but_one = match order {
