@@ -102,7 +102,7 @@ Examples:
       f32 and int8 from the same noise, and the variational bound
   tiny-ddpm evaluate models/digits.tddpm --count 2000 --steps 1000,50,20,10,5
       quality over the number of steps
-  tiny-ddpm evaluate models/digits.tddpm --sampler dpm-solver --steps 10,5
+  tiny-ddpm evaluate models/digits.tddpm --sampler unipc --spacing shifted --steps 8,5
       with another sampler
   tiny-ddpm evaluate models/swiss-roll.run --against models/swiss-roll.tddpm
       points: every sampler, f32 and int8, and maps of the whole process

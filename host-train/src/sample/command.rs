@@ -110,8 +110,8 @@ Examples:
       2000 points on a spiral, as a map and a table
   tiny-ddpm sample models/digits.tddpm --sampler ddpm --steps 1000
       every step of the chain, as in Ho et al. 2020
-  tiny-ddpm sample models/digits.tddpm --sampler dpm-solver --steps 8
-      few steps, of second order
+  tiny-ddpm sample models/digits.tddpm --sampler unipc --spacing shifted --steps 8
+      as good as the default, with fewer runs of the network
   tiny-ddpm sample runs/reference --count 8
       what a run has learned so far, in floats";
 
