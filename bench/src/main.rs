@@ -119,6 +119,16 @@ fn run(word: &str, statics: &mut Statics) -> Result<(), Failure> {
             for (name, (macs, instructions)) in step::KINDS.iter().zip(step.kinds) {
                 println!("@kind name={name} macs={macs} instructions={instructions}");
             }
+            let around = step::around(counter, blob, &mut statics.room).map_err(Failure::Step)?;
+            let parts = [
+                ("noise", around.noise),
+                ("schedule", around.schedule),
+                ("update", around.update),
+            ];
+            for (name, instructions) in parts {
+                let values = around.values;
+                println!("@around name={name} values={values} instructions={instructions}");
+            }
             Ok(())
         }
         "check" => check(&mut statics.memory, false),

@@ -2,8 +2,12 @@
 
 use super::board::Counter;
 use super::memory::{Hash, Random};
+use tiny_ddpm::noise::Noise;
 use tiny_ddpm::unet::{Part, Site, Stage};
-use tiny_ddpm::{BlobError, Denoiser, Model, Unet, UnetError};
+use tiny_ddpm::{
+    BlobError, Denoiser, InPlace, InPlaceSampler, Method, Model, Prediction, Settings,
+    SettingsError, Spacing, Unet, UnetError,
+};
 
 /// Kinds of layers.
 pub const KINDS: [&str; 8] = [
@@ -50,6 +54,19 @@ pub struct Step {
     pub kinds: [(u64, u64); KINDS.len()],
 }
 
+/// What a picture costs besides the network, in one evaluation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around {
+    /// Values of a picture.
+    pub values: u64,
+    /// x_T.
+    pub noise: u64,
+    /// The sampler's start, and what it computes for each step.
+    pub schedule: u64,
+    /// From the network's output to x_0.
+    pub update: u64,
+}
+
 /// Why there is no step.
 #[derive(Debug)]
 #[expect(dead_code, reason = "the reasons are printed")]
@@ -58,6 +75,8 @@ pub enum StepError {
     Blob(BlobError),
     /// It does not run.
     Unet(UnetError),
+    /// The sampler refuses.
+    Settings(SettingsError),
 }
 
 /// Runs one step of the model.
@@ -96,6 +115,85 @@ pub fn run(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Step, StepE
     // What comes last is not shown.
     step.kinds[KINDS.len() - 1].1 += counter.between(last, counter.stamp());
     Ok(step)
+}
+
+/// Takes the network's place: predicts the same everywhere at no cost.
+struct Free<'c> {
+    counter: &'c Counter,
+    prediction: Prediction,
+    update: u64,
+}
+
+impl InPlace for Free<'_> {
+    fn update(
+        &mut self,
+        x: &mut [f32],
+        _: u16,
+        _: Option<u8>,
+        _: f32,
+        each: &mut dyn FnMut(usize, &mut f32, f32),
+    ) -> Result<(), UnetError> {
+        let start = self.counter.stamp();
+        for (at, x) in x.iter_mut().enumerate() {
+            each(at, x, 0.25);
+        }
+        self.update += self.counter.between(start, self.counter.stamp());
+        Ok(())
+    }
+}
+
+impl Denoiser for Free<'_> {
+    type Error = UnetError;
+
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn predict(
+        &mut self,
+        _: &[f32],
+        _: u16,
+        _: Option<u8>,
+        _: &mut [f32],
+    ) -> Result<(), UnetError> {
+        Ok(())
+    }
+}
+
+/// Counts what a picture of the model costs besides the network.
+pub fn around(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Around, StepError> {
+    let model = Model::load(blob).map_err(StepError::Blob)?;
+    let x = &mut room.x[..model.topology().pixels()];
+    let values = x.len() as u64;
+    let settings = Settings {
+        method: Method::Ddim { eta: 0.0 },
+        steps: 1,
+        spacing: Spacing::Trailing,
+        guidance: 0.0,
+        clip: true,
+        seed: SEED.into(),
+        picture: 0,
+        class: None,
+    };
+    let start = counter.stamp();
+    Noise::new(settings.seed, 0).fill(x);
+    let noise = counter.between(start, counter.stamp());
+    let mut free = Free {
+        counter: &counter,
+        prediction: model.info().prediction,
+        update: 0,
+    };
+    let start = counter.stamp();
+    let sampler = InPlaceSampler::from_noise(model.schedule(), settings, x, &mut []);
+    let mut sampler = sampler.map_err(StepError::Settings)?;
+    sampler.step(&mut free).map_err(StepError::Unet)?;
+    let all = counter.between(start, counter.stamp());
+    Ok(Around {
+        values,
+        noise,
+        schedule: all.saturating_sub(free.update),
+        update: free.update,
+    })
 }
 
 /// An index of [`KINDS`].

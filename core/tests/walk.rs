@@ -85,7 +85,7 @@ fn any_walk_has_its_frames() {
                     stops,
                     frames,
                 };
-                assert!(!walk.is_empty() && walk.len() > 0);
+                assert!(!walk.is_empty());
                 for index in [0, 1, walk.len() - 1, walk.len(), u32::MAX] {
                     let x = noise(walk, index, 7);
                     assert!(x.iter().all(|x| x.is_finite()), "{walk:?}, {index}");

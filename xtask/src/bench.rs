@@ -74,7 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
     println!(
         "These are instructions, not cycles. CMSIS-NN's figures are instructions for each\n\
          multiply-accumulate; its fully connected layer has 8-bit weights, this one 16-bit.\n\
-         A normalisation's \"MACs\" are its values."
+         The \"MACs\" of a normalisation, of noise and of what is around a step are values."
     );
     if let Some(path) = &options.json {
         fs::write(path, json(&rows))
@@ -194,6 +194,7 @@ fn count(machine: Machine, steps: &[Step], rows: &mut Vec<Row>) -> Result<()> {
     })?;
     for step in steps {
         let (mut kinds, mut hash) = (Vec::new(), None);
+        let mut around = Vec::new();
         let mut total = 0;
         run_words(machine, &["step"], &step.folder, |name, values| {
             match name {
@@ -214,6 +215,14 @@ fn count(machine: Machine, steps: &[Step], rows: &mut Vec<Row>) -> Result<()> {
                     values.number::<u64>("macs")?,
                     values.number::<u64>("instructions")?,
                 )),
+                "around" => around.push(Row {
+                    machine,
+                    kernel: values.text("name")?.to_owned(),
+                    shape: step.name.to_owned(),
+                    form: "-".to_owned(),
+                    macs: values.number("values")?,
+                    instructions: values.number("instructions")?,
+                }),
                 _ => {}
             }
             Ok(())
@@ -232,6 +241,12 @@ fn count(machine: Machine, steps: &[Step], rows: &mut Vec<Row>) -> Result<()> {
             };
             println!("  {name:20} {instructions:>12} {share:>5.1}%  {per_mac}");
         }
+        println!("\naround it, for a picture in one evaluation:");
+        for row in &around {
+            let (name, instructions, each) = (&row.kernel, row.instructions, row.per_mac());
+            println!("  {name:20} {instructions:>12}         {each:.0} per value");
+        }
+        rows.extend(around);
     }
     Ok(())
 }

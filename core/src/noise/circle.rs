@@ -27,18 +27,18 @@ const SMALL: u32 = 0x3980_0000;
 
 /// (y - sin y) / y³ in powers of y²; the signs alternate.
 const SINE: [u64; 4] = [
-    fraction(0.166_666_666_416_265_235_595),
-    fraction(0.008_333_329_385_889_463_175_6),
-    fraction(0.000_198_393_348_360_966_317_347),
-    fraction(0.000_002_718_311_493_989_821_906_4),
+    fraction(0.166_666_666_416_265_24),
+    fraction(0.008_333_329_385_889_463),
+    fraction(0.000_198_393_348_360_966_32),
+    fraction(0.000_002_718_311_493_989_822),
 ];
 
 /// (1 - cos y) / y² in powers of y²; the signs alternate.
 const COSINE: [u64; 4] = [
-    fraction(0.499_999_997_251_031_003_120),
-    fraction(0.041_666_623_323_739_063_189_4),
-    fraction(0.001_388_676_377_460_992_946_92),
-    fraction(0.000_024_390_448_796_277_409_065_4),
+    fraction(0.499_999_997_251_031),
+    fraction(0.041_666_623_323_739_06),
+    fraction(0.001_388_676_377_460_993),
+    fraction(0.000_024_390_448_796_277_41),
 ];
 
 const fn angle(value: f64) -> u64 {
@@ -91,7 +91,7 @@ fn alternating([c_0, c_1, c_2, c_3]: &[u64; 4], z: u64) -> u64 {
 fn product(a: u64, b: u64) -> u64 {
     let (a_high, a_low) = (a >> 32, a & 0xffff_ffff);
     let (b_high, b_low) = (b >> 32, b & 0xffff_ffff);
-    a_high * b_high + (a_high * b_low >> 32) + (a_low * b_high >> 32)
+    a_high * b_high + ((a_high * b_low) >> 32) + ((a_low * b_high) >> 32)
 }
 
 /// A fraction as the nearest `f32`; 0 is 1, for no other fraction is.
