@@ -333,7 +333,10 @@ pub fn measure(
 
     let mut found_bounds = Vec::new();
     for subject in subjects {
-        if let Network::Float(config, network) = &subject.network {
+        // A network distilled to few steps is no denoiser, and has no bound.
+        if let Network::Float(config, network) = &subject.network
+            && config.training.few_step.is_none()
+        {
             let model = subject.facts.numbers;
             found_bounds.extend(bound(plan, model, config, network, test, device)?);
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use tiny_ddpm::{Buffers, Data, Method, Sampler, Settings, Spacing};
+use tiny_ddpm::{Buffers, Data, Sampler, Settings, Spacing};
 
 use crate::config::Config;
 use crate::quant::{Calibration, Form};

@@ -82,7 +82,7 @@ mod tests {
             }
         }
         assert!(decoder.read_next_frame().unwrap().is_none());
-        assert_eq!(delays, [DELAY, LAST_DELAY]);
+        assert_eq!(delays, [Pace::DENOISING.each, Pace::DENOISING.last]);
     }
 
     #[test]
