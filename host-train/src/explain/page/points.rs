@@ -324,7 +324,7 @@ mod tests {
     use crate::explain::story::{Asked, methods};
     use crate::output::{typeset, well_set};
     use std::sync::LazyLock;
-    use tiny_ddpm::Model;
+    use tiny_ddpm::{Method, Model};
 
     static EXAMPLE: LazyLock<String> = LazyLock::new(|| example(1));
 
@@ -376,9 +376,9 @@ mod tests {
         }
         assert_eq!(page.matches("<svg class=\"plot\"").count(), 4);
         // Seven stages twice, six lessons in four maps, four steps and the end
-        // twice, and of seven samplers ways and ends; two more are large.
+        // twice, and of every sampler ways and ends; two more are large.
         let maps = page.matches("<svg class=\"map\"").count();
-        assert_eq!(maps, 2 * 7 + 4 * 6 + 2 * 5 + 2 * 7);
+        assert_eq!(maps, 2 * 7 + 4 * 6 + 2 * 5 + 2 * (Method::NAMES.len() + 1));
         assert_eq!(page.matches("<svg class=\"map large\"").count(), 2);
         well_set(page);
     }
@@ -387,7 +387,8 @@ mod tests {
     fn every_sampler_has_its_ways_ends_and_equation() {
         let page = &*EXAMPLE;
         let all = methods(4, 1000);
-        assert_eq!(all.len(), 7);
+        // DDPM once more, with all steps.
+        assert_eq!(all.len(), Method::NAMES.len() + 1);
         for (method, steps) in all {
             let name = called(method, steps);
             for label in ["trajectories", "ends"] {
