@@ -22,4 +22,6 @@ pub use film::Film;
 pub use generate::{Pictures, Progress, SampleError, generate};
 pub use points::generate_points;
 pub use request::{Classes, Request, RequestError};
-pub use sampling::{SamplerName, SamplingArgs, SpacingName, VarianceName, describe, eta_of};
+pub use sampling::{
+    SamplerName, SamplingArgs, SpacingName, VarianceName, describe, eta_of, for_denoisers,
+};

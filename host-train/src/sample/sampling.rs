@@ -151,6 +151,16 @@ impl SamplingArgs {
     }
 }
 
+/// Every method for a network that predicts the mean of x_0, DDIM without noise.
+/// A network that was distilled to few steps predicts something else, and wants
+/// [`Method::Consistency`].
+pub fn for_denoisers() -> impl Iterator<Item = Method> {
+    Method::NAMES
+        .into_iter()
+        .filter_map(|name| Method::from_name(name, 0.0))
+        .filter(|method| *method != Method::Consistency)
+}
+
 /// Sampler, timesteps and noise in words: `heun, quadratic timesteps`.
 #[must_use]
 pub fn describe(sampler: &str, spacing: &str, eta: Option<f32>) -> String {

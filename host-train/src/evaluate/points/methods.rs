@@ -2,6 +2,8 @@
 
 use tiny_ddpm::Method;
 
+use crate::sample::for_denoisers;
+
 /// A sampler with its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
@@ -11,14 +13,12 @@ pub struct Sampling {
     pub method: Method,
 }
 
-/// Every sampler that there is, by its name on the command line, and DDIM with
+/// Every sampler for a denoiser, by its name on the command line, and DDIM with
 /// all its noise.
 #[must_use]
 pub fn samplings() -> Vec<Sampling> {
-    let named = |name| Method::from_name(name, 0.0).map(sampling);
-    let noisy = sampling(Method::Ddim { eta: 1.0 });
-    let named = Method::NAMES.into_iter().filter_map(named);
-    named.chain([noisy]).collect()
+    let noisy = Method::Ddim { eta: 1.0 };
+    for_denoisers().chain([noisy]).map(sampling).collect()
 }
 
 /// One of them.
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn every_sampler_is_there_once() {
         let all = samplings();
-        assert_eq!(all.len(), Method::NAMES.len() + 1);
+        assert_eq!(all.len(), for_denoisers().count() + 1);
         for (index, sampling) in all.iter().enumerate() {
             let others = &all[index + 1..];
             assert!(others.iter().all(|other| other.name != sampling.name));

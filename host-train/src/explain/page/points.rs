@@ -323,8 +323,9 @@ mod tests {
     use super::*;
     use crate::explain::story::{Asked, methods};
     use crate::output::{typeset, well_set};
+    use crate::sample::for_denoisers;
     use std::sync::LazyLock;
-    use tiny_ddpm::{Method, Model};
+    use tiny_ddpm::Model;
 
     static EXAMPLE: LazyLock<String> = LazyLock::new(|| example(1));
 
@@ -378,7 +379,10 @@ mod tests {
         // Seven stages twice, six lessons in four maps, four steps and the end
         // twice, and of every sampler ways and ends; two more are large.
         let maps = page.matches("<svg class=\"map\"").count();
-        assert_eq!(maps, 2 * 7 + 4 * 6 + 2 * 5 + 2 * (Method::NAMES.len() + 1));
+        assert_eq!(
+            maps,
+            2 * 7 + 4 * 6 + 2 * 5 + 2 * (for_denoisers().count() + 1)
+        );
         assert_eq!(page.matches("<svg class=\"map large\"").count(), 2);
         well_set(page);
     }
@@ -388,7 +392,7 @@ mod tests {
         let page = &*EXAMPLE;
         let all = methods(4, 1000);
         // DDPM once more, with all steps.
-        assert_eq!(all.len(), Method::NAMES.len() + 1);
+        assert_eq!(all.len(), for_denoisers().count() + 1);
         for (method, steps) in all {
             let name = called(method, steps);
             for label in ["trajectories", "ends"] {

@@ -14,7 +14,7 @@ use tiny_ddpm::{
     Buffers, Denoiser, Method, Model, Prediction, Sampler, Schedule, Settings, Unet, Variance,
 };
 
-use crate::sample::{Classes, Request};
+use crate::sample::{Classes, Request, for_denoisers};
 
 /// Where of T the forward process is shown.
 const SHOWN: [f64; 10] = [0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0];
@@ -166,14 +166,11 @@ pub fn adds_noise(method: Method) -> bool {
     }
 }
 
-/// Every sampler, with the steps it gets: first those that add no noise, and
+/// Every sampler for a denoiser, with the steps it gets: first those that add no noise, and
 /// last the whole chain, of which the others are shortcuts.
 #[must_use]
 pub fn methods(steps: u16, timesteps: u16) -> Vec<(Method, u16)> {
-    let mut methods: Vec<(Method, u16)> = Method::NAMES
-        .into_iter()
-        .filter_map(|name| Some((Method::from_name(name, 0.0)?, steps)))
-        .collect();
+    let mut methods: Vec<(Method, u16)> = for_denoisers().map(|method| (method, steps)).collect();
     methods.sort_by_key(|(method, _)| adds_noise(*method));
     if steps != timesteps {
         let variance = Variance::Posterior;
