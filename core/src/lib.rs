@@ -85,7 +85,7 @@ pub use blob::{BlobError, Model};
 pub use denoiser::{Denoiser, InPlace};
 pub use prediction::Prediction;
 pub use sampler::{
-    Buffers, InPlaceSampler, Method, Order, Sampler, Settings, SettingsError, Spacing, Step,
+    Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, SolverOrder, Spacing, Step,
     Variance,
 };
 pub use schedule::{Schedule, ScheduleError, ScheduleKind};

@@ -1,6 +1,6 @@
 //! The samplers by name, and what each of them needs.
 
-use super::{Order, Variance};
+use super::{SolverOrder, Variance};
 
 /// How x_s is drawn from x_t and x̂_0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub enum Method {
     /// when the next x̂_0 is known, without asking the denoiser again.
     UniPc {
         /// How many x̂_0 the predictor knows.
-        order: Order,
+        order: SolverOrder,
     },
     /// Multistep consistency sampling (Song et al. 2023, arXiv:2303.01469,
     /// algorithm 1): x̂_0, noised afresh to the next timestep. For networks that
@@ -70,10 +70,10 @@ impl Method {
             "heun" => Self::Heun,
             "dpm-solver" => Self::DpmSolver,
             "unipc" => Self::UniPc {
-                order: Order::Second,
+                order: SolverOrder::Second,
             },
             "unipc-1" => Self::UniPc {
-                order: Order::First,
+                order: SolverOrder::First,
             },
             "consistency" => Self::Consistency,
             _ => return None,
@@ -95,10 +95,10 @@ impl Method {
             Self::Heun => "heun",
             Self::DpmSolver => "dpm-solver",
             Self::UniPc {
-                order: Order::Second,
+                order: SolverOrder::Second,
             } => "unipc",
             Self::UniPc {
-                order: Order::First,
+                order: SolverOrder::First,
             } => "unipc-1",
             Self::Consistency => "consistency",
         }

@@ -25,7 +25,7 @@ pub use ddpm::Variance;
 pub use in_place::InPlaceSampler;
 pub use method::Method;
 pub use spacing::{Spacing, respaced, timesteps};
-pub use unipc::Order;
+pub use unipc::SolverOrder;
 
 use crate::{Denoiser, Schedule};
 use course::Course;

@@ -12,7 +12,7 @@ use crate::schedule::Transition;
 
 /// How many x̂_0 the predictor of UniPC knows; its corrector knows one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum SolverOrder {
     /// DDIM as predictor, a line for the corrector: remembers one picture.
     First,
     /// [`DpmSolver`](super::Method::DpmSolver) as predictor, a parabola for the
@@ -46,7 +46,7 @@ pub(super) struct UniPc {
     remembered: usize,
 }
 
-impl Order {
+impl SolverOrder {
     /// The x̂_0 that are remembered of each pixel.
     pub(super) fn remembered(self) -> usize {
         match self {
@@ -58,20 +58,20 @@ impl Order {
 
 impl UniPc {
     /// `behind` are the ᾱ that the last step and the one before it started at.
-    pub fn new(transition: &Transition, behind: [Option<f64>; 2], order: Order) -> Self {
+    pub fn new(transition: &Transition, behind: [Option<f64>; 2], order: SolverOrder) -> Self {
         let (from, to) = (transition.alpha_bar, transition.alpha_bar_prev);
         let step = Interval::new(from, to);
         let [signal_t, signal_s] = [from, to].map(libm::sqrt);
         let [before, earlier] = behind;
         let last = before.map(|before| Interval::new(before, from));
         let last_but_one = match order {
-            Order::First => None,
-            Order::Second => before
+            SolverOrder::First => None,
+            SolverOrder::Second => before
                 .zip(earlier)
                 .map(|(before, earlier)| Interval::new(earlier, before)),
         };
         let predicted = |last: Interval| match order {
-            Order::Second if to < 1.0 => signal_s * step.linear() / last.h,
+            SolverOrder::Second if to < 1.0 => signal_s * step.linear() / last.h,
             _ => 0.0,
         };
         let corrected = |last: Interval| match last_but_one {

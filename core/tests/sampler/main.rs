@@ -9,7 +9,7 @@ mod spacing;
 mod steps;
 
 use tiny_ddpm::{
-    Buffers, Denoiser, Method, Order, Prediction, Sampler, Schedule, ScheduleKind, Settings,
+    Buffers, Denoiser, Method, Prediction, Sampler, Schedule, ScheduleKind, Settings, SolverOrder,
     Spacing, Variance,
 };
 
@@ -32,10 +32,10 @@ const METHODS: [Method; 11] = [
 ];
 
 const UNIPC_1: Method = Method::UniPc {
-    order: Order::First,
+    order: SolverOrder::First,
 };
 const UNIPC: Method = Method::UniPc {
-    order: Order::Second,
+    order: SolverOrder::Second,
 };
 
 /// Those that want the mean E\[x_0 | x_t\], which a denoiser predicts.

@@ -8,8 +8,8 @@ use tiny_ddpm::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 use tiny_ddpm::unet::UnetError;
 use tiny_ddpm::{
-    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Order, Sampler, Settings, Spacing,
-    Topology, Unet, Variance,
+    Buffers, Denoiser, InPlace, InPlaceSampler, Method, Model, Sampler, Settings, SolverOrder,
+    Spacing, Topology, Unet, Variance,
 };
 
 /// CRC-32 of one prediction of each of [`topologies`].
@@ -326,10 +326,10 @@ fn in_place_makes_the_pictures_of_many_buffers() {
             Method::Heun,
             Method::DpmSolver,
             Method::UniPc {
-                order: Order::First,
+                order: SolverOrder::First,
             },
             Method::UniPc {
-                order: Order::Second,
+                order: SolverOrder::Second,
             },
             Method::Consistency,
         ] {
@@ -499,7 +499,7 @@ fn a_sampler_makes_pictures_with_it() {
         Method::Heun,
         Method::DpmSolver,
         Method::UniPc {
-            order: Order::Second,
+            order: SolverOrder::Second,
         },
         Method::Consistency,
     ] {

@@ -15,7 +15,8 @@ use tiny_ddpm::blob::records::{
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::{
-    Buffers, Denoiser, Method, Model, Order, Sampler, Settings, Spacing, Topology, Unet, Variance,
+    Buffers, Denoiser, Method, Model, Sampler, Settings, SolverOrder, Spacing, Topology, Unet,
+    Variance,
 };
 
 struct Extreme<'w, 't> {
@@ -269,7 +270,7 @@ proptest! {
             (Method::EulerMaruyama, Spacing::Trailing),
             (Method::Heun, Spacing::Quadratic),
             (Method::DpmSolver, Spacing::LogSnr),
-            (Method::UniPc { order: Order::Second }, Spacing::Shifted),
+            (Method::UniPc { order: SolverOrder::Second }, Spacing::Shifted),
             (Method::Consistency, Spacing::Trailing),
         ] {
             let settings = Settings {

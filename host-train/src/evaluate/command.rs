@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use tiny_ddpm::Method;
 use tiny_ddpm::blob::records::Recommended;
 
 use super::classifier::Classifier;
@@ -203,6 +204,14 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Network::Int8(_) | Network::Fixed(_) => None,
     });
     let recommended = of_blob.or(of_run).unwrap_or(RECOMMENDED);
+    // A blob does not say that it was distilled to several steps; its run does.
+    let student = subjects.iter().find_map(|subject| match &subject.network {
+        Network::Float(config, _) => match config.recommended_method() {
+            method @ Method::Consistency => Some(method),
+            _ => None,
+        },
+        Network::Int8(_) | Network::Fixed(_) => None,
+    });
     if subjects[0].network.draws_points() {
         return run_points(args, &subjects, recommended, &device);
     }
@@ -211,7 +220,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             Network::Fixed(pictures) => args.settings_of(pictures)?,
             _ => args.settings(recommended, classes)?,
         },
-        method: args.sampling.method(recommended)?,
+        method: match student {
+            Some(method) if !args.sampling.names_a_sampler() => method,
+            _ => args.sampling.method(recommended)?,
+        },
         spacing: args.sampling.spacing(),
         class_names: Vec::new(),
         bound_pictures: args.bound_pictures,

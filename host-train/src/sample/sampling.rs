@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::{Method, Order, Spacing, Variance};
+use tiny_ddpm::{Method, SolverOrder, Spacing, Variance};
 
 /// What may be said of a sampler.
 #[derive(Args, Clone, Debug)]
@@ -113,10 +113,10 @@ impl SamplingArgs {
             (SamplerName::Heun, _) => Method::Heun,
             (SamplerName::DpmSolver, _) => Method::DpmSolver,
             (SamplerName::UniPc, _) => Method::UniPc {
-                order: Order::Second,
+                order: SolverOrder::Second,
             },
             (SamplerName::UniPcFirst, _) => Method::UniPc {
-                order: Order::First,
+                order: SolverOrder::First,
             },
             (SamplerName::Consistency, _) => Method::Consistency,
         })

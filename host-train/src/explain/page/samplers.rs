@@ -1,6 +1,6 @@
 //! The names of samplers, and their equations.
 
-use tiny_ddpm::{Method, Order, Variance};
+use tiny_ddpm::{Method, SolverOrder, Variance};
 
 /// A sampler's name, and what it cost.
 pub fn heading(method: Method, steps: u16, runs: usize) -> String {
@@ -25,7 +25,7 @@ pub fn called(method: Method, steps: u16) -> String {
         Method::Heun => "Heun".to_owned(),
         Method::DpmSolver => "DPM-Solver++(2M)".to_owned(),
         Method::UniPc {
-            order: Order::First,
+            order: SolverOrder::First,
         } => "UniPC of first order".to_owned(),
         Method::UniPc { .. } => "UniPC".to_owned(),
         Method::Consistency => "consistency sampling".to_owned(),
@@ -63,7 +63,7 @@ pub fn rule_of(method: Method) -> &'static str {
             r"$$x_s = \frac{\sigma_s}{\sigma_t} x_t + \sqrt{\bar\alpha_s} \left((1 - e^{-h})\,\hat x_0 + (h - 1 + e^{-h})\,d\right)$$ $$h = \lambda_s - \lambda_t, \quad \lambda_t = \ln \frac{\sqrt{\bar\alpha_t}}{\sigma_t}, \quad \sigma_t^2 = 1 - \bar\alpha_t$$ $$d = \frac{\hat x_0(x_t, t) - \hat x_0(x_r, r)}{\lambda_t - \lambda_r}, \quad r \to t \text{ is the step before}$$"
         }
         Method::UniPc {
-            order: Order::First,
+            order: SolverOrder::First,
         } => {
             r"$$x_s = \frac{\sigma_s}{\sigma_t} x_t^c + \sqrt{\bar\alpha_s} (1 - e^{-h})\,\hat x_0$$ $$x_t^c = x_t + \sqrt{\bar\alpha_t} (h_r - 1 + e^{-h_r})\,d$$ $$h = \lambda_s - \lambda_t, \quad h_r = \lambda_t - \lambda_r, \quad \lambda_t = \ln \frac{\sqrt{\bar\alpha_t}}{\sigma_t}, \quad \sigma_t^2 = 1 - \bar\alpha_t$$ $$d = \frac{\hat x_0(x_t, t) - \hat x_0(x_r, r)}{h_r}, \quad r \to t \text{ is the step before}$$"
         }

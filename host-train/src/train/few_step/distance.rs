@@ -50,11 +50,7 @@ impl Distance {
         device: &Device,
     ) -> Result<f64> {
         let config = &self.config;
-        let data_of = config.network.data();
-        let classes = config.network.classes();
-        let mut request = Request::recommended(data_of, config.recommended(), classes, None);
-        request.count = PICTURES;
-        request.seed = SEED;
+        let request = request(config);
         let pictures = match rounded {
             Some(rounded) => {
                 let taps = || rounded.taps(device);
@@ -71,6 +67,16 @@ impl Distance {
     }
 }
 
+/// The pictures that are measured, by the method that the student learns for.
+fn request(config: &Config) -> Request {
+    let (data, classes) = (config.network.data(), config.network.classes());
+    let mut request = Request::recommended(data, config.recommended(), classes, None);
+    request.method = config.recommended_method();
+    request.count = PICTURES;
+    request.seed = SEED;
+    request
+}
+
 fn read_real(data: &Dataset, device: &Device) -> Result<(Classifier, Features)> {
     let recipe = Recipe {
         seed: SEED,
@@ -80,4 +86,25 @@ fn read_real(data: &Dataset, device: &Device) -> Result<(Classifier, Features)> 
     let classifier = Classifier::load_or_train_with(&recipe, &cache, data, data, device)?;
     let features = classifier.read(&data.pixels)?.features;
     Ok((classifier, features))
+}
+
+#[cfg(test)]
+mod tests {
+    use tiny_ddpm::Method;
+
+    use super::*;
+
+    #[test]
+    fn students_are_measured_as_they_are_sampled() {
+        for (steps, method) in [
+            (1, Method::Ddim { eta: 0.0 }),
+            (2, Method::Consistency),
+            (4, Method::Consistency),
+        ] {
+            let mut config = Config::preset("smoke").unwrap();
+            config.training.distil_to(steps);
+            let request = request(&config);
+            assert_eq!((request.steps, request.method), (steps, method));
+        }
+    }
 }
