@@ -5,12 +5,13 @@ use super::layers::{Attention, Linear, Normalisation};
 use super::memory::{Hash, Memory, Random, coarse};
 use core::fmt;
 use tiny_ddpm::blob::records::Channels;
+use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Stride};
-use tiny_ddpm::kernels::finish::{Finish, Requantise, Residual, Scale};
+use tiny_ddpm::kernels::epilogue::{Epilogue, Requantise, Residual};
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::packing::Form;
-use tiny_ddpm::unet::Geometry;
+use tiny_ddpm::kernels::quant::Scale;
 
 /// What stands in words that a kernel must not touch.
 const CANARY: u32 = 0x5a5a_a5a5;

@@ -1,13 +1,13 @@
 //! What a unit of work costs at most, in instructions of a processor: the
-//! constants of [`Work`]'s promise, checked with every model that runs in
+//! constants of [`Cost`]'s promise, checked with every model that runs in
 //! `cargo xtask hostile` and with the worst networks in
 //! `xtask/tests/hostile.rs`.
 
-use tiny_ddpm::unet::Work;
+use tiny_ddpm::graph::Cost;
 
 /// Instructions of each unit.
 #[derive(Clone, Copy, Debug)]
-pub struct Cost {
+pub struct InstructionCost {
     /// A multiply-accumulate.
     pub mac: u64,
     /// A value.
@@ -21,7 +21,7 @@ pub struct Cost {
 }
 
 /// With a floating-point unit and the DSP extension.
-pub const CORTEX_M4: Cost = Cost {
+pub const CORTEX_M4: InstructionCost = InstructionCost {
     mac: 6,
     value: 150,
     float: 3000,
@@ -29,7 +29,7 @@ pub const CORTEX_M4: Cost = Cost {
     run: 200_000,
 };
 /// Without either.
-pub const CORTEX_M0: Cost = Cost {
+pub const CORTEX_M0: InstructionCost = InstructionCost {
     mac: 12,
     value: 250,
     float: 12_000,
@@ -37,7 +37,7 @@ pub const CORTEX_M0: Cost = Cost {
     run: 400_000,
 };
 /// Without floating point.
-pub const RV32: Cost = Cost {
+pub const RV32: InstructionCost = InstructionCost {
     mac: 12,
     value: 250,
     float: 12_000,
@@ -45,14 +45,14 @@ pub const RV32: Cost = Cost {
     run: 400_000,
 };
 
-impl Cost {
+impl InstructionCost {
     /// Instructions that a step takes at most: `runs` of the network, between
     /// two timesteps of a schedule of `timesteps`.
     #[must_use]
-    pub fn step(&self, work: Work, runs: u32, timesteps: u16) -> u64 {
-        let run = self.mac * u64::from(work.macs)
-            + self.value * u64::from(work.values)
-            + self.float * u64::from(work.floats)
+    pub fn step(&self, cost: Cost, runs: u32, timesteps: u16) -> u64 {
+        let run = self.mac * u64::from(cost.macs)
+            + self.value * u64::from(cost.values)
+            + self.float * u64::from(cost.floats)
             + self.run;
         // ᾱ where the step ends, and two more to find the timestep after it by
         // its ratio.

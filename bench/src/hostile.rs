@@ -2,13 +2,13 @@
 //! on a microcontroller and on the host, told apart by counts and by a hash of
 //! every verdict and every output.
 
-use super::cost::Cost;
+use super::cost::InstructionCost;
 use super::memory::{Hash, Random};
 use super::mutate::{KINDS, Workshop};
 use core::error::Error;
 use core::fmt::{self, Write as _};
 use tiny_ddpm::blob::HEADER_LEN;
-use tiny_ddpm::unet::Work;
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm::{BlobError, InPlaceSampler, Method, Model, Settings, Spacing, Unet};
 
 /// Most valid blobs to begin with.
@@ -73,7 +73,7 @@ pub struct Tally {
     /// Instructions of the longest load and of the longest step, where there
     /// is something that counts them.
     pub longest: (u64, u64),
-    /// The step that came nearest to what its [`Cost`] allows: thousandths of it.
+    /// The step that came nearest to what its [`InstructionCost`] allows: thousandths of it.
     pub share: u64,
 }
 
@@ -130,7 +130,7 @@ pub struct Meter<'l> {
     /// Instructions since it was last called; 0 where nothing counts them.
     pub lap: &'l mut dyn FnMut() -> u64,
     /// What a step may take.
-    pub cost: Cost,
+    pub cost: InstructionCost,
 }
 
 impl fmt::Debug for Meter<'_> {
@@ -304,7 +304,7 @@ pub fn step(
     ran.instructions = (meter.lap)();
     result.map_err(Refusal::Unet)?;
     let runs = if guidance == 0.0 { 1 } else { 2 };
-    let allowed = meter.cost.step(Work::of(topology), runs, info.timesteps);
+    let allowed = meter.cost.step(Cost::of(topology), runs, info.timesteps);
     ran.share = ran.instructions * 1000 / allowed;
     let mut hash = Hash::empty();
     for &value in sampler.x() {

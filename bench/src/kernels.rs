@@ -4,8 +4,8 @@ use super::board::Counter;
 use super::layers::{Attention, Convolution, Linear, Normalisation};
 use super::memory::{Memory, Random};
 use core::hint::black_box;
+use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::packing::Form;
-use tiny_ddpm::unet::Geometry;
 
 /// What was counted.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,14 @@
 //! Layers as the network runs them, with numbers from a random sequence.
 
 use tiny_ddpm::blob::records::Channels;
+use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::attention::{self, Factors};
 use tiny_ddpm::kernels::conv::{Plane, Task, conv};
-use tiny_ddpm::kernels::finish::{Requantise, Scale};
+use tiny_ddpm::kernels::epilogue::Requantise;
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::norm::{self, Fine, Statistics, Sums, Target};
 use tiny_ddpm::kernels::packing::Form;
-use tiny_ddpm::unet::Geometry;
+use tiny_ddpm::kernels::quant::Scale;
 
 use super::memory::{Memory, Random, coarse};
 

@@ -50,7 +50,7 @@ static mut STATICS: Statics = Statics {
 };
 
 /// What work costs here.
-const HERE: cost::Cost = if cfg!(instructions = "riscv32imc") {
+const HERE: cost::InstructionCost = if cfg!(instructions = "riscv32imc") {
     cost::RV32
 } else if cfg!(instructions = "thumbv6m") {
     cost::CORTEX_M0

@@ -2,8 +2,8 @@
 
 use super::board::Counter;
 use super::memory::{Hash, Random};
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::unet::{Part, Site, Stage};
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::graph::{LayerId, Part, Stage};
 use tiny_ddpm::{
     BlobError, Denoiser, InPlace, InPlaceSampler, Method, Model, Prediction, Settings,
     SettingsError, Spacing, Unet, UnetError,
@@ -93,7 +93,7 @@ pub fn run(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Step, StepE
         kinds: [(0, 0); _],
     };
     model.for_each_layer(|layer| {
-        step.kinds[kind(layer.site)].0 += layer.macs;
+        step.kinds[kind(layer.id)].0 += layer.macs;
     });
 
     let mut unet = Unet::new(&model, &mut room.workspace).map_err(StepError::Unet)?;
@@ -106,9 +106,9 @@ pub fn run(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Step, StepE
     step.hash = hash.0;
 
     let mut last = counter.stamp();
-    unet.predict_observed(x, TIMESTEP, class, out, |layer| {
+    unet.predict_observed(x, TIMESTEP, class, out, |seen| {
         let now = counter.stamp();
-        step.kinds[kind(layer.site)].1 += counter.between(last, now);
+        step.kinds[kind(seen.layer)].1 += counter.between(last, now);
         last = counter.stamp();
     })
     .map_err(StepError::Unet)?;
@@ -197,8 +197,8 @@ pub fn around(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Around, 
 }
 
 /// An index of [`KINDS`].
-fn kind(site: Site) -> usize {
-    match (site.stage, site.part) {
+fn kind(layer: LayerId) -> usize {
+    match (layer.stage, layer.part) {
         (Stage::Time | Stage::Input, _) => 0,
         (Stage::ConvIn, _) => 1,
         (Stage::Downsample { .. } | Stage::Upsample { .. }, _) => 3,

@@ -12,7 +12,7 @@ use super::step::Room;
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m_rt::exception;
 use semihosting::println;
-use tiny_ddpm::unet::Work;
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, Spacing, Unet};
 
 /// Nanoseconds of an instruction under `-icount shift=8`, and of a tick of the
@@ -116,7 +116,7 @@ pub enum WatchdogError {
 
 /// Instructions that a step of the model takes at most, guided.
 fn most(model: &Model<'_>) -> u64 {
-    let work = Work::of(model.topology());
+    let work = Cost::of(model.topology());
     HERE.step(work, 2, model.schedule().timesteps())
 }
 

@@ -9,14 +9,15 @@ mod common;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::attention::{Factors, Head, head};
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::Portable;
-use tiny_ddpm::kernels::finish::{Requantise, Scale};
+use tiny_ddpm::kernels::epilogue::Requantise;
 use tiny_ddpm::kernels::norm::{Fine, Sums, Target, apply};
 use tiny_ddpm::kernels::packing::Form;
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::unet::Geometry;
+use tiny_ddpm::kernels::quant::Scale;
 use tiny_ddpm::{Denoiser, Level, Model, Topology, Unet};
 
 fn main() {

@@ -1,13 +1,17 @@
 //! Diffusion models on microcontrollers: from noise to a picture with
 //! integers, without heap, without operating system, without panics.
 //!
-//! - [`schedule`]: how much noise a picture has at which timestep.
-//! - [`sampler`]: DDPM, DDIM, Euler-Maruyama, Heun and DPM-Solver++, a step at
-//!   a time, over anything that is a [`Denoiser`].
-//! - [`unet`]: the int8 U-Net, a [`Denoiser`] that reads its weights from
-//!   flash; of points ([`Data`]) it is a multilayer perceptron.
-//! - [`blob`]: those weights as bytes, checked from first to last.
+//! - [`diffusion`]: noise schedule and samplers (DDPM, DDIM, Euler-Maruyama,
+//!   Heun, DPM-Solver++, UniPC, consistency), one step at a time, over anything
+//!   that is a [`Denoiser`].
+//! - [`graph`]: the network's shape and operations.
+//! - [`unet`]: the int8 network, a [`Denoiser`] that reads its weights from
+//!   flash.
+//! - [`blob`]: those weights as bytes, validated from first to last.
 //! - [`kernels`]: the arithmetic.
+//!
+//! Imports go one way: `unet` builds on `blob`, `blob` on `kernels`, `kernels`
+//! on `graph`. `diffusion` knows networks by the [`Denoiser`] trait only.
 //!
 //! Whoever calls provides every buffer and can ask beforehand how large it
 //! must be. One seed, one blob and one set of settings give the same picture,
@@ -70,25 +74,20 @@ extern crate std;
 struct Readme;
 
 pub mod blob;
-pub mod denoiser;
+pub mod diffusion;
+pub mod graph;
 pub mod kernels;
-pub mod noise;
 pub mod picture;
-pub mod prediction;
-pub mod sampler;
-pub mod schedule;
-pub mod topology;
 pub mod unet;
-pub mod walk;
 
-pub use blob::{BlobError, Model};
-pub use denoiser::{Denoiser, InPlace};
-pub use prediction::Prediction;
-pub use sampler::{
+pub use blob::BlobError;
+pub use diffusion::latent_walk::Walk;
+pub use diffusion::prediction::Prediction;
+pub use diffusion::sampler::{
     Buffers, InPlaceSampler, Method, Sampler, Settings, SettingsError, SolverOrder, Spacing, Step,
     Variance,
 };
-pub use schedule::{Schedule, ScheduleError, ScheduleKind};
-pub use topology::{Data, Level, Topology, TopologyError};
-pub use unet::{Unet, UnetError};
-pub use walk::Walk;
+pub use diffusion::schedule::{Schedule, ScheduleError, ScheduleKind};
+pub use diffusion::{Denoiser, InPlace};
+pub use graph::{Data, Level, Topology, TopologyError};
+pub use unet::{Model, Unet, UnetError};

@@ -1,7 +1,6 @@
 //! From x_0 to something that can be looked at and compared.
 
-/// CRC-32/ISO-HDLC, which `zlib.crc32` and most other tools compute.
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+use crate::blob::checksum::{CRC, crc32};
 
 /// Grey values 0 to 255 from x_0 in [-1, 1]; what lies outside is cut.
 ///
@@ -15,7 +14,7 @@ pub fn to_pixels(x_0: &[f32], pixels: &mut [u8]) {
 /// The hash that host and chip print of a picture: the CRC-32 of its pixels.
 #[must_use]
 pub fn picture_hash(pixels: &[u8]) -> u32 {
-    CRC.checksum(pixels)
+    crc32(pixels)
 }
 
 /// The CRC-32 of the values' bits in little-endian order: sees differences
@@ -31,8 +30,4 @@ pub fn state_hash(x: &[f32]) -> u32 {
         digest.update(&value.to_bits().to_le_bytes());
     }
     digest.finalize()
-}
-
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    CRC.checksum(bytes)
 }

@@ -29,8 +29,8 @@ fn one_step(blob: &[u8]) -> Result<Vec<f32>, BlobError> {
 /// Loads a model where the output of convolution `layer` has changed numbers.
 fn load_changed(layer: &str, change: impl Fn(&mut Numbers)) -> Result<(), BlobError> {
     let mut changed = 0;
-    let blob = changed_blob(small_topology(), 7, |site, numbers| {
-        if site.to_string() == layer {
+    let blob = changed_blob(small_topology(), 7, |id, numbers| {
+        if id.to_string() == layer {
             change(numbers);
             changed += 1;
         }
@@ -256,7 +256,7 @@ fn a_number_in_more_bytes_than_it_needs_is_refused() {
     let mut places = Vec::new();
     model.for_each_layer(|layer| {
         let end = |array: &[u8]| array.as_ptr().addr() + array.len() - clean.as_ptr().addr();
-        let mut place = |at| places.push((at, layer.site));
+        let mut place = |at| places.push((at, layer.id));
         let arrays = match layer.record {
             Record::Linear(r) => vec![r.padding, r.weights, r.scales, r.bias],
             Record::Table(r) => vec![r.values],
@@ -490,7 +490,7 @@ fn minus_eight_is_refused() {
             // Channels are whole groups, but for the first convolution's.
             assert_eq!(2 * conv.weights.len(), layer.fan_in * layer.output.channels);
             let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
-            found.push((start, conv.weights.len(), layer.site.to_string()));
+            found.push((start, conv.weights.len(), layer.id.to_string()));
         }
     });
     assert!(found.len() > 10, "{found:?}");
@@ -532,8 +532,8 @@ fn transformed_weights_beyond_their_limit_are_refused() {
         if let Record::Conv(conv) = layer.record {
             let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
             match conv.form {
-                Form::Winograd => found.push((start, MAX_WINOGRAD, layer.site.to_string())),
-                Form::Phases => found.push((start, MAX_PHASE, layer.site.to_string())),
+                Form::Winograd => found.push((start, MAX_WINOGRAD, layer.id.to_string())),
+                Form::Phases => found.push((start, MAX_PHASE, layer.id.to_string())),
                 _ => {}
             }
         }

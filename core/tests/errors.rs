@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use tiny_ddpm::blob::{ParamError, WriteError};
-use tiny_ddpm::unet::{Part, Site, Stage};
+use tiny_ddpm::graph::{LayerId, Part, Stage};
 use tiny_ddpm::{BlobError, ScheduleError, SettingsError, TopologyError, UnetError};
 
-const LAYER: Site = Site::new(Stage::Output, Part::Conv);
+const LAYER: LayerId = LayerId::new(Stage::Output, Part::Conv);
 
 /// Each with the words that its text must have.
 fn errors() -> Vec<(Box<dyn Error>, Vec<&'static str>)> {

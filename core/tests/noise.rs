@@ -1,6 +1,6 @@
 //! The noise: the same bits everywhere, and normal.
 
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 
 /// First values of seed 1, from `golden/noise.py`: ChaCha8 and the transform

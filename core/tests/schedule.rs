@@ -1,7 +1,7 @@
 //! The noise schedule against its definitions: recursion, golden values and
 //! Bayes' rule.
 
-use tiny_ddpm::schedule::{MAX_TIMESTEPS, Transition};
+use tiny_ddpm::diffusion::schedule::{MAX_TIMESTEPS, Transition};
 use tiny_ddpm::{Schedule, ScheduleError, ScheduleKind};
 
 const TIMESTEPS: [u16; 6] = [1, 2, 3, 10, 500, 1000];

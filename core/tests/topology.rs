@@ -4,10 +4,9 @@ mod common;
 
 use common::{point_topology, random_blob, small_topology};
 use proptest::prelude::*;
-use tiny_ddpm::topology::{
-    MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_IMAGE_SIZE, MAX_POINT_VALUES,
-};
-use tiny_ddpm::unet::{MAX_MACS, Plan, Work};
+use tiny_ddpm::graph::{Cost, MAX_MACS};
+use tiny_ddpm::graph::{MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_IMAGE_SIZE, MAX_POINT_VALUES};
+use tiny_ddpm::unet::Plan;
 use tiny_ddpm::{Data, Denoiser, Level, Model, Topology, TopologyError as E, Unet};
 
 fn level(channels: u16, attention: bool) -> Level {
@@ -177,7 +176,7 @@ fn largest() -> Topology {
 fn a_network_that_asks_for_too_much_work_is_refused() {
     let macs = u32::MAX;
     assert_eq!(largest().validate(), Err(E::Work { macs }));
-    assert_eq!(Work::of(&largest()).macs, macs);
+    assert_eq!(Cost::of(&largest()).macs, macs);
     assert!(Plan::new(&largest()).macs() > 70_000_000_000);
 }
 
@@ -201,7 +200,7 @@ fn as_much_work_as_stated_is_allowed_and_no_more() {
             false => assert!(matches!(valid, Err(E::Work { .. })), "{channels}"),
         }
         assert_eq!(
-            Work::of(&topology).macs,
+            Cost::of(&topology).macs,
             u32::try_from(macs).unwrap_or(u32::MAX)
         );
         last = macs;
@@ -267,7 +266,7 @@ proptest! {
         let loaded = Model::load(&blob);
         prop_assert_eq!(loaded.is_ok(), topology.validate().is_ok());
         if let Ok(model) = loaded {
-            prop_assert_eq!(u64::from(Work::of(&topology).macs), model.plan().macs());
+            prop_assert_eq!(u64::from(Cost::of(&topology).macs), model.plan().macs());
             let mut workspace = vec![0; model.workspace_words()];
             let mut unet = Unet::new(&model, &mut workspace).unwrap();
             let x = vec![0.3; topology.pixels()];

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::{
     Buffers, Denoiser, InPlace, InPlaceSampler, Method, Prediction, Sampler, Schedule,
     ScheduleKind, Settings, Spacing, Walk,

@@ -3,7 +3,7 @@
 
 use heapless::Vec;
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::walk::{Frame, Walk};
+use tiny_ddpm::diffusion::latent_walk::{Frame, Walk};
 use tiny_ddpm::{InPlaceSampler, Method, Schedule, Settings, SettingsError, Spacing};
 
 /// Most pictures of one request.

@@ -62,7 +62,7 @@ fn accepted(blob: &[u8], model: &Model<'_>) {
     model.for_each_layer(|layer| {
         layers += 1;
         macs += layer.macs;
-        assert!(!layer.site.to_string().is_empty());
+        assert!(!layer.id.to_string().is_empty());
     });
     assert!(layers > 10, "{layers} layers");
     assert_eq!(macs, plan.macs());

@@ -11,8 +11,8 @@ use tiny_ddpm::blob::records::{
     OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
 use tiny_ddpm::blob::{HEADER_LEN, Writer};
+use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
-use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::{Level, Prediction, Schedule, ScheduleKind, Topology};
 
 use crate::common::padded;
@@ -342,7 +342,7 @@ impl Interpreter for Drawing<'_, '_, '_> {
             _ => self.number(0..=0) as i32,
         };
         let scale = self.scale();
-        let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
         let (mut shifts, mut zero_points) = (Vec::new(), Vec::new());
         for _ in 0..outputs {
             let most = if symmetric { 0 } else { MAX_SHIFT.into() };
@@ -351,7 +351,7 @@ impl Interpreter for Drawing<'_, '_, '_> {
             let limit = (256 << shift.min(most)) - 1;
             let zero = if symmetric {
                 self.number(0..=0)
-            } else if padded(conv.site) {
+            } else if padded(conv.id) {
                 self.within(-128..=127)
             } else {
                 self.number(-limit..=limit)

@@ -2,10 +2,10 @@
 //! the products of the embedding and of attention.
 
 use arbitrary::Unstructured;
+use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv_on, least_scratch_words, scratch_words};
 use tiny_ddpm::kernels::engine::{Engine, Portable, Words};
 use tiny_ddpm::kernels::packing::{Form, MAX_PHASE, MAX_WINOGRAD};
-use tiny_ddpm::unet::Geometry;
 
 /// What a fuzzer's bytes are repeated for.
 struct Tape<'u> {

@@ -8,7 +8,7 @@ use tiny_ddpm::blob::records::{
     ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
-use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
+use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
 
 /// The bytes that the library's writer makes of a model.
 ///

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
 use tiny_ddpm::blob::records::{Channels, Form, LayerInfo, Packing, Recommended, Record};
-use tiny_ddpm::unet::{Part, Shape};
+use tiny_ddpm::graph::{Part, Shape};
 use tiny_ddpm::{Data, Model, Prediction, ScheduleKind, Topology};
 
 use crate::model_file;
@@ -429,7 +429,7 @@ impl Layer {
             _ => (Vec::new(), 0, None),
         };
         Self {
-            name: layer.site.to_string(),
+            name: layer.id.to_string(),
             output: [side, side, channels],
             weights: weights(layer, topology),
             bytes: arrays.iter().map(|(array, _)| array.len()).sum::<usize>() + rest,
@@ -478,7 +478,7 @@ fn weights(layer: &LayerInfo<'_>, topology: &Topology) -> Vec<usize> {
         Record::Linear(_) => vec![outputs, layer.fan_in],
         Record::Table(table) => vec![table.values.len() / (2 * outputs).max(1), outputs],
         Record::Conv(_) | Record::Output(_) => {
-            let side = match layer.site.part {
+            let side = match layer.id.part {
                 Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project => 1,
                 _ if matches!(topology.data(), Data::Point { .. }) => 1,
                 _ => 3,

@@ -70,7 +70,7 @@ pub fn error_in_epsilon(prediction: Prediction, alpha_bar: f64) -> f64 {
 mod tests {
     use super::*;
     use tiny_ddpm::ScheduleKind;
-    use tiny_ddpm::prediction::signal_and_noise;
+    use tiny_ddpm::diffusion::prediction::signal_and_noise;
 
     const PREDICTIONS: [Prediction; 3] = [Prediction::Epsilon, Prediction::X0, Prediction::V];
 

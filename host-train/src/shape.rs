@@ -6,7 +6,7 @@
 
 use anyhow::{Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
-use tiny_ddpm::topology::MAX_IMAGE_SIZE;
+use tiny_ddpm::graph::MAX_IMAGE_SIZE;
 use tiny_ddpm::{Data, Topology};
 
 /// Most channels of an activation of the reference network.

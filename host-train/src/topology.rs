@@ -6,7 +6,7 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tiny_ddpm::topology::MAX_LEVELS;
+use tiny_ddpm::graph::MAX_LEVELS;
 use tiny_ddpm::{Data, Level, Topology};
 
 #[derive(Serialize, Deserialize)]

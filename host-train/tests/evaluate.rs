@@ -248,7 +248,7 @@ fn spoiled(seen: &Dataset, unseen: &Dataset) -> Vec<Set> {
         (data.picture(index).to_vec(), data.labels[index])
     };
     let all = |data: &Dataset| -> Vec<_> { (0..count).map(|i| of(data, i)).collect() };
-    let mut noise = tiny_ddpm::noise::Noise::new(1, 0);
+    let mut noise = tiny_ddpm::diffusion::noise::Noise::new(1, 0);
     let mut grey = || (noise.normal() * 64.0 + 128.0).clamp(0.0, 255.0) as u8;
     let noise = (0..count)
         .map(|i| ((0..784).map(|_| grey()).collect(), (i % 10) as u8))

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use common::{arg, losses, stderr, tool, train};
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
 use tiny_ddpm::{Data, Denoiser, Model, Prediction};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Split, swiss_roll};

@@ -146,8 +146,8 @@ fn same_integers(name: &str, model: &UNet, config: &Config, weight_bits: WeightB
         let (timestep, class) = (batch.timesteps[i], batch.classes[i]);
         let mut chip = BTreeMap::new();
         let mut on_chip = vec![0.0; pixels];
-        unet.predict_observed(x_t, timestep, class, &mut on_chip, |layer| {
-            chip.insert(layer.site.to_string(), layer.values.to_vec());
+        unet.predict_observed(x_t, timestep, class, &mut on_chip, |seen| {
+            chip.insert(seen.layer.to_string(), seen.values.to_vec());
         })
         .unwrap();
         let mut teacher = Teacher {

@@ -763,7 +763,7 @@ fn weights_are_exported_in_8_bits_or_in_4() {
         let mut forms = Vec::new();
         model.for_each_layer(|layer| {
             if let Record::Conv(conv) = layer.record {
-                forms.push((layer.site.to_string(), conv.form, conv.weights.len()));
+                forms.push((layer.id.to_string(), conv.form, conv.weights.len()));
             }
         });
         forms

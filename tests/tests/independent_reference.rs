@@ -4,7 +4,7 @@
 use anyhow::Result;
 use tiny_ddpm::Denoiser;
 use tiny_ddpm::Model;
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm_tests::{digits, models};
 use tiny_ddpm_train::export::{Input, compare};
 use tiny_ddpm_train::train::denoiser::FloatDenoiser;

@@ -48,7 +48,7 @@ fn one_changed_weight_changes_the_picture() -> Result<()> {
     let mut weight = None;
     model.for_each_layer(|layer| {
         if let tiny_ddpm::blob::records::Record::Conv(conv) = layer.record
-            && layer.site.to_string() == "mid0.conv1"
+            && layer.id.to_string() == "mid0.conv1"
         {
             weight = Some(conv.weights.as_ptr().addr() - blob.as_ptr().addr());
         }

@@ -1,6 +1,7 @@
 //! `cargo xtask hygiene`: what we depend on, and what others depend on of us.
 //!
 //! - Every workspace has a lock file that is up to date.
+//! - Modules import each other in one direction ([`imports`]).
 //! - `cargo deny`: licences, duplicates and sources by `deny.toml` and
 //!   `deny-embedded.toml`; known vulnerabilities by RustSec's database.
 //! - The Rust version that the manifests promise is the one that checks this.
@@ -10,6 +11,7 @@
 //! What cannot be checked here is said at once and again in the end, and is
 //! part of what [`run`] returns. Programs are built once, into `target/tools`.
 
+use crate::imports;
 use crate::root;
 use crate::setup::{CORTEX_M4, Toolchain};
 use crate::shell::{command, heading, output, quiet, run as run_command, run_within};
@@ -42,6 +44,8 @@ const SEMVER: Tool = Tool {
 
 /// Workspaces whose crates end up in flash.
 const EMBEDDED: [&str; 3] = ["firmware", "firmware/untrusted", "bench"];
+/// Crates whose modules must not import each other in cycles.
+pub const ONE_WAY: [&str; 2] = ["core", "slots"];
 /// Where RustSec keeps its database.
 const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// Patience with a server that may not be reachable.
@@ -57,6 +61,11 @@ pub fn run() -> Result<Vec<String>> {
     let workspaces = workspaces()?;
     locked(&workspaces)?;
     unchecked.extend(rust_version(&workspaces)?);
+
+    heading("imports go one way");
+    for name in ONE_WAY {
+        imports::check(&root().join(name).join("src/lib.rs"))?;
+    }
 
     heading("licences, duplicates, sources");
     let deny = DENY.installed()?;

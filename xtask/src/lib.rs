@@ -28,6 +28,7 @@ pub mod hashes;
 pub mod host;
 pub mod hostile;
 pub mod hygiene;
+pub mod imports;
 pub mod package;
 /// Models with random weights, of `core`'s tests.
 #[path = "../../core/tests/common/mod.rs"]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
-use tiny_ddpm::walk::{Frame, Walk};
+use tiny_ddpm::diffusion::latent_walk::{Frame, Walk};
 use tiny_ddpm::{Data, Method, Model, Settings, Spacing};
 
 /// Most pictures that the firmware makes at once, of a model with classes.

@@ -1,8 +1,7 @@
 //! Why a blob was refused.
 
-use crate::schedule::ScheduleError;
-use crate::topology::TopologyError;
-use crate::unet::Site;
+use crate::diffusion::schedule::ScheduleError;
+use crate::graph::{LayerId, TopologyError};
 use core::fmt;
 
 /// Why bytes are not a model: the first thing that was wrong.
@@ -78,12 +77,12 @@ pub enum BlobError {
     /// encoding.
     Record {
         /// The layer.
-        layer: Site,
+        layer: LayerId,
     },
     /// A number of a layer is out of range.
     Param {
         /// The layer.
-        layer: Site,
+        layer: LayerId,
         /// What about it.
         what: ParamError,
     },

@@ -14,8 +14,9 @@
 //! All numbers are little-endian; CRC-32 is ISO-HDLC. A CRC finds accidents,
 //! not forgery.
 
-use super::BlobError;
-use crate::picture::crc32;
+use super::checksum::crc32;
+use super::error::BlobError;
+use crate::graph::Topology;
 use core::ops::Range;
 
 /// Bytes of the header. A multiple of 16, so that what is aligned in the
@@ -98,4 +99,13 @@ pub fn seal(arch_hash: u32, body: &[u8]) -> [u8; HEADER_LEN] {
     let crc = crc32(&header[..28]);
     header[28..].copy_from_slice(&crc.to_le_bytes());
     header
+}
+
+/// Longest encoding of a topology; generously.
+const TOPOLOGY_BYTES: usize = 64;
+
+/// CRC-32 of a topology's postcard encoding.
+pub(super) fn arch_hash(topology: &Topology) -> u32 {
+    let mut buffer = [0; TOPOLOGY_BYTES];
+    postcard::to_slice(topology, &mut buffer).map_or(0, |bytes| crc32(bytes))
 }

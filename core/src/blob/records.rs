@@ -1,19 +1,19 @@
 //! What the body is made of: an [`Info`], then one record for each layer in
-//! the order in which [`walk`](crate::unet::walk) meets them.
+//! the order in which [`walk`](crate::graph::walk) meets them.
 //!
 //! Arrays of numbers are little-endian bytes, borrowed from the blob.
 
+use crate::diffusion::prediction::Prediction;
+use crate::diffusion::schedule::ScheduleKind;
+use crate::graph::{LayerId, Shape, Topology};
 pub use crate::kernels::packing::Form;
-use crate::unet::Site;
-use crate::{Prediction, ScheduleKind, Topology};
+pub use crate::kernels::quant::{Channels, MAX_SHIFT, Quant};
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that weights are aligned to, counted from the blob's first byte.
 pub const WEIGHT_ALIGN: usize = 16;
 
-/// Most halvings of a channel's scale.
-pub const MAX_SHIFT: u8 = 7;
 /// A channel's zero point, after undoing the halvings of its scale, is nearer
 /// to 0 than this.
 pub const MAX_ZERO: i16 = 256;
@@ -84,16 +84,6 @@ pub struct Info<'b> {
     pub packing: Packing,
     /// Good settings.
     pub recommended: Recommended,
-}
-
-/// How integers stand for the values of an activation:
-/// scale * (q - zero_point).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Quant {
-    /// One step; positive.
-    pub scale: f32,
-    /// The integer that stands for 0.
-    pub zero_point: i8,
 }
 
 /// The network's input.
@@ -175,60 +165,6 @@ impl<'b> ConvRecord<'b> {
             zero_point: 0,
             shifts: self.shifts,
             zero_points: self.zero_points,
-        }
-    }
-}
-
-/// How integers stand for the values of an activation whose channels may have
-/// scales and zero points of their own.
-///
-/// Channels of the residual path differ a lot in size, and have means far from
-/// 0: one scale for all would leave most of them a few steps. The normalisation
-/// that follows divides by a group's deviation, and would magnify the error.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Channels<'b> {
-    /// One step, where a channel does not halve it.
-    pub scale: f32,
-    /// The integer that stands for 0, where channels have none of their own.
-    pub zero_point: i8,
-    /// Halvings of the scale for each channel; empty for none.
-    pub shifts: &'b [u8],
-    /// `i16` for each channel; empty for `zero_point`.
-    pub zero_points: &'b [u8],
-}
-
-impl Channels<'_> {
-    /// Halvings of a channel's scale, at most [`MAX_SHIFT`].
-    #[inline]
-    #[must_use]
-    pub fn shift(&self, channel: usize) -> u8 {
-        let shift = self.shifts.get(channel);
-        shift.map_or(0, |&shift| shift.min(MAX_SHIFT))
-    }
-
-    /// The integer that stands for 0 in a channel.
-    #[inline]
-    #[must_use]
-    pub fn zero_point(&self, channel: usize) -> i16 {
-        let words = self.zero_points.as_chunks().0;
-        let word = words.get(channel).map(|&bytes| i16::from_le_bytes(bytes));
-        word.unwrap_or(i16::from(self.zero_point))
-    }
-
-    /// One step of a channel.
-    #[must_use]
-    pub fn step(&self, channel: usize) -> f32 {
-        self.scale / f32::from(1u8 << self.shift(channel))
-    }
-}
-
-impl From<Quant> for Channels<'_> {
-    fn from(quant: Quant) -> Self {
-        Self {
-            scale: quant.scale,
-            zero_point: quant.zero_point,
-            shifts: &[],
-            zero_points: &[],
         }
     }
 }
@@ -315,7 +251,7 @@ impl<'b> Records<'b> {
 }
 
 /// A layer's record with its name, as
-/// [`Model::for_each_layer`](super::Model::for_each_layer) shows them.
+/// [`Model::for_each_layer`](crate::Model::for_each_layer) shows them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record<'b> {
@@ -339,9 +275,9 @@ pub enum Record<'b> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerInfo<'b> {
     /// Its name.
-    pub site: Site,
+    pub id: LayerId,
     /// Shape of its output.
-    pub output: crate::unet::Shape,
+    pub output: Shape,
     /// Weights of one output channel; 0 where it has none.
     pub fan_in: usize,
     /// Multiply-accumulates of one run.

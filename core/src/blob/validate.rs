@@ -4,18 +4,17 @@
 //! index by, and numbers are within the limits from which each kernel derives
 //! that nothing overflows.
 
-use super::model::Model;
+use super::error::{BlobError, ParamError};
 use super::records::{
-    ConvRecord, Form, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
+    ConvRecord, Form, Info, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
     NormRecord, OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
 };
-use super::{BlobError, ParamError};
-use crate::Topology;
-use crate::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
-use crate::kernels::{floats, halfwords, words};
-use crate::unet::{
-    Attention, Conv, Extra, Geometry, Interpreter, Norm, Part, Shape, Site, Stage, walk,
+use crate::graph::{
+    Attention, Conv, Extra, Geometry, Interpreter, LayerId, Norm, Part, Shape, Stage, Topology,
+    walk,
 };
+use crate::kernels::little_endian::{floats, halfwords, words};
+use crate::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use serde::{Deserialize, Serialize};
 
 /// Largest magnitude of a bias, and of what an embedding may add to it.
@@ -24,33 +23,19 @@ const MAX_GAIN: i32 = 1 << 22;
 const MAX_NORM_MULTIPLIER: i32 = 32_767;
 const MAX_VALUE_FACTOR: i32 = 1 << 23;
 
-/// Checks all layers and shows each to `report`.
+/// Checks all layers and shows each to `report`. Without `blob`, whose address
+/// is then no longer known, weights may lie anywhere.
 pub(super) fn layers<'b>(
-    model: &Model<'b>,
-    blob: &'b [u8],
-    report: impl FnMut(&LayerInfo<'b>),
-) -> Result<(), BlobError> {
-    run(model, Some(blob), report)
-}
-
-/// The same, where the blob's own address is no longer known.
-pub(super) fn layers_unaligned<'b>(
-    model: &Model<'b>,
-    report: impl FnMut(&LayerInfo<'b>),
-) -> Result<(), BlobError> {
-    run(model, None, report)
-}
-
-fn run<'b>(
-    model: &Model<'b>,
+    info: &Info<'b>,
+    records: Records<'b>,
     blob: Option<&'b [u8]>,
     report: impl FnMut(&LayerInfo<'b>),
 ) -> Result<(), BlobError> {
-    let topology = model.topology();
+    let topology = &info.topology;
     let mut validator = Validator {
         topology,
-        packing: model.info().packing,
-        records: model.records(),
+        packing: info.packing,
+        records,
         blob,
         report,
     };
@@ -98,7 +83,7 @@ fn within(halves: &[u8], limit: i16) -> bool {
 }
 
 impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
-    fn next<R>(&mut self, layer: Site) -> Result<R, BlobError>
+    fn next<R>(&mut self, layer: LayerId) -> Result<R, BlobError>
     where
         R: Deserialize<'b> + Serialize,
     {
@@ -108,16 +93,16 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
 
     fn report(
         &mut self,
-        site: Site,
+        layer: LayerId,
         check: Check,
         output: Shape,
         fan_in: usize,
         macs: u64,
         record: Record<'b>,
     ) -> Result<(), BlobError> {
-        check.map_err(|what| BlobError::Param { layer: site, what })?;
+        check.map_err(|what| BlobError::Param { layer, what })?;
         (self.report)(&LayerInfo {
-            site,
+            id: layer,
             output,
             fan_in,
             macs,
@@ -126,10 +111,10 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         Ok(())
     }
 
-    fn linear(&mut self, site: Site, inputs: usize, outputs: usize) -> Result<(), BlobError> {
-        let record: LinearRecord<'b> = self.next(site)?;
+    fn linear(&mut self, layer: LayerId, inputs: usize, outputs: usize) -> Result<(), BlobError> {
+        let record: LinearRecord<'b> = self.next(layer)?;
         self.report(
-            site,
+            layer,
             self.linear_record(&record, inputs, outputs),
             vector(outputs),
             inputs,
@@ -202,7 +187,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         length(record.zero_points, 2 * outputs)?;
         // Queries, keys and values meet each other without zero points, and
         // across channels.
-        let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
         let most = if symmetric { 0 } else { MAX_SHIFT };
         ensure(
             record.shifts.iter().all(|&shift| shift <= most),
@@ -231,25 +216,33 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
     fn time(&mut self) -> Result<(), BlobError> {
         let features = usize::from(self.topology.time_features);
         let embedding = usize::from(self.topology.embedding);
-        self.linear(Site::new(Stage::Time, Part::Linear1), features, embedding)?;
-        self.linear(Site::new(Stage::Time, Part::Linear2), embedding, embedding)?;
-        let site = Site::new(Stage::Time, Part::Classes);
-        let record: TableRecord<'b> = self.next(site)?;
+        self.linear(
+            LayerId::new(Stage::Time, Part::Linear1),
+            features,
+            embedding,
+        )?;
+        self.linear(
+            LayerId::new(Stage::Time, Part::Linear2),
+            embedding,
+            embedding,
+        )?;
+        let layer = LayerId::new(Stage::Time, Part::Classes);
+        let record: TableRecord<'b> = self.next(layer)?;
         let rows = usize::from(self.topology.classes) + 1;
         let check = length(record.values, 2 * rows * embedding).and_then(|()| scale(record.scale));
-        self.report(site, check, vector(embedding), 0, 0, Record::Table(record))
+        self.report(layer, check, vector(embedding), 0, 0, Record::Table(record))
     }
 
     fn input(&mut self, shape: Shape) -> Result<&'b [u8], BlobError> {
-        let site = Site::new(Stage::Input, Part::Whole);
-        let record: InputRecord = self.next(site)?;
+        let layer = LayerId::new(Stage::Input, Part::Whole);
+        let record: InputRecord = self.next(layer)?;
         let check = scale(record.output.scale);
-        self.report(site, check, shape, 0, 0, Record::Input(record))?;
+        self.report(layer, check, shape, 0, 0, Record::Input(record))?;
         Ok(&[])
     }
 
     fn norm(&mut self, norm: &Norm<&'b [u8]>) -> Result<&'b [u8], BlobError> {
-        let record: NormRecord<'b> = self.next(norm.site)?;
+        let record: NormRecord<'b> = self.next(norm.id)?;
         let output = norm.output();
         let check = || {
             length(record.gains, 4 * output.channels)?;
@@ -263,15 +256,15 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
             )?;
             scale(record.output.scale)
         };
-        self.report(norm.site, check(), output, 0, 0, Record::Norm(record))?;
+        self.report(norm.id, check(), output, 0, 0, Record::Norm(record))?;
         Ok(&[])
     }
 
     fn conv(&mut self, conv: &Conv<&'b [u8]>) -> Result<&'b [u8], BlobError> {
-        let record: ConvRecord<'b> = self.next(conv.site)?;
+        let record: ConvRecord<'b> = self.next(conv.id)?;
         let check = self.conv_record(&record, conv);
         self.report(
-            conv.site,
+            conv.id,
             check,
             conv.output(),
             conv.fan_in(),
@@ -279,26 +272,26 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
             Record::Conv(record),
         )?;
         if matches!(conv.extra, Extra::Embedding) {
-            let site = Site::new(conv.site.stage, Part::Embedding);
+            let layer = LayerId::new(conv.id.stage, Part::Embedding);
             let inputs = usize::from(self.topology.embedding);
-            self.linear(site, inputs, conv.channels)?;
+            self.linear(layer, inputs, conv.channels)?;
         }
         Ok(record.zero_points)
     }
 
     fn attention(&mut self, attention: &Attention<&'b [u8]>) -> Result<&'b [u8], BlobError> {
-        let record: MixRecord = self.next(attention.site)?;
+        let record: MixRecord = self.next(attention.id)?;
         let factors = record.logit >= 0 && (0..=MAX_VALUE_FACTOR).contains(&record.value);
         let check = ensure(factors, ParamError::Multiplier);
         let check = check.and_then(|()| scale(record.output.scale));
         let shape = attention.query.shape;
         let (macs, record) = (attention.macs(), Record::Mix(record));
-        self.report(attention.site, check, shape, 0, macs, record)?;
+        self.report(attention.id, check, shape, 0, macs, record)?;
         Ok(&[])
     }
 
     fn output(&mut self, conv: &Conv<&'b [u8]>) -> Result<(), BlobError> {
-        let record: OutputRecord<'b> = self.next(conv.site)?;
+        let record: OutputRecord<'b> = self.next(conv.id)?;
         let outputs = conv.channels;
         let check = || {
             self.weights(record.padding, record.weights, Form::Direct, conv)?;
@@ -309,7 +302,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
         };
         let check = check();
         self.report(
-            conv.site,
+            conv.id,
             check,
             conv.output(),
             conv.fan_in(),

@@ -1,7 +1,6 @@
 //! Puts a blob together in a buffer of the caller's.
 
-use super::header::{HEADER_LEN, seal};
-use super::model::arch_hash;
+use super::header::{HEADER_LEN, arch_hash, seal};
 use super::records::{Info, WEIGHT_ALIGN};
 use core::fmt;
 use serde::Serialize;
@@ -20,7 +19,7 @@ impl core::error::Error for WriteError {}
 
 /// Writes an [`Info`] and then records, in the order of the network.
 ///
-/// Nothing is checked here: [`Model::load`](super::Model::load) does that.
+/// Nothing is checked here: [`Model::load`](crate::Model::load) does that.
 #[derive(Debug)]
 pub struct Writer<'w> {
     buffer: &'w mut [u8],

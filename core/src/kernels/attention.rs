@@ -5,8 +5,8 @@
 //! numerators have 15: int8 weights would drop every key but the nearest few.
 
 use super::engine::{Engine, Work, with_best};
+use super::rounding::{multiply_high, saturate};
 use super::tables::{EXP2, EXP2_STEPS};
-use super::{multiply_high, saturate};
 
 /// Channels of the output that are computed side by side, where there are that
 /// many left: as many as an x86 has in a vector, or else as many sums as a

@@ -3,7 +3,7 @@
 //! stands between two layers is `f32` computed by `libm`.
 
 use super::engine::{Engine, Native};
-use super::{floats, halfwords};
+use super::little_endian::{floats, halfwords};
 
 /// sin(t f_k), then cos(t f_k), f_k = 10000^(-k / (n/2)), for n = the length
 /// of `features` (Vaswani et al. 2017, section 3.5; halves concatenated).
@@ -47,10 +47,10 @@ pub fn row(weights: &[u8], x: &[i16], x_scale: f32, weight_scale: f32, bias: f32
     let products = halfwords(weights)
         .zip(x)
         .map(|(w, &x)| i64::from(i32::from(w) * i32::from(x)));
-    finish(products.sum(), x_scale, weight_scale, bias)
+    epilogue(products.sum(), x_scale, weight_scale, bias)
 }
 
-fn finish(sum: i64, x_scale: f32, weight_scale: f32, bias: f32) -> f32 {
+fn epilogue(sum: i64, x_scale: f32, weight_scale: f32, bias: f32) -> f32 {
     to_float(sum) * (x_scale * weight_scale) + bias
 }
 
@@ -106,8 +106,8 @@ pub fn layer(
     for ((index, rows), (scales, bias)) in pairs.enumerate().zip(units) {
         let [first, second] = Native::default().dots(rows, x);
         let ([p, q], [r, s]) = (two_floats(scales), two_floats(bias));
-        put(2 * index, finish(first, x_scale, p, r));
-        put(2 * index + 1, finish(second, x_scale, q, s));
+        put(2 * index, epilogue(first, x_scale, p, r));
+        put(2 * index + 1, epilogue(second, x_scale, q, s));
     }
     let rows = weights.len() / row_len;
     if rows % 2 == 1

@@ -2,7 +2,7 @@
 //! SiLU, in integers.
 //!
 //! Every channel may have a scale and zero point of its own
-//! ([`Channels`](crate::blob::records::Channels)): its sums are taken over raw
+//! ([`Channels`](crate::kernels::quant::Channels)): its sums are taken over raw
 //! integers and joined in units that are 2^7 times finer than the largest
 //! scale. What all channels' scales have in common cancels, so two halves of a
 //! skip concatenation may differ in that as long as no group has values of
@@ -12,7 +12,7 @@
 //! and one add in fixed point. u has 7 fraction bits and is cut to [-8, 8).
 
 use super::engine::{Engine, Work, with_best};
-use super::saturate;
+use super::rounding::saturate;
 use super::tables::{SILU, SILU_BITS, SILU_REACH};
 use core::ops::Range;
 

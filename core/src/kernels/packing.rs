@@ -27,7 +27,7 @@
 //! holds for `i8` weights holds for these. The 16 is part of the accumulator's
 //! unit, which an export chooses.
 
-use crate::unet::Geometry;
+use crate::graph::Geometry;
 use serde::{Deserialize, Serialize};
 
 /// How the weights of one convolution are stored.

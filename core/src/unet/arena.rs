@@ -1,6 +1,6 @@
 //! Places activations in one buffer, and reuses what is free.
 
-use super::walk::Conv;
+use crate::graph::Conv;
 use core::ops::Range;
 use heapless::Vec;
 

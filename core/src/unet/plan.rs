@@ -2,11 +2,11 @@
 //! and from the forms in which its weights are stored.
 
 use super::arena::{Arena, End, Place};
-use super::site::{Part, Site, Stage};
-use super::walk::{Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
-use crate::Topology;
 use crate::blob::records::{
     ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, Records, TableRecord,
+};
+use crate::graph::{
+    Attention, Conv, Extra, Interpreter, LayerId, Norm, Part, Shape, Stage, Topology, walk,
 };
 use crate::kernels::conv::{least_scratch_words, scratch_words};
 use crate::kernels::engine::LANES;
@@ -58,7 +58,7 @@ pub struct Plan {
     /// last activation of the first.
     guided: Bytes,
     /// Where these reach their peak.
-    peak: Site,
+    peak: LayerId,
     macs: u64,
 }
 
@@ -89,7 +89,7 @@ impl Plan {
                 embedding,
                 arena: start,
                 guided: start,
-                peak: Site::new(Stage::Input, Part::Whole),
+                peak: LayerId::new(Stage::Input, Part::Whole),
                 macs: 0,
             },
             topology,
@@ -141,7 +141,7 @@ impl Plan {
 
     /// The layer that makes the peak.
     #[must_use]
-    pub fn peak_layer(&self) -> Site {
+    pub fn peak_layer(&self) -> LayerId {
         self.peak
     }
 
@@ -200,20 +200,20 @@ impl<'b> Planner<'_, 'b> {
     /// A layer's output; `words` is what it needs while it is computed.
     fn place(
         &mut self,
-        site: Site,
+        layer: LayerId,
         shape: Shape,
         end: End,
         words: impl Into<Words>,
     ) -> Option<Place> {
         let place = self.arena.place(end, shape.values());
-        self.scratch(site, words.into());
+        self.scratch(layer, words.into());
         place
     }
 
-    fn scratch(&mut self, site: Site, words: Words) {
+    fn scratch(&mut self, layer: LayerId, words: Words) {
         let needed = self.needed(words);
         if needed.full > self.plan.arena.full {
-            self.plan.peak = site;
+            self.plan.peak = layer;
         }
         self.plan.arena = self.plan.arena.max(needed);
     }
@@ -248,12 +248,12 @@ impl Interpreter for Planner<'_, '_> {
 
     fn input(&mut self, shape: Shape) -> Result<Option<Place>, Infallible> {
         let _: Option<InputRecord> = self.record();
-        Ok(self.place(Site::new(Stage::Input, Part::Whole), shape, End::Low, 0))
+        Ok(self.place(LayerId::new(Stage::Input, Part::Whole), shape, End::Low, 0))
     }
 
     fn norm(&mut self, norm: &Norm<Option<Place>>) -> Result<Option<Place>, Infallible> {
         let _: Option<NormRecord<'_>> = self.record();
-        Ok(self.place(norm.site, norm.output(), End::Low, norm_words(norm)))
+        Ok(self.place(norm.id, norm.output(), End::Low, norm_words(norm)))
     }
 
     fn conv(&mut self, conv: &Conv<Option<Place>>) -> Result<Option<Place>, Infallible> {
@@ -265,7 +265,7 @@ impl Interpreter for Planner<'_, '_> {
             let _: Option<LinearRecord<'_>> = self.record();
         }
         Ok(self.place(
-            conv.site,
+            conv.id,
             conv.output(),
             End::of(conv),
             conv_words(conv, form),
@@ -279,13 +279,13 @@ impl Interpreter for Planner<'_, '_> {
         let _: Option<MixRecord> = self.record();
         let shape = attention.query.shape;
         self.plan.macs += attention.macs();
-        Ok(self.place(attention.site, shape, End::Low, attention_words(attention)))
+        Ok(self.place(attention.id, shape, End::Low, attention_words(attention)))
     }
 
     fn output(&mut self, conv: &Conv<Option<Place>>) -> Result<(), Infallible> {
         self.plan.macs += conv.macs();
         let words = conv_words(conv, Form::Direct);
-        self.scratch(conv.site, words);
+        self.scratch(conv.id, words);
         // The last activation is kept from the first run on; in the end the
         // prediction from it joins the other's, a few positions at a time.
         let kept = kept_bytes(conv.x.shape);

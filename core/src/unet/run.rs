@@ -3,35 +3,12 @@
 use super::arena::Arena;
 use super::error::UnetError;
 use super::forward::{Forward, Memory};
+use super::io::{Io, Observation};
+use super::model::Model;
 use super::plan::kept_bytes;
-use super::site::Site;
-use super::walk::{Shape, walk};
-use crate::blob::records::Channels;
-use crate::{Denoiser, InPlace, Model, Prediction};
-
-/// An activation as it was computed, for whoever compares.
-#[derive(Clone, Copy, Debug)]
-pub struct Observation<'a> {
-    /// The layer.
-    pub site: Site,
-    /// Its output's size.
-    pub shape: Shape,
-    /// What the integers stand for.
-    pub quant: Channels<'a>,
-    /// The integers.
-    pub values: &'a [i8],
-}
-
-impl Observation<'_> {
-    /// The value at index `i` as a float; 0 beyond the last.
-    #[must_use]
-    pub fn value(&self, i: usize) -> f32 {
-        let channel = i % self.shape.channels.max(1);
-        let q = self.values.get(i).copied().unwrap_or(0);
-        let steps = i32::from(q) - i32::from(self.quant.zero_point(channel));
-        steps as f32 * self.quant.step(channel)
-    }
-}
+use crate::diffusion::prediction::Prediction;
+use crate::diffusion::{Denoiser, InPlace};
+use crate::graph::{Shape, walk};
 
 /// A model with the memory to run it.
 ///
@@ -88,7 +65,7 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         observe: impl FnMut(&Observation<'_>),
     ) -> Result<(), UnetError> {
         let lengths = [x_t.len(), out.len()];
-        self.run(lengths, timestep, class, Ends::Apart { x_t, out }, observe)
+        self.run(lengths, timestep, class, Io::Apart { x_t, out }, observe)
     }
 
     /// One run of the network on pictures of `lengths` pixels.
@@ -97,7 +74,7 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         lengths: [usize; 2],
         timestep: u16,
         class: Option<u8>,
-        ends: Ends<'_>,
+        io: Io<'_>,
         observe: impl FnMut(&Observation<'_>),
     ) -> Result<(), UnetError> {
         let topology = self.model.topology();
@@ -123,12 +100,12 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
         if class.is_none() && self.model.is_conditional_only() {
             return Err(UnetError::ConditionalOnly);
         }
-        let kept = match ends {
-            Ends::Keep { .. } | Ends::Guided { .. } => kept_bytes(Shape {
+        let kept = match io {
+            Io::Keep { .. } | Io::Guided { .. } => kept_bytes(Shape {
                 side: topology.side(),
                 channels: topology.levels.first().map_or(0, |l| l.channels.into()),
             }),
-            Ends::Apart { .. } | Ends::InPlace { .. } => 0,
+            Io::Apart { .. } | Io::InPlace { .. } => 0,
         };
         let memory = Memory::split(self.workspace, self.model.plan(), kept);
         let mut forward = Forward {
@@ -137,7 +114,7 @@ impl<'m, 'b, 'w> Unet<'m, 'b, 'w> {
             all: self.model.records(),
             timestep,
             class: class.map_or(classes, u16::from),
-            ends,
+            io,
             memory: memory.ok_or(UnetError::Corrupt)?,
             embedding_scale: 0.0,
             arena: Arena::default(),
@@ -166,13 +143,7 @@ impl Denoiser for Unet<'_, '_, '_> {
         out: &mut [f32],
     ) -> Result<(), UnetError> {
         let lengths = [x_t.len(), out.len()];
-        self.run(
-            lengths,
-            timestep,
-            class,
-            Ends::Apart { x_t, out },
-            unobserved,
-        )
+        self.run(lengths, timestep, class, Io::Apart { x_t, out }, unobserved)
     }
 }
 
@@ -195,41 +166,13 @@ impl InPlace for Unet<'_, '_, '_> {
                 lengths,
                 timestep,
                 class,
-                Ends::InPlace { x, each },
+                Io::InPlace { x, each },
                 unobserved,
             );
         }
         self.check_workspace(self.model.plan().least_guided_workspace_words())?;
-        self.run(lengths, timestep, class, Ends::Keep { x_t: x }, unobserved)?;
-        let ends = Ends::Guided { x, guidance, each };
-        self.run(lengths, timestep, None, ends, unobserved)
-    }
-}
-
-/// What a run reads, and what becomes of its prediction.
-pub(super) enum Ends<'r> {
-    /// It is written next to x_t.
-    Apart { x_t: &'r [f32], out: &'r mut [f32] },
-    /// Each pixel of x_t meets its own.
-    InPlace {
-        x: &'r mut [f32],
-        each: &'r mut dyn FnMut(usize, &mut f32, f32),
-    },
-    /// The last activation is kept for a guided run.
-    Keep { x_t: &'r [f32] },
-    /// As in place, with what was kept as the conditional prediction.
-    Guided {
-        x: &'r mut [f32],
-        guidance: f32,
-        each: &'r mut dyn FnMut(usize, &mut f32, f32),
-    },
-}
-
-impl Ends<'_> {
-    pub fn x_t(&self) -> &[f32] {
-        match self {
-            Self::Apart { x_t, .. } | Self::Keep { x_t } => x_t,
-            Self::InPlace { x, .. } | Self::Guided { x, .. } => x,
-        }
+        self.run(lengths, timestep, class, Io::Keep { x_t: x }, unobserved)?;
+        let io = Io::Guided { x, guidance, each };
+        self.run(lengths, timestep, None, io, unobserved)
     }
 }

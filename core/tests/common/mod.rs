@@ -9,8 +9,8 @@ use tiny_ddpm::blob::records::{
     ConvRecord, Form, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
     OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
-use tiny_ddpm::unet::{
-    Attention, Conv, Extra, Geometry, Interpreter, Norm, Part, Shape, Site, Stage, walk,
+use tiny_ddpm::graph::{
+    Attention, Conv, Extra, Geometry, Interpreter, LayerId, Norm, Part, Shape, Stage, walk,
 };
 use tiny_ddpm::{Level, Prediction, ScheduleKind, Topology};
 
@@ -113,12 +113,12 @@ pub fn nibble_blob(topology: Topology, seed: u64) -> Vec<u8> {
 pub fn changed_blob(
     topology: Topology,
     seed: u64,
-    change: impl FnMut(Site, &mut Numbers),
+    change: impl FnMut(LayerId, &mut Numbers),
 ) -> Vec<u8> {
     blob_of(info(topology), seed, change)
 }
 
-fn blob_of(info: Info<'_>, seed: u64, mut change: impl FnMut(Site, &mut Numbers)) -> Vec<u8> {
+fn blob_of(info: Info<'_>, seed: u64, mut change: impl FnMut(LayerId, &mut Numbers)) -> Vec<u8> {
     let mut buffer = vec![0; 8 << 20];
     let mut random = Random {
         generator: ChaCha8Rng::seed_from_u64(seed),
@@ -150,7 +150,7 @@ struct Random<'w, 't> {
     /// Of each activation, what its channels are around 0 of `i8`, in steps
     /// that no channel halves.
     centres: Vec<Vec<f64>>,
-    change: &'t mut dyn FnMut(Site, &mut Numbers),
+    change: &'t mut dyn FnMut(LayerId, &mut Numbers),
 }
 
 const OUTPUT: Quant = Quant {
@@ -160,15 +160,15 @@ const OUTPUT: Quant = Quant {
 
 /// Whether a 3x3 convolution may read the output of this convolution, so that
 /// its zero points must be representable.
-pub fn padded(site: Site) -> bool {
+pub fn padded(layer: LayerId) -> bool {
     let resampled = matches!(
-        site.stage,
+        layer.stage,
         Stage::Down { .. }
             | Stage::DownAttention { .. }
             | Stage::Up { .. }
             | Stage::UpAttention { .. }
     );
-    resampled && matches!(site.part, Part::Conv2 | Part::Project)
+    resampled && matches!(layer.part, Part::Conv2 | Part::Project)
 }
 
 /// Rows of weights as a blob holds them.
@@ -204,7 +204,7 @@ impl Random<'_, '_> {
         match (self.packing, conv.geometry) {
             (Packing::Transformed, geometry) => Form::fastest(geometry),
             (Packing::Nibbles, Geometry::Up) => Form::Phases,
-            (Packing::Nibbles, _) if conv.site.stage != Stage::ConvIn => Form::Nibbles,
+            (Packing::Nibbles, _) if conv.id.stage != Stage::ConvIn => Form::Nibbles,
             _ => Form::Direct,
         }
     }
@@ -287,7 +287,7 @@ impl Interpreter for Random<'_, '_> {
             Extra::Residual(residual) => Some(self.centres[residual.data].clone()),
             Extra::None | Extra::Embedding => None,
         };
-        let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
         let (mut bias, mut multipliers) = (Vec::new(), Vec::new());
         let (mut shifts, mut zero_points, mut centres) = (Vec::new(), Vec::new(), Vec::new());
         // What a group has in common, so that it is not only its channels'
@@ -304,7 +304,7 @@ impl Interpreter for Random<'_, '_> {
                 (_, true) => (common_shift + self.below(2) as u8).min(MAX_SHIFT),
                 _ => self.below(8) as u8,
             };
-            let zero = match (symmetric, padded(conv.site), together) {
+            let zero = match (symmetric, padded(conv.id), together) {
                 (true, ..) => 0,
                 (_, true, _) => self.below(200) - 100,
                 (.., true) => (common_zero << shift) + self.below(100) - 50,
@@ -330,7 +330,7 @@ impl Interpreter for Random<'_, '_> {
             shifts,
             zero_points,
         };
-        (self.change)(conv.site, &mut numbers);
+        (self.change)(conv.id, &mut numbers);
         let weights = packed(form, conv, &weights);
         self.writer
             .aligned(weights.len(), |padding| ConvRecord {

@@ -3,12 +3,12 @@
 
 use super::uniform;
 use proptest::prelude::*;
+use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, least_scratch_words, scratch_words};
 #[cfg(target_arch = "x86_64")]
 use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Portable, Words};
 use tiny_ddpm::kernels::packing::{Form, is_nibble};
-use tiny_ddpm::unet::Geometry;
 
 const FORMS: [Form; 4] = [Form::Direct, Form::Winograd, Form::Phases, Form::Nibbles];
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Stride, Words};
-use tiny_ddpm::kernels::finish::Scale;
+use tiny_ddpm::kernels::quant::Scale;
 
 /// The standard library asks the processor its own way.
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
 //! The embedding's layers against `f64`.
 
 use proptest::prelude::*;
+use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::kernels::linear::{layer, quantise, row, silu, time_features};
-use tiny_ddpm::noise::Noise;
 
 fn halfwords(values: &[i16]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()

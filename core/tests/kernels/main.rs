@@ -10,7 +10,7 @@ mod rounding;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
 
 /// Any `i8`, all equally likely.
 fn uniform(seed: u64, count: usize) -> Vec<i8> {

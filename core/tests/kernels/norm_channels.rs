@@ -6,8 +6,8 @@ use super::uniform;
 use proptest::prelude::*;
 use std::hint::black_box;
 use tiny_ddpm::blob::records::{MAX_SHIFT, MAX_ZERO};
+use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::kernels::norm::{Fine, Statistics, Sums, Target};
-use tiny_ddpm::noise::Noise;
 
 /// Normal values: each channel has a mean and a deviation.
 fn normal(seed: u64, positions: usize, channels: &[(f64, f64)]) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! The one way an accumulator becomes an activation.
 
 use proptest::prelude::*;
-use tiny_ddpm::kernels::{halves, multiply_high, multiply_high_sum, saturate};
+use tiny_ddpm::kernels::rounding::{halves, multiply_high, multiply_high_sum, saturate};
 
 #[test]
 fn halves_round_upwards() {

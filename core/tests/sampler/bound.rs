@@ -12,8 +12,8 @@
 use super::gaussian::{DEVIATION, MEAN, predictor};
 use super::order::linear_of;
 use std::f64::consts::{E, LN_2, TAU};
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
 use tiny_ddpm::{Denoiser, Prediction, Schedule, ScheduleKind, Variance};
 
 const DATA: f64 = DEVIATION * DEVIATION;

@@ -9,8 +9,8 @@ use super::{
     Gaussian, METHODS, PREDICTIONS, UNIPC, UNIPC_1, cosine, generate, linear, of_denoisers, plain,
 };
 use std::f64::consts::FRAC_PI_2;
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::sampler::timesteps;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::sampler::timesteps;
 use tiny_ddpm::{
     Denoiser, Method, Prediction, Schedule, ScheduleKind, Settings, Spacing, Variance,
 };

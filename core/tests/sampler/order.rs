@@ -3,8 +3,8 @@
 
 use super::gaussian::{Chain, DEVIATION, MEAN, pairs, predictor};
 use super::{UNIPC, UNIPC_1, cosine, generate, linear, plain};
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::sampler::timesteps;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::sampler::timesteps;
 use tiny_ddpm::{Method, Prediction, Schedule, ScheduleKind, Settings, Spacing};
 
 const PIXELS: usize = 64;

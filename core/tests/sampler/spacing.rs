@@ -2,8 +2,8 @@
 
 use super::{cosine, linear};
 use proptest::prelude::*;
-use tiny_ddpm::sampler::{respaced, timesteps};
-use tiny_ddpm::schedule::MAX_TIMESTEPS;
+use tiny_ddpm::diffusion::sampler::{respaced, timesteps};
+use tiny_ddpm::diffusion::schedule::MAX_TIMESTEPS;
 use tiny_ddpm::{Schedule, ScheduleKind, Spacing};
 
 /// From T strictly down to at least 1, as many as were asked for.

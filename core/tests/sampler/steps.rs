@@ -1,8 +1,8 @@
 //! How a sampler drives a denoiser, step by step.
 
 use super::{Gaussian, METHODS, Memory, PREDICTIONS, cosine, generate, linear, plain};
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::sampler::{respaced, timesteps};
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::sampler::{respaced, timesteps};
 use tiny_ddpm::{
     Denoiser, InPlace, InPlaceSampler, Method, Prediction, Sampler, Settings, Spacing, Step,
 };

@@ -4,7 +4,7 @@ use super::common::{random_blob, small_topology, smallest_topology, transformed_
 use super::topologies;
 use tiny_ddpm::blob::records::Record;
 use tiny_ddpm::blob::{HEADER_LEN, header};
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::picture::state_hash;
 use tiny_ddpm::unet::UnetError;
 use tiny_ddpm::{
@@ -440,7 +440,7 @@ fn an_observer_changes_nothing_and_sees_every_activation() {
         let mut seen = Vec::new();
         unet.predict_observed(&noise(pixels), 10, None, &mut out, |observation| {
             assert_eq!(observation.values.len(), observation.shape.values());
-            seen.push((observation.site, observation.shape));
+            seen.push((observation.layer, observation.shape));
         })
         .unwrap();
         assert_eq!(bits(&out), bits(&predict(&model, 10, None)));
@@ -452,7 +452,7 @@ fn an_observer_changes_nothing_and_sees_every_activation() {
                 layer.record,
                 Record::Linear(_) | Record::Table(_) | Record::Output(_)
             ) {
-                expected.push((layer.site, layer.output));
+                expected.push((layer.id, layer.output));
             }
         });
         assert_eq!(seen, expected);

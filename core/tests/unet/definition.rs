@@ -1,6 +1,7 @@
 //! The layers' definitions in `f64`, on the integers that a layer read.
 
-use tiny_ddpm::unet::{Geometry, Observation, Shape};
+use tiny_ddpm::graph::{Geometry, Shape};
+use tiny_ddpm::unet::Observation;
 
 /// An activation as it was observed.
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ use tiny_ddpm::blob::records::{
     ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
     Packing, Quant, TableRecord,
 };
+use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
-use tiny_ddpm::unet::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
 use tiny_ddpm::{
     Buffers, Denoiser, Method, Model, Sampler, Settings, SolverOrder, Spacing, Topology, Unet,
     Variance,
@@ -154,10 +154,10 @@ impl Interpreter for Extreme<'_, '_> {
             _ => 0,
         };
         let scale = self.scale();
-        let symmetric = matches!(conv.site.part, Part::Query | Part::Key | Part::Value);
+        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
         let (mut shifts, mut zero_points) = (vec![0; conv.channels], Vec::new());
         for shift in &mut shifts {
-            let limit = if padded(conv.site) {
+            let limit = if padded(conv.id) {
                 *shift = self.pick(&[0, 7]);
                 [-128, -1, 0, 127]
             } else if symmetric {

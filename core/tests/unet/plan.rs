@@ -4,7 +4,8 @@ use super::common::{point_topology, random_blob, smallest_topology};
 use super::topologies;
 use std::collections::BTreeSet;
 use tiny_ddpm::Model;
-use tiny_ddpm::unet::{Plan, Stage, Work};
+use tiny_ddpm::graph::{Cost, Stage};
+use tiny_ddpm::unet::Plan;
 use tiny_ddpm::{Data, Level, Topology};
 
 #[test]
@@ -65,7 +66,7 @@ fn the_smallest_network_s_values_are_counted_right() {
     let up = block + 2 * activation;
     let attention = 6 * activation + heads * 4 * 4;
     let (input, conv_in, out) = (activation, activation, 2 * activation);
-    let work = Work::of(&topology);
+    let work = Cost::of(&topology);
     let values = input + conv_in + 3 * block + attention + up + out;
     assert_eq!(work.values, values);
     // Sines and cosines, two layers of the embedding, its projection in four
@@ -79,7 +80,7 @@ fn every_layer_has_a_name_of_its_own() {
         let blob = random_blob(topology, 1);
         let model = Model::load(&blob).unwrap();
         let mut names = Vec::new();
-        model.for_each_layer(|layer| names.push(layer.site.to_string()));
+        model.for_each_layer(|layer| names.push(layer.id.to_string()));
         let different: BTreeSet<&String> = names.iter().collect();
         assert_eq!(different.len(), names.len(), "{names:?}");
         assert!(names.iter().all(|name| !name.is_empty()));
@@ -91,7 +92,7 @@ fn the_smallest_network_s_layers_are_named_in_order() {
     let blob = random_blob(smallest_topology(), 1);
     let model = Model::load(&blob).unwrap();
     let mut names = Vec::new();
-    model.for_each_layer(|layer| names.push(layer.site.to_string()));
+    model.for_each_layer(|layer| names.push(layer.id.to_string()));
     let block = |stage: &str, shortcut: bool| {
         let parts = ["norm1", "shortcut", "conv1", "emb", "norm2", "conv2"];
         parts
@@ -131,7 +132,7 @@ fn blocks_count_from_0_in_the_order_in_which_they_run() {
         let (mut down, mut up) = (Vec::new(), Vec::new());
         Model::load(&blob)
             .unwrap()
-            .for_each_layer(|layer| match layer.site.stage {
+            .for_each_layer(|layer| match layer.id.stage {
                 Stage::Down { level, block } => down.push((level, block)),
                 Stage::Up { level, block } => up.push((level, block)),
                 _ => {}
@@ -175,7 +176,7 @@ fn activations_share_memory() {
         model.for_each_layer(|layer| {
             all += layer.output.values();
             largest = largest.max(layer.output.values());
-            peak_is_a_layer |= layer.site == plan.peak_layer();
+            peak_is_a_layer |= layer.id == plan.peak_layer();
         });
         assert!(peak_is_a_layer);
         assert!(plan.activation_bytes() > largest);

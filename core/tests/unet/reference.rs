@@ -12,10 +12,10 @@ use tiny_ddpm::blob::records::{
     ConvRecord, Form, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::topology::FREQUENCIES;
-use tiny_ddpm::unet::{
-    Activation, Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk,
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::graph::FREQUENCIES;
+use tiny_ddpm::graph::{
+    Activation, Attention, Conv, Extra, Interpreter, LayerId, Norm, Part, Shape, Stage, walk,
 };
 use tiny_ddpm::{Data, Model, Topology, Unet};
 
@@ -23,7 +23,7 @@ use tiny_ddpm::{Data, Model, Topology, Unet};
 struct Reference<'b> {
     topology: Topology,
     records: Records<'b>,
-    observed: Vec<(Site, Plane)>,
+    observed: Vec<(LayerId, Plane)>,
     timestep: u16,
     class: Option<u8>,
     x_t: Vec<f32>,
@@ -53,7 +53,7 @@ fn halfwords(bytes: &[u8]) -> Vec<f64> {
 }
 
 /// Weights as training knows them.
-fn rows(op: &Conv<Site>, form: Form, packed: &[u8]) -> Vec<i8> {
+fn rows(op: &Conv<LayerId>, form: Form, packed: &[u8]) -> Vec<i8> {
     let mut rows = vec![0; op.fan_in() * op.channels];
     form.unpack(op.geometry, op.input_channels(), packed, &mut rows);
     rows
@@ -70,23 +70,25 @@ fn linear(record: &LinearRecord<'_>, x: &[f64]) -> Vec<f64> {
 }
 
 impl Reference<'_> {
-    fn plane(&self, site: Site) -> &Plane {
-        let found = self.observed.iter().find(|(s, _)| *s == site);
-        &found.unwrap_or_else(|| panic!("{site} was not observed")).1
+    fn plane(&self, layer: LayerId) -> &Plane {
+        let found = self.observed.iter().find(|(s, _)| *s == layer);
+        &found
+            .unwrap_or_else(|| panic!("{layer} was not observed"))
+            .1
     }
 
-    fn inputs(&self, x: Activation<Site>, skip: Option<Activation<Site>>) -> Vec<&Plane> {
+    fn inputs(&self, x: Activation<LayerId>, skip: Option<Activation<LayerId>>) -> Vec<&Plane> {
         let sites = [Some(x.data), skip.map(|skip| skip.data)];
         sites.into_iter().flatten().map(|s| self.plane(s)).collect()
     }
 
     /// `exact` is in output steps from the zero point.
-    fn check(&self, site: Site, shape: Shape, exact: &[f64], allowed: f64) {
-        let plane = self.plane(site);
+    fn check(&self, layer: LayerId, shape: Shape, exact: &[f64], allowed: f64) {
+        let plane = self.plane(layer);
         assert_eq!(
             (plane.shape, exact.len()),
             (shape, shape.values()),
-            "{site}"
+            "{layer}"
         );
         for (i, (&found, exact)) in plane.values.iter().zip(exact).enumerate() {
             let zero = plane.zero_points[i % shape.channels];
@@ -94,7 +96,7 @@ impl Reference<'_> {
             let error = (f64::from(found) - expected).abs();
             assert!(
                 error <= allowed,
-                "{site} at {i}: {found}, exactly {expected}"
+                "{layer} at {i}: {found}, exactly {expected}"
             );
         }
     }
@@ -114,7 +116,7 @@ impl Reference<'_> {
 }
 
 impl Interpreter for Reference<'_> {
-    type Data = Site;
+    type Data = LayerId;
     type Error = Infallible;
 
     fn time(&mut self) -> Result<(), Infallible> {
@@ -139,7 +141,7 @@ impl Interpreter for Reference<'_> {
         Ok(())
     }
 
-    fn input(&mut self, shape: Shape) -> Result<Site, Infallible> {
+    fn input(&mut self, shape: Shape) -> Result<LayerId, Infallible> {
         let record: InputRecord = self.records.next_record().unwrap();
         let mut exact = Vec::new();
         if let Data::Point { .. } = self.topology.data() {
@@ -150,10 +152,10 @@ impl Interpreter for Reference<'_> {
                 exact.extend(x.iter().map(|x| (frequency * x).sin() / step));
                 exact.extend(x.iter().map(|x| (frequency * x).cos() / step));
             }
-            let site = Site::new(Stage::Input, Part::Whole);
+            let layer = LayerId::new(Stage::Input, Part::Whole);
             // Angles are f32.
-            self.check(site, shape, &exact, 0.501);
-            return Ok(site);
+            self.check(layer, shape, &exact, 0.501);
+            return Ok(layer);
         }
         for row in 0..shape.side {
             for column in 0..shape.side {
@@ -163,12 +165,12 @@ impl Interpreter for Reference<'_> {
                 }
             }
         }
-        let site = Site::new(Stage::Input, Part::Whole);
-        self.check(site, shape, &exact, 0.5001);
-        Ok(site)
+        let layer = LayerId::new(Stage::Input, Part::Whole);
+        self.check(layer, shape, &exact, 0.5001);
+        Ok(layer)
     }
 
-    fn norm(&mut self, op: &Norm<Site>) -> Result<Site, Infallible> {
+    fn norm(&mut self, op: &Norm<LayerId>) -> Result<LayerId, Infallible> {
         let record: NormRecord<'_> = self.records.next_record().unwrap();
         let gains: Vec<f64> = words(record.gains).iter().map(|g| g / 32768.0).collect();
         let offsets: Vec<f64> = words(record.offsets).iter().map(|o| o / 32768.0).collect();
@@ -187,11 +189,11 @@ impl Interpreter for Reference<'_> {
             }
             first += channels;
         }
-        self.check(op.site, shape, &exact, 1.0);
-        Ok(op.site)
+        self.check(op.id, shape, &exact, 1.0);
+        Ok(op.id)
     }
 
-    fn conv(&mut self, op: &Conv<Site>) -> Result<Site, Infallible> {
+    fn conv(&mut self, op: &Conv<LayerId>) -> Result<LayerId, Infallible> {
         let record: ConvRecord<'_> = self.records.next_record().unwrap();
         let mut initial = words(record.bias);
         if matches!(op.extra, Extra::Embedding) {
@@ -215,7 +217,7 @@ impl Interpreter for Reference<'_> {
                 let residual = match op.extra {
                     // The factor is for the largest steps of both, which are equal.
                     Extra::Residual(residual) => {
-                        self.plane(residual.data).real(i) / self.plane(op.site).steps[channel]
+                        self.plane(residual.data).real(i) / self.plane(op.id).steps[channel]
                     }
                     _ => 0.0,
                 };
@@ -224,11 +226,11 @@ impl Interpreter for Reference<'_> {
             })
             .collect();
         // The embedding is 16 bits wide, and rounded when it is added.
-        self.check(op.site, op.output(), &exact, 0.52);
-        Ok(op.site)
+        self.check(op.id, op.output(), &exact, 0.52);
+        Ok(op.id)
     }
 
-    fn attention(&mut self, op: &Attention<Site>) -> Result<Site, Infallible> {
+    fn attention(&mut self, op: &Attention<LayerId>) -> Result<LayerId, Infallible> {
         let record: MixRecord = self.records.next_record().unwrap();
         let planes = [op.query, op.key, op.value].map(|operand| self.plane(operand.data));
         let logit = f64::from(record.logit) / 4_294_967_296.0;
@@ -237,11 +239,11 @@ impl Interpreter for Reference<'_> {
             .into_iter()
             .map(|mixed| mixed * f64::from(record.value) / 65536.0)
             .collect();
-        self.check(op.site, op.query.shape, &exact, 1.0);
-        Ok(op.site)
+        self.check(op.id, op.query.shape, &exact, 1.0);
+        Ok(op.id)
     }
 
-    fn output(&mut self, op: &Conv<Site>) -> Result<(), Infallible> {
+    fn output(&mut self, op: &Conv<LayerId>) -> Result<(), Infallible> {
         let record: OutputRecord<'_> = self.records.next_record().unwrap();
         let (bias, scales) = (words(record.bias), floats(record.scales));
         let inputs = self.inputs(op.x, None);
@@ -265,7 +267,7 @@ impl Interpreter for Reference<'_> {
         Ok(())
     }
 
-    fn release(&mut self, _: Site) {}
+    fn release(&mut self, _: LayerId) {}
 }
 
 #[test]
@@ -292,7 +294,7 @@ fn every_layer_is_its_definition() {
                     let error = (found - real).abs();
                     assert!(error <= 1e-6 * real.abs(), "value {i} is off by {error}");
                 }
-                observed.push((observation.site, plane));
+                observed.push((observation.layer, plane));
             })
             .unwrap();
             // Saturated values would agree with almost anything.

@@ -4,7 +4,7 @@
 use super::common::{random_blob, small_topology};
 use super::topologies;
 use tiny_ddpm::blob::records::Record;
-use tiny_ddpm::unet::Work;
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm::{
     Buffers, Denoiser, InPlaceSampler, Method, Model, Sampler, Settings, Spacing, Unet,
 };
@@ -145,7 +145,7 @@ fn the_work_is_what_a_run_does() {
         let (x, mut out) = (vec![0.1; pixels], vec![0.0; pixels]);
         unet.predict_observed(&x, 5, None, &mut out, |layer| values += layer.values.len())
             .unwrap();
-        let work = Work::of(&topology);
+        let work = Cost::of(&topology);
         assert_eq!(u64::from(work.macs), macs);
         assert_eq!(work.values as usize, values);
         let embedding = usize::from(topology.time_features) + 2 * usize::from(topology.embedding);

@@ -13,7 +13,7 @@
 use std::f64::consts::PI;
 
 use sha2::{Digest, Sha256};
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
 
 use super::{Examples, Split, hex};
 use crate::points::Points;

@@ -8,9 +8,9 @@
 
 use std::f64::consts::{LN_2, SQRT_2};
 
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::prediction::signal_and_noise;
-use tiny_ddpm::schedule::Transition;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
+use tiny_ddpm::diffusion::schedule::Transition;
 use tiny_ddpm::{Denoiser, Schedule, Variance};
 
 /// Half the distance of two grey values, which lie in [-1, 1].

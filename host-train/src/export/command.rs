@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
-use tiny_ddpm::blob::Model;
+use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
 use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
 
@@ -320,7 +320,7 @@ fn print_layers(model: &Model<'_>, errors: &[LayerError]) {
         "layer", "output", "bytes", "scale", "rms", "error", "of rms"
     );
     model.for_each_layer(|layer| {
-        let name = layer.site.to_string();
+        let name = layer.id.to_string();
         let (side, channels) = (layer.output.side, layer.output.channels);
         let bytes = match layer.record {
             Record::Linear(r) => r.weights.len() + r.scales.len() + r.bias.len(),

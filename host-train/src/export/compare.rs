@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
-use tiny_ddpm::blob::Model;
-use tiny_ddpm::unet::Shape;
+use tiny_ddpm::Model;
+use tiny_ddpm::graph::Shape;
 use tiny_ddpm::{Unet, unet};
 
 use crate::train::{Observe, UNet};
@@ -100,7 +100,7 @@ pub fn compare<'a>(
         let (mut index, mut missing) = (0, None);
         let mut out = vec![0.0; pixels];
         unet.predict_observed(input.x_t, input.timestep, input.class, &mut out, |seen| {
-            let name = seen.site.to_string();
+            let name = seen.layer.to_string();
             match exact.get(&name) {
                 Some(values) => add(entry(&mut layers, index, name, seen), values, seen),
                 None => missing = Some(name),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use tiny_ddpm::Topology;
-use tiny_ddpm::unet::{Attention, Conv, Interpreter, Norm, Part, Shape, Site, Stage, walk};
+use tiny_ddpm::graph::{Attention, Conv, Interpreter, LayerId, Norm, Part, Shape, Stage, walk};
 
 /// The names of both halves of every concatenation: what comes from below, and
 /// what was kept.
@@ -18,38 +18,38 @@ pub fn skip_halves(topology: &Topology) -> Vec<[String; 2]> {
 struct Halves(Vec<[String; 2]>);
 
 impl Interpreter for Halves {
-    type Data = Site;
+    type Data = LayerId;
     type Error = Infallible;
 
     fn time(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn input(&mut self, _: Shape) -> Result<Site, Infallible> {
-        Ok(Site::new(Stage::Input, Part::Whole))
+    fn input(&mut self, _: Shape) -> Result<LayerId, Infallible> {
+        Ok(LayerId::new(Stage::Input, Part::Whole))
     }
 
-    fn norm(&mut self, norm: &Norm<Site>) -> Result<Site, Infallible> {
+    fn norm(&mut self, norm: &Norm<LayerId>) -> Result<LayerId, Infallible> {
         if let Some(skip) = &norm.skip {
             let pair = [norm.x.data, skip.data];
-            self.0.push(pair.map(|site| site.to_string()));
+            self.0.push(pair.map(|layer| layer.to_string()));
         }
-        Ok(norm.site)
+        Ok(norm.id)
     }
 
-    fn conv(&mut self, conv: &Conv<Site>) -> Result<Site, Infallible> {
-        Ok(conv.site)
+    fn conv(&mut self, conv: &Conv<LayerId>) -> Result<LayerId, Infallible> {
+        Ok(conv.id)
     }
 
-    fn attention(&mut self, attention: &Attention<Site>) -> Result<Site, Infallible> {
-        Ok(attention.site)
+    fn attention(&mut self, attention: &Attention<LayerId>) -> Result<LayerId, Infallible> {
+        Ok(attention.id)
     }
 
-    fn output(&mut self, _: &Conv<Site>) -> Result<(), Infallible> {
+    fn output(&mut self, _: &Conv<LayerId>) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn release(&mut self, _: Site) {}
+    fn release(&mut self, _: LayerId) {}
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Quantises the weights and writes the blob.
 
 use anyhow::{Context, Result, ensure};
+use tiny_ddpm::Model;
 use tiny_ddpm::Topology;
 use tiny_ddpm::blob::records::{
     ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
     TableRecord,
 };
-use tiny_ddpm::blob::{Model, WriteError, Writer};
-use tiny_ddpm::unet::{
-    Activation, Attention, Conv, Extra, Interpreter, Norm, Part, Shape, Site, Stage, walk,
+use tiny_ddpm::blob::{WriteError, Writer};
+use tiny_ddpm::graph::{
+    Activation, Attention, Conv, Extra, Interpreter, LayerId, Norm, Part, Shape, Stage, walk,
 };
 
 use super::Weights;
@@ -128,25 +129,25 @@ impl<'a> Rounder<'a> {
     /// are one layer in training and three on the chip.
     fn float_conv(
         &self,
-        site: Site,
+        layer: LayerId,
         fan_in: usize,
         channels: usize,
     ) -> Result<(&'a [f32], &'a [f32])> {
-        let part = match site.part {
+        let part = match layer.part {
             Part::Query => 0,
             Part::Key => 1,
             Part::Value => 2,
             _ => {
                 let weights = self
                     .weights
-                    .get(&format!("{site}.weight"), fan_in * channels)?;
+                    .get(&format!("{layer}.weight"), fan_in * channels)?;
                 return Ok((
                     weights,
-                    self.weights.get(&format!("{site}.bias"), channels)?,
+                    self.weights.get(&format!("{layer}.bias"), channels)?,
                 ));
             }
         };
-        let stage = site.stage;
+        let stage = layer.stage;
         let count = fan_in * channels;
         let weights = self
             .weights
@@ -164,7 +165,7 @@ impl<'a> Rounder<'a> {
     /// compared after multiplication with their half's scale.
     pub fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
         let (taps, inputs) = (conv.geometry.taps(), conv.input_channels());
-        let (weights, bias) = self.float_conv(conv.site, taps * inputs, conv.channels)?;
+        let (weights, bias) = self.float_conv(conv.id, taps * inputs, conv.channels)?;
         let inputs_of = inputs_of(conv);
         let steps: Vec<f64> = inputs_of.iter().map(|(r, c)| r.step(*c)).collect();
         let zero_points: Vec<f64> = inputs_of
@@ -177,7 +178,7 @@ impl<'a> Rounder<'a> {
             .zip(&steps)
             .map(|((range, channel), step)| f64::from(range.means[*channel]) / step)
             .collect();
-        let bits = weight_bits(conv.site, self.bits);
+        let bits = weight_bits(conv.id, self.bits);
         let mut quantised = Quantised {
             weights: Vec::with_capacity(weights.len()),
             bias: Vec::with_capacity(bias.len()),
@@ -214,15 +215,15 @@ impl<'a> Packer<'a, '_> {
     /// in.
     fn linear(
         &mut self,
-        site: Site,
+        layer: LayerId,
         inputs: usize,
         outputs: usize,
         units: impl Fn(usize) -> f64,
     ) -> Result<()> {
         let weights = self
             .weights
-            .get(&format!("{site}.weight"), inputs * outputs)?;
-        let bias = self.weights.get(&format!("{site}.bias"), outputs)?;
+            .get(&format!("{layer}.weight"), inputs * outputs)?;
+        let bias = self.weights.get(&format!("{layer}.bias"), outputs)?;
         let (mut words, mut scales, mut biases) = (Vec::new(), Vec::new(), Vec::new());
         for (output, (row, &bias)) in weights.chunks_exact(inputs).zip(bias).enumerate() {
             let (row, scale) = halfwords(row);
@@ -251,11 +252,11 @@ fn halfwords(values: &[f32]) -> (Vec<u8>, f64) {
 }
 
 /// A factor as a non-negative fixed-point number.
-fn fixed(site: Site, what: &str, value: f64, limit: i32) -> Result<i32> {
+fn fixed(layer: LayerId, what: &str, value: f64, limit: i32) -> Result<i32> {
     let rounded = value.round();
     ensure!(
         (0.0..=f64::from(limit)).contains(&rounded),
-        "layer {site}: {what} is out of proportion ({rounded} where at most {limit} fits); \
+        "layer {layer}: {what} is out of proportion ({rounded} where at most {limit} fits); \
          train longer, or with a larger weight decay"
     );
     Ok(rounded as i32)
@@ -273,10 +274,10 @@ pub(super) fn norm_steps(output: &Range) -> f64 {
 }
 
 /// Gains or offsets with 15 fraction bits.
-fn affine(site: Site, what: &str, values: &[f32]) -> Result<Vec<u8>> {
+fn affine(layer: LayerId, what: &str, values: &[f32]) -> Result<Vec<u8>> {
     let mut words = Vec::with_capacity(4 * values.len());
     for &value in values {
-        let magnitude = fixed(site, what, f64::from(value.abs()) * 32_768.0, 1 << 22)?;
+        let magnitude = fixed(layer, what, f64::from(value.abs()) * 32_768.0, 1 << 22)?;
         let word = if value < 0.0 { -magnitude } else { magnitude };
         words.extend(word.to_le_bytes());
     }
@@ -290,9 +291,9 @@ impl<'a> Interpreter for Packer<'a, '_> {
     fn time(&mut self) -> Result<()> {
         let features = usize::from(self.topology.time_features);
         let width = usize::from(self.topology.embedding);
-        let site = |part| Site::new(Stage::Time, part);
-        self.linear(site(Part::Linear1), features, width, |_| 1.0)?;
-        self.linear(site(Part::Linear2), width, width, |_| 1.0)?;
+        let layer = |part| LayerId::new(Stage::Time, part);
+        self.linear(layer(Part::Linear1), features, width, |_| 1.0)?;
+        self.linear(layer(Part::Linear2), width, width, |_| 1.0)?;
         let rows = usize::from(self.topology.classes) + 1;
         let table = self.weights.get("time.classes.weight", rows * width)?;
         let (values, scale) = halfwords(table);
@@ -311,34 +312,39 @@ impl<'a> Interpreter for Packer<'a, '_> {
     }
 
     fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
-        let (site, channels) = (norm.site, norm.output().channels);
-        let range = self.ranges.get(&site.to_string(), channels)?;
+        let (layer, channels) = (norm.id, norm.output().channels);
+        let range = self.ranges.get(&layer.to_string(), channels)?;
         let output = range.plain();
-        let gains = self.weights.get(&format!("{site}.gain"), channels)?;
-        let offsets = self.weights.get(&format!("{site}.offset"), channels)?;
+        let gains = self.weights.get(&format!("{layer}.gain"), channels)?;
+        let offsets = self.weights.get(&format!("{layer}.offset"), channels)?;
         self.writer.record(&NormRecord {
-            gains: &affine(site, "a gain", gains)?,
-            offsets: &affine(site, "an offset", offsets)?,
-            multiplier: fixed(site, "the output scale", norm_multiplier(range), 32_767)?,
+            gains: &affine(layer, "a gain", gains)?,
+            offsets: &affine(layer, "an offset", offsets)?,
+            multiplier: fixed(layer, "the output scale", norm_multiplier(range), 32_767)?,
             output,
         })?;
         Ok(range)
     }
 
     fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
-        let site = conv.site;
-        let range = self.ranges.get(&site.to_string(), conv.channels)?;
+        let layer = conv.id;
+        let range = self.ranges.get(&layer.to_string(), conv.channels)?;
         let quantised = self.rounder.quantise(conv)?;
         let mut multipliers = Vec::with_capacity(4 * conv.channels);
         for (channel, unit) in quantised.units.iter().enumerate() {
             let factor = unit / range.step(channel) * TWO_32;
-            let factor = fixed(site, "an accumulator's unit", factor, i32::MAX)?;
+            let factor = fixed(layer, "an accumulator's unit", factor, i32::MAX)?;
             multipliers.extend(factor.to_le_bytes());
         }
         let residual = match &conv.extra {
             Extra::Residual(Activation { data, .. }) => {
                 let ratio = f64::from(data.scale) / f64::from(range.scale);
-                fixed(site, "the residual's scale", ratio * 16_777_216.0, i32::MAX)?
+                fixed(
+                    layer,
+                    "the residual's scale",
+                    ratio * 16_777_216.0,
+                    i32::MAX,
+                )?
             }
             Extra::None | Extra::Embedding => 0,
         };
@@ -361,7 +367,7 @@ impl<'a> Interpreter for Packer<'a, '_> {
             form: Form::Direct,
         })?;
         if matches!(conv.extra, Extra::Embedding) {
-            let emb = Site::new(site.stage, Part::Embedding);
+            let emb = LayerId::new(layer.stage, Part::Embedding);
             let width = usize::from(self.topology.embedding);
             self.linear(emb, width, conv.channels, |channel| {
                 quantised.units[channel]
@@ -371,9 +377,9 @@ impl<'a> Interpreter for Packer<'a, '_> {
     }
 
     fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
-        let site = attention.site;
+        let layer = attention.id;
         let channels = attention.query.shape.channels;
-        let range = self.ranges.get(&site.to_string(), channels)?;
+        let range = self.ranges.get(&layer.to_string(), channels)?;
         let output = range.plain();
         let width = channels / usize::from(self.topology.heads);
         let scale = |operand: &Activation<&'a Range>| f64::from(operand.data.scale);
@@ -381,8 +387,8 @@ impl<'a> Interpreter for Packer<'a, '_> {
             * std::f64::consts::LOG2_E;
         let value = scale(&attention.value) / f64::from(output.scale);
         self.writer.record(&MixRecord {
-            logit: fixed(site, "the logits' scale", logit * TWO_32, i32::MAX)?,
-            value: fixed(site, "the values' scale", value * 65_536.0, 1 << 23)?,
+            logit: fixed(layer, "the logits' scale", logit * TWO_32, i32::MAX)?,
+            value: fixed(layer, "the values' scale", value * 65_536.0, 1 << 23)?,
             output,
         })?;
         Ok(range)

@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn ranges_survive_writing_and_bad_ones_are_refused() {
         let mut calibration = Calibration::default();
-        let mut noise = tiny_ddpm::noise::Noise::new(2, 0);
+        let mut noise = tiny_ddpm::diffusion::noise::Noise::new(2, 0);
         let values: Vec<f32> = (0..3000)
             .map(|i| noise.normal() + (i / 1000) as f32)
             .collect();

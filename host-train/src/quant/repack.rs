@@ -13,8 +13,8 @@ use tiny_ddpm::blob::records::{
     Packing, Records, TableRecord,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
+use tiny_ddpm::graph::{Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
 use tiny_ddpm::kernels::packing::is_nibble;
-use tiny_ddpm::unet::{Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
 
 /// What a blob is to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -142,7 +142,7 @@ impl Interpreter for Collector<'_> {
         ensure!(
             gives(&rows, conv, &record),
             "layer {}: its transformed weights are not those of any 8-bit weights, so that they cannot be stored in another way; export the model again",
-            conv.site
+            conv.id
         );
         self.choices.push(Choice {
             index: self.choices.len(),

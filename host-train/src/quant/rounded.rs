@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use tiny_ddpm::Topology;
-use tiny_ddpm::unet::{Attention, Conv, Interpreter, Norm, Part, Shape, Site, Stage, walk};
+use tiny_ddpm::graph::{Attention, Conv, Interpreter, LayerId, Norm, Part, Shape, Stage, walk};
 
 use super::Weights;
 use super::pack::{Rounder, inputs_of, norm_steps};
@@ -115,8 +115,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn range(&mut self, site: Site, channels: usize, origin: Origin) -> Result<&'a Range> {
-        let name = site.to_string();
+    fn range(&mut self, layer: LayerId, channels: usize, origin: Origin) -> Result<&'a Range> {
+        let name = layer.to_string();
         let range = self.ranges.get(&name, channels)?;
         self.grids.insert(name, Grid::new(range, origin));
         Ok(range)
@@ -133,9 +133,9 @@ impl<'a> Reader<'a> {
             .map(|(range, c)| (range.step(c), range.zero_points[c].into()))
             .collect();
         // Queries, keys and values are one layer in training.
-        let name = match conv.site.part {
-            Part::Query | Part::Key | Part::Value => format!("{}.qkv", conv.site.stage),
-            _ => conv.site.to_string(),
+        let name = match conv.id.part {
+            Part::Query | Part::Key | Part::Value => format!("{}.qkv", conv.id.stage),
+            _ => conv.id.to_string(),
         };
         let layer = self.convs.entry(name).or_default();
         let rows = quantised.weights.chunks_exact(taps * inputs);
@@ -166,14 +166,14 @@ impl<'a> Interpreter for Reader<'a> {
     }
 
     fn input(&mut self, shape: Shape) -> Result<&'a Range> {
-        let site = Site::new(Stage::Input, Part::Whole);
-        self.range(site, shape.channels, Origin::Pixels)
+        let layer = LayerId::new(Stage::Input, Part::Whole);
+        self.range(layer, shape.channels, Origin::Pixels)
     }
 
     fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
         let channels = norm.output().channels;
-        let range = self.range(norm.site, channels, Origin::Norm)?;
-        if let Some(grid) = self.grids.get_mut(&norm.site.to_string()) {
+        let range = self.range(norm.id, channels, Origin::Norm)?;
+        if let Some(grid) = self.grids.get_mut(&norm.id.to_string()) {
             grid.inverse = vec![norm_steps(range) as f32; channels];
         }
         Ok(range)
@@ -181,12 +181,12 @@ impl<'a> Interpreter for Reader<'a> {
 
     fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
         self.round(conv)?;
-        self.range(conv.site, conv.channels, Origin::Sum)
+        self.range(conv.id, conv.channels, Origin::Sum)
     }
 
     fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
         let channels = attention.query.shape.channels;
-        self.range(attention.site, channels, Origin::Sum)
+        self.range(attention.id, channels, Origin::Sum)
     }
 
     fn output(&mut self, conv: &Conv<&'a Range>) -> Result<()> {

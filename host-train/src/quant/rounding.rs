@@ -11,7 +11,7 @@ use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use tiny_ddpm::unet::{Part, Site, Stage};
+use tiny_ddpm::graph::{LayerId, Part, Stage};
 
 /// Bits of a weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -47,15 +47,15 @@ pub enum WeightBits {
 /// less than a point. (Measured with this function changed, on weights that longer
 /// training has replaced: docs/quantisation.md has the rows of those that ship.)
 #[must_use]
-pub fn weight_bits(site: Site, asked: WeightBits) -> WeightBits {
-    match site.stage {
+pub fn weight_bits(layer: LayerId, asked: WeightBits) -> WeightBits {
+    match layer.stage {
         Stage::ConvIn
         | Stage::Output
         | Stage::Down { level: 0, .. }
         | Stage::DownAttention { level: 0, .. }
         | Stage::Up { level: 0, .. }
         | Stage::UpAttention { level: 0, .. } => WeightBits::Eight,
-        _ if site.part == Part::Shortcut => WeightBits::Eight,
+        _ if layer.part == Part::Shortcut => WeightBits::Eight,
         _ => asked,
     }
 }
@@ -163,8 +163,8 @@ fn unit(contributions: &[f64], bits: WeightBits) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tiny_ddpm::diffusion::noise::Noise;
     use tiny_ddpm::kernels::packing::is_nibble;
-    use tiny_ddpm::noise::Noise;
 
     fn normal(count: usize) -> Vec<f64> {
         let mut noise = Noise::new(3, 0);

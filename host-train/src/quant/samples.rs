@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_smallest_squared_error_is_no_larger_than_that_of_the_full_range() {
-        let mut noise = tiny_ddpm::noise::Noise::new(1, 0);
+        let mut noise = tiny_ddpm::diffusion::noise::Noise::new(1, 0);
         for scale in [0.1, 1.0, 30.0] {
             let samples = samples((0..8000).map(|_| noise.normal() * scale));
             let error = |rule| {

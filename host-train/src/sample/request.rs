@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use tiny_ddpm::blob::records::Recommended;
-use tiny_ddpm::walk::{Frame, Walk};
+use tiny_ddpm::diffusion::latent_walk::{Frame, Walk};
 use tiny_ddpm::{
     Buffers, Data, Method, Model, Sampler, Schedule, Settings, SettingsError, Spacing,
 };

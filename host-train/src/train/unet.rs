@@ -12,7 +12,7 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tiny_ddpm::topology::FREQUENCIES;
+use tiny_ddpm::graph::FREQUENCIES;
 use tiny_ddpm::{Data, Topology};
 
 use super::layers::{Conv, GroupNorm, Init, Linear};

@@ -57,7 +57,7 @@ fn inspect_shows_every_layer() {
     let text = stdout(&output);
     let bytes = fs::read(&path).unwrap();
     Model::load(&bytes).unwrap().for_each_layer(|layer| {
-        let name = layer.site.to_string();
+        let name = layer.id.to_string();
         let shown = text
             .lines()
             .any(|line| line.split(' ').next() == Some(&name));

@@ -22,8 +22,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tiny_ddpm::blob::header;
 use tiny_ddpm::blob::records::Record;
+use tiny_ddpm::graph::Stage;
 use tiny_ddpm::picture::{picture_hash, to_pixels};
-use tiny_ddpm::unet::Stage;
 use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
 
 /// The models that ship.

@@ -101,7 +101,7 @@ fn coarse_blob() -> Vec<u8> {
     let mut weights = Vec::new();
     Model::load(&bytes).unwrap().for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record
-            && layer.site.stage != Stage::ConvIn
+            && layer.id.stage != Stage::ConvIn
         {
             let start = conv.weights.as_ptr().addr() - bytes.as_ptr().addr();
             weights.push(start..start + conv.weights.len());

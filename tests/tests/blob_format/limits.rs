@@ -148,16 +148,16 @@ fn descriptions_are_accepted_up_to_the_same_limits() -> Result<()> {
 /// Where an array of a layer begins in its blob.
 fn array_of(
     blob: &[u8],
-    site: &str,
+    layer: &str,
     pick: impl for<'b> Fn(&Record<'b>) -> Option<&'b [u8]>,
 ) -> Result<usize> {
     let mut found = None;
-    Model::load(blob)?.for_each_layer(|layer| {
-        if layer.site.to_string() == site {
-            found = pick(&layer.record);
+    Model::load(blob)?.for_each_layer(|info| {
+        if info.id.to_string() == layer {
+            found = pick(&info.record);
         }
     });
-    let array = found.with_context(|| format!("{site} has no such array"))?;
+    let array = found.with_context(|| format!("{layer} has no such array"))?;
     Ok(array.as_ptr().addr() - blob.as_ptr().addr())
 }
 
@@ -250,15 +250,15 @@ fn numbers_are_accepted_up_to_the_same_limits() -> Result<()> {
         case(&plain, zero, &i16::to_le_bytes(point), place);
     }
     for part in ["q", "k", "v"] {
-        let site = format!("mid.attn.{part}");
-        let place = format!("layer {site}").leak();
+        let layer = format!("mid.attn.{part}");
+        let place = format!("layer {layer}").leak();
         case(
             &blob,
-            array_of(&blob, &site, array!(Conv, shifts))?,
+            array_of(&blob, &layer, array!(Conv, shifts))?,
             &[1],
             place,
         );
-        let zero = array_of(&blob, &site, array!(Conv, zero_points))?;
+        let zero = array_of(&blob, &layer, array!(Conv, zero_points))?;
         case(&blob, zero, &[1, 0], place);
     }
     // What is read with padding is checked where it is read.

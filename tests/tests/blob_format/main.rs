@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 use tiny_ddpm::blob::records::{Form, Info, LayerInfo, Packing, Quant, Record};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, Writer, header};
+use tiny_ddpm::graph::{Geometry, Part, Stage};
 use tiny_ddpm::picture::picture_hash;
-use tiny_ddpm::unet::{Geometry, Part, Stage};
 use tiny_ddpm::{Data, Level, Model, Prediction, ScheduleKind, Topology};
 use tiny_ddpm_tests::{digits, models};
 use tiny_ddpm_train::quant::{Target, repack};
@@ -187,7 +187,7 @@ fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
         _ => ("unknown", 0, json!({})),
     };
     let mut all = Map::new();
-    all.insert("name".into(), json!(layer.site.to_string()));
+    all.insert("name".into(), json!(layer.id.to_string()));
     all.insert("kind".into(), json!(kind));
     all.insert("shape".into(), json!([side, side, channels]));
     all.insert("parameters".into(), json!(parameters));
@@ -210,7 +210,7 @@ fn name(form: Form) -> &'static str {
 /// Weights of a convolution in canonical order; none where no weights give
 /// what is stored.
 fn canonical(data: Data, layer: &LayerInfo<'_>, form: Form, packed: &[u8]) -> Option<Vec<u8>> {
-    let geometry = match (layer.site.stage, layer.site.part) {
+    let geometry = match (layer.id.stage, layer.id.part) {
         (_, Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project) => {
             Geometry::Pointwise
         }

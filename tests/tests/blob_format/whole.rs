@@ -69,7 +69,7 @@ fn transformed_weights_of_no_weights_are_not_repacked() -> Result<()> {
             && matches!(conv.form, Form::Winograd | Form::Phases)
         {
             let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
-            found.push((start, layer.site.to_string()));
+            found.push((start, layer.id.to_string()));
         }
     });
     ensure!(found.len() > 5, "{found:?}");

@@ -2,15 +2,10 @@
 //!
 //! Columns: for each lane its inputs, one after the other.
 
-use super::super::finish::Scale;
-use super::super::{halfwords, multiply_high, multiply_high_sum, saturate};
-use super::{Engine, LANES, Stride, WIDE_LANES, WinogradSums};
-
-/// Runs everywhere.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Portable;
-
-impl Engine for Portable {}
+use super::layout::{LANES, Stride, WIDE_LANES, WinogradSums};
+use crate::kernels::little_endian::halfwords;
+use crate::kernels::quant::Scale;
+use crate::kernels::rounding::{multiply_high, multiply_high_sum, saturate};
 
 pub(super) fn spread<const LANES: usize>(columns: &mut [i16], k: usize, sources: [&[i8]; LANES]) {
     let lane_len = (columns.len() / LANES.max(1)).max(1);

@@ -14,6 +14,7 @@
 #![expect(unsafe_code, reason = "instructions that not every x86-64 has")]
 
 mod avx2;
+mod columns;
 mod vnni;
 
 use super::{Engine, LANES, WIDE_LANES, Work};
@@ -153,21 +154,4 @@ impl Engine for Vnni {
         // SAFETY: a `Vnni` exists, so the processor has AVX2.
         unsafe { avx2::dot(a, b) }
     }
-}
-
-/// Lanes of columns of equal length.
-#[inline(always)]
-fn lanes<T>(columns: &[T]) -> [&[T]; LANES] {
-    let (ab, cd) = columns.split_at(columns.len() / 2);
-    let ((a, b), (c, d)) = (ab.split_at(ab.len() / 2), cd.split_at(cd.len() / 2));
-    [a, b, c, d]
-}
-
-/// What there is, then zeros.
-#[inline(always)]
-fn filled<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
-    let mut array = [T::default(); N];
-    let values = array.iter_mut().zip(values);
-    values.for_each(|(to, &value)| *to = value);
-    array
 }

@@ -1,10 +1,11 @@
 //! The embedding of timestep and class, in floats between its integer layers.
 
-use super::{Forward, Memory, words_mut};
+use super::state::{Forward, Memory, words_mut};
 use crate::blob::records::{LinearRecord, TableRecord};
-use crate::kernels::{halfwords, linear};
+use crate::kernels::linear;
+use crate::kernels::little_endian::halfwords;
 use crate::unet::error::UnetError;
-use crate::unet::run::Observation;
+use crate::unet::io::Observation;
 use core::ops::Range;
 
 /// Largest magnitude of what an embedding adds to an accumulator.

@@ -1,68 +1,18 @@
-//! Where the sums of convolutions go: into activations, and of the last one to
-//! whoever wants the prediction.
+//! The last convolution: its sums go to whoever wants the prediction.
 
-use super::{Forward, Stored, Zeros, disjoint, pixel, plane, split_scratch, words_mut};
+use super::destination::Destination;
+use super::state::{Forward, Stored, Zeros, disjoint, pixel, plane, split_scratch, words_mut};
 use crate::blob::records::OutputRecord;
+use crate::graph::Conv;
 use crate::kernels::conv::{Task, conv_part};
 use crate::kernels::engine::LANES;
-use crate::kernels::finish::{Finish, Requantise};
+use crate::kernels::little_endian::{floats, words};
 use crate::kernels::packing::Form;
-use crate::kernels::{floats, words};
 use crate::unet::arena::End;
 use crate::unet::error::UnetError;
+use crate::unet::io::{Io, Observation};
 use crate::unet::plan::{conv_words, part_values};
-use crate::unet::run::{Ends, Observation};
-use crate::unet::walk::Conv;
 use core::ops::Range;
-
-/// Where a convolution's sums go: one type, so that there is one convolution.
-pub(super) enum Output<'a> {
-    Activation(Requantise<'a>),
-    /// The prediction.
-    Pixels {
-        scales: &'a [f32],
-        /// Gets position, channel and value.
-        put: &'a mut dyn FnMut(usize, usize, f32),
-    },
-}
-
-impl Finish for Output<'_> {
-    // Compiled anew for each of the processors that x86-64 engines are for.
-    #[cfg_attr(target_arch = "x86_64", inline(always))]
-    #[cfg_attr(not(target_arch = "x86_64"), inline)]
-    fn put(&mut self, channel: usize, at: &[usize; 4], sums: &[i32; 4]) {
-        match self {
-            Self::Activation(requantise) => requantise.put(channel, at, sums),
-            Self::Pixels { .. } => self.put_few(channel, at, sums),
-        }
-    }
-
-    #[inline]
-    fn put_run(&mut self, channel: usize, first: usize, sums: &[[i32; 4]; 2]) {
-        match self {
-            Self::Activation(requantise) => requantise.put_run(channel, first, sums),
-            Self::Pixels { .. } => {
-                let at: [usize; 4] = core::array::from_fn(|lane| first + lane);
-                for (channel, sums) in (channel..).zip(sums) {
-                    self.put_few(channel, &at, sums);
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn put_few(&mut self, channel: usize, at: &[usize], sums: &[i32]) {
-        match self {
-            Self::Activation(requantise) => requantise.put_few(channel, at, sums),
-            Self::Pixels { scales, put } => {
-                let scale = scales.get(channel).copied().unwrap_or(0.0);
-                for (&position, &sum) in at.iter().zip(sums) {
-                    put(position, channel, sum as f32 * scale);
-                }
-            }
-        }
-    }
-}
 
 impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
     #[inline(never)]
@@ -70,7 +20,7 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
         let record: OutputRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let (topology, shape) = (self.topology, op.output());
         let index = |position, channel| pixel(topology, shape, position * shape.channels + channel);
-        if let Ends::Keep { .. } = self.ends {
+        if let Io::Keep { .. } = self.io {
             let last = self.memory.arena.get(self.operand(&op.x));
             let kept = self.memory.kept.iter_mut();
             let last = last.ok_or(UnetError::Corrupt)?;
@@ -78,8 +28,8 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
             return Ok(());
         }
         // Of a guided run the conditional prediction of a few positions.
-        let conditional = match self.ends {
-            Ends::Guided { .. } => Some(self.arena.place(End::Low, 4 * part_values(op))),
+        let conditional = match self.io {
+            Io::Guided { .. } => Some(self.arena.place(End::Low, 4 * part_values(op))),
             _ => None,
         };
         let conditional = conditional.map(|place| place.ok_or(UnetError::Corrupt));
@@ -113,18 +63,18 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
                     weights: record.weights,
                     initial,
                 };
-                let mut finish = Output::Pixels { scales, put };
-                conv_part(&task, positions, scratch, &mut finish);
+                let mut epilogue = Destination::Pixels { scales, put };
+                conv_part(&task, positions, scratch, &mut epilogue);
             };
-        match &mut self.ends {
-            Ends::Apart { out, .. } => {
+        match &mut self.io {
+            Io::Apart { out, .. } => {
                 conv_of(x, 0..positions, &mut |position, channel, value| {
                     if let Some(out) = out.get_mut(index(position, channel)) {
                         *out = value;
                     }
                 });
             }
-            Ends::InPlace { x: x_t, each } => {
+            Io::InPlace { x: x_t, each } => {
                 conv_of(x, 0..positions, &mut |position, channel, value| {
                     let at = index(position, channel);
                     if let Some(x_t) = x_t.get_mut(at) {
@@ -132,7 +82,7 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
                     }
                 });
             }
-            Ends::Guided {
+            Io::Guided {
                 x: x_t,
                 guidance,
                 each,
@@ -158,7 +108,7 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
                     });
                 }
             }
-            Ends::Keep { .. } => {}
+            Io::Keep { .. } => {}
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tiny_ddpm::noise::Noise;
+    use tiny_ddpm::diffusion::noise::Noise;
 
     fn points(values: usize, x: Vec<f32>) -> Points {
         Points { values, x }

@@ -63,7 +63,7 @@ fn square_root(covariance: DMatrix<f64>) -> DMatrix<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tiny_ddpm::noise::Noise;
+    use tiny_ddpm::diffusion::noise::Noise;
 
     /// Pairs of points at ±√(n - 1)/√2 along each axis: mean 0, and the
     /// covariance is the unit matrix exactly.

@@ -159,7 +159,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tiny_ddpm::noise::Noise;
+    use tiny_ddpm::diffusion::noise::Noise;
 
     fn gaussian(count: usize, width: usize, seed: u64, shift: f32) -> Features {
         let mut values = vec![0.0; width * count];

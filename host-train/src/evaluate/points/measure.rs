@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
 use tiny_ddpm::{Data, Method, Schedule, Spacing};
 
 use super::super::generate::generate_float_points;

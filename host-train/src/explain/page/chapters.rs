@@ -102,8 +102,8 @@ pub fn strength_of_noise(page: &mut String, what: &str, over: &str) {
         &[
             named!(tiny_ddpm::Schedule::alpha_bar),
             named!(tiny_ddpm::Schedule::snr),
-            named!(tiny_ddpm::prediction::signal_and_noise),
-            named!(tiny_ddpm::noise::Noise::normal),
+            named!(tiny_ddpm::diffusion::prediction::signal_and_noise),
+            named!(tiny_ddpm::diffusion::noise::Noise::normal),
         ],
     );
 }
@@ -223,9 +223,9 @@ pub fn how_fast(page: &mut String, schedule: &Schedule, what: &str) -> Result<()
         &[
             named!(tiny_ddpm::Schedule::beta),
             named!(tiny_ddpm::Schedule::transition),
-            named!(tiny_ddpm::schedule::Transition::mean_weight_x0),
-            named!(tiny_ddpm::schedule::Transition::mean_weight_x_t),
-            named!(tiny_ddpm::schedule::Transition::posterior_variance),
+            named!(tiny_ddpm::diffusion::schedule::Transition::mean_weight_x0),
+            named!(tiny_ddpm::diffusion::schedule::Transition::mean_weight_x_t),
+            named!(tiny_ddpm::diffusion::schedule::Transition::posterior_variance),
         ],
     );
     Ok(())

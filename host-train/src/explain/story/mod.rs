@@ -7,9 +7,9 @@ mod points;
 pub use points::{Flock, PointsLesson, PointsStory};
 
 use anyhow::Result;
-use tiny_ddpm::noise::Noise;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
 use tiny_ddpm::picture::{picture_hash, to_pixels};
-use tiny_ddpm::prediction::signal_and_noise;
 use tiny_ddpm::{
     Buffers, Denoiser, Method, Model, Prediction, Sampler, Schedule, Settings, Unet, Variance,
 };

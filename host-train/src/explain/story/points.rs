@@ -6,8 +6,8 @@
 
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
-use tiny_ddpm::noise::Noise;
-use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::diffusion::noise::Noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
 use tiny_ddpm::{Data, Method, Model, Schedule, Settings, Unet};
 
 use super::{

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use tiny_ddpm::Prediction;
-use tiny_ddpm::prediction::signal_and_noise;
+use tiny_ddpm::diffusion::prediction::signal_and_noise;
 
 use crate::config::Config;
 use crate::data::Examples;

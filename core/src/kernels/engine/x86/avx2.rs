@@ -1,6 +1,6 @@
 //! The functions of [`Avx2`](super::Avx2).
 
-use super::{filled, lanes};
+use super::columns::{filled, lanes};
 use crate::kernels::engine::portable::{self, transform};
 use crate::kernels::engine::{LANES, WIDE_LANES};
 use core::arch::x86_64::*;

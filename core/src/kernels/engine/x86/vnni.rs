@@ -1,6 +1,6 @@
 //! The functions of [`Vnni`](super::Vnni), where they are not AVX2's.
 
-use super::{filled, lanes};
+use super::columns::{filled, lanes};
 use crate::kernels::engine::{LANES, WIDE_LANES};
 use core::arch::x86_64::*;
 

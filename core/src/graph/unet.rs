@@ -1,0 +1,299 @@
+//! The U-Net.
+//!
+//! The picture is cut into patches. At each level stand residual blocks of
+//! two 3x3 convolutions, each behind a group normalisation and SiLU; the
+//! embedding of timestep and class is added between them. Convolutions of
+//! stride 2 lead down, nearest-neighbour doubling and a convolution lead up,
+//! and every block on the way up sees its counterpart on the way down.
+//!
+//! A network for points ([`Data::Point`]) is the same text on a single
+//! position, where every convolution is pointwise: a multilayer perceptron of
+//! residual blocks.
+
+use super::layer::{LayerId, Part, Stage};
+use super::op::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape};
+use super::topology::{Data, Level, MAX_BLOCKS, Topology};
+
+/// Runs the network of `topology` in the meaning that `net` gives it.
+///
+/// # Errors
+/// The first error of an operation.
+pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::Error> {
+    let finest = topology.levels.first().map_or(0, channels);
+    net.time()?;
+    let mut flow = Flow::start(net, topology)?;
+    flow.conv(Stage::ConvIn, Part::Whole, flow.around, finest)?;
+    flow.blocks(topology, 0, 0)?;
+    flow.output(topology.patch_pixels())
+}
+
+fn channels(level: &Level) -> usize {
+    usize::from(level.channels)
+}
+
+/// The main path through the network: an activation `h` that each layer
+/// replaces.
+struct Flow<'n, I: Interpreter> {
+    net: &'n mut I,
+    h: Activation<I::Data>,
+    /// What a convolution sees that keeps the resolution: a 3x3 neighbourhood,
+    /// or of a point, which has none, itself.
+    around: Geometry,
+    /// Whether `h` is also a skip connection, and so outlives its replacement.
+    lent: bool,
+}
+
+impl<'n, I: Interpreter> Flow<'n, I> {
+    #[inline(never)]
+    fn start(net: &'n mut I, topology: &Topology) -> Result<Self, I::Error> {
+        let shape = Shape {
+            side: topology.side(),
+            channels: topology.input_channels(),
+        };
+        let data = net.input(shape)?;
+        Ok(Self {
+            net,
+            h: Activation { shape, data },
+            around: match topology.data() {
+                Data::Picture { .. } => Geometry::Same,
+                Data::Point { .. } => Geometry::Pointwise,
+            },
+            lent: false,
+        })
+    }
+
+    /// `h` as a skip connection.
+    fn lend(&mut self) -> Activation<I::Data> {
+        self.lent = true;
+        self.h
+    }
+
+    /// Makes `h` something new; the old one is forgotten unless it is lent.
+    fn replace(&mut self, h: Activation<I::Data>) {
+        let old = core::mem::replace(&mut self.h, h);
+        if !core::mem::take(&mut self.lent) {
+            self.net.release(old.data);
+        }
+    }
+
+    /// From block `block` of level `index` on the way down to its counterpart
+    /// on the way up. What lies between them is the same from the next block
+    /// on, so that each skip connection waits where it will be needed.
+    fn blocks(&mut self, topology: &Topology, index: u8, block: u8) -> Result<(), I::Error> {
+        let blocks = topology.blocks.min(MAX_BLOCKS);
+        let Some(level) = topology.levels.get(usize::from(index)) else {
+            return self.middle(topology);
+        };
+        if block >= blocks {
+            let next = index + 1;
+            if usize::from(next) >= topology.levels.len() {
+                return self.middle(topology);
+            }
+            let stage = Stage::Downsample { level: index };
+            self.conv(stage, Part::Conv, Geometry::Down, channels(level))?;
+            self.blocks(topology, next, 0)?;
+            let stage = Stage::Upsample { level: next };
+            return self.conv(stage, Part::Conv, Geometry::Up, channels(level));
+        }
+
+        let stage = Stage::Down {
+            level: index,
+            block,
+        };
+        self.res_block(stage, None, channels(level), !level.attention)?;
+        if level.attention {
+            let stage = Stage::DownAttention {
+                level: index,
+                block,
+            };
+            self.attention(stage, true)?;
+        }
+        let skip = self.lend();
+        self.blocks(topology, index, block + 1)?;
+        let block = blocks - 1 - block;
+        let stage = Stage::Up {
+            level: index,
+            block,
+        };
+        self.res_block(stage, Some(skip), channels(level), false)?;
+        if level.attention {
+            let stage = Stage::UpAttention {
+                level: index,
+                block,
+            };
+            self.attention(stage, false)?;
+        }
+        Ok(())
+    }
+
+    fn middle(&mut self, topology: &Topology) -> Result<(), I::Error> {
+        let coarsest = topology.levels.last().map_or(0, channels);
+        self.res_block(Stage::Mid { block: 0 }, None, coarsest, false)?;
+        if topology.mid_attention {
+            self.attention(Stage::MidAttention, false)?;
+        }
+        self.res_block(Stage::Mid { block: 1 }, None, coarsest, false)
+    }
+
+    fn run_conv(&mut self, conv: &Conv<I::Data>) -> Result<Activation<I::Data>, I::Error> {
+        Ok(Activation {
+            shape: conv.output(),
+            data: self.net.conv(conv)?,
+        })
+    }
+
+    fn run_norm(&mut self, norm: &Norm<I::Data>) -> Result<Activation<I::Data>, I::Error> {
+        Ok(Activation {
+            shape: norm.output(),
+            data: self.net.norm(norm)?,
+        })
+    }
+
+    fn conv(
+        &mut self,
+        stage: Stage,
+        part: Part,
+        geometry: Geometry,
+        channels: usize,
+    ) -> Result<(), I::Error> {
+        let h = self.run_conv(&Conv {
+            id: LayerId::new(stage, part),
+            x: self.h,
+            skip: None,
+            geometry,
+            channels,
+            extra: Extra::None,
+            lent: false,
+        })?;
+        self.replace(h);
+        Ok(())
+    }
+
+    /// y = conv2(silu(norm2(conv1(silu(norm1(x))) + emb))) + shortcut(x),
+    /// where x is `h` with the skip's channels behind its own.
+    // Once in the program, and its memory on the stack only while it runs.
+    #[inline(never)]
+    fn res_block(
+        &mut self,
+        stage: Stage,
+        skip: Option<Activation<I::Data>>,
+        channels: usize,
+        lent: bool,
+    ) -> Result<(), I::Error> {
+        let around = self.around;
+        let conv = |part, x, extra| Conv {
+            id: LayerId::new(stage, part),
+            x,
+            skip: None,
+            geometry: around,
+            channels,
+            extra,
+            lent: false,
+        };
+        let first = Norm {
+            id: LayerId::new(stage, Part::Norm1),
+            x: self.h,
+            skip,
+            silu: true,
+        };
+        let norm1 = self.run_norm(&first)?;
+        if first.output().channels != channels {
+            let shortcut = self.run_conv(&Conv {
+                skip,
+                geometry: Geometry::Pointwise,
+                ..conv(Part::Shortcut, self.h, Extra::None)
+            })?;
+            self.replace(shortcut);
+            if let Some(skip) = skip {
+                self.net.release(skip.data);
+            }
+        }
+        let conv1 = self.run_conv(&conv(Part::Conv1, norm1, Extra::Embedding))?;
+        self.net.release(norm1.data);
+        let norm2 = self.run_norm(&Norm {
+            id: LayerId::new(stage, Part::Norm2),
+            x: conv1,
+            skip: None,
+            silu: true,
+        })?;
+        self.net.release(conv1.data);
+        let residual = Extra::Residual(self.h);
+        let conv2 = self.run_conv(&Conv {
+            lent,
+            ..conv(Part::Conv2, norm2, residual)
+        })?;
+        self.net.release(norm2.data);
+        self.replace(conv2);
+        Ok(())
+    }
+
+    /// y = x + proj(softmax(q k^T / sqrt(d)) v), with q, k, v from norm(x).
+    #[inline(never)]
+    fn attention(&mut self, stage: Stage, lent: bool) -> Result<(), I::Error> {
+        let channels = self.h.shape.channels;
+        let pointwise = |part, x, extra| Conv {
+            id: LayerId::new(stage, part),
+            x,
+            skip: None,
+            geometry: Geometry::Pointwise,
+            channels,
+            extra,
+            lent: false,
+        };
+        let norm = self.run_norm(&Norm {
+            id: LayerId::new(stage, Part::Norm),
+            x: self.h,
+            skip: None,
+            silu: false,
+        })?;
+        let query = self.run_conv(&pointwise(Part::Query, norm, Extra::None))?;
+        let key = self.run_conv(&pointwise(Part::Key, norm, Extra::None))?;
+        let value = self.run_conv(&pointwise(Part::Value, norm, Extra::None))?;
+        self.net.release(norm.data);
+        let attention = Attention {
+            id: LayerId::new(stage, Part::Mix),
+            query,
+            key,
+            value,
+        };
+        let mix = Activation {
+            shape: query.shape,
+            data: self.net.attention(&attention)?,
+        };
+        for operand in [query, key, value] {
+            self.net.release(operand.data);
+        }
+        let residual = Extra::Residual(self.h);
+        let project = self.run_conv(&Conv {
+            lent,
+            ..pointwise(Part::Project, mix, residual)
+        })?;
+        self.net.release(mix.data);
+        self.replace(project);
+        Ok(())
+    }
+
+    /// The prediction from `h`, one channel for each pixel of a patch or value
+    /// of a point.
+    #[inline(never)]
+    fn output(mut self, channels: usize) -> Result<(), I::Error> {
+        let norm = self.run_norm(&Norm {
+            id: LayerId::new(Stage::Output, Part::Norm),
+            x: self.h,
+            skip: None,
+            silu: true,
+        })?;
+        self.replace(norm);
+        self.net.output(&Conv {
+            id: LayerId::new(Stage::Output, Part::Conv),
+            x: self.h,
+            skip: None,
+            geometry: self.around,
+            channels,
+            extra: Extra::None,
+            lent: false,
+        })?;
+        self.net.release(self.h.data);
+        Ok(())
+    }
+}
