@@ -3,7 +3,7 @@
 use super::board::Counter;
 use super::memory::{Hash, Random};
 use tiny_ddpm::diffusion::noise::Noise;
-use tiny_ddpm::graph::{LayerId, Part, Stage};
+use tiny_ddpm::graph::{Cost, LayerId, Part, Stage};
 use tiny_ddpm::{
     BlobError, Denoiser, InPlace, InPlaceSampler, Method, Model, Prediction, Settings,
     SettingsError, Spacing, Unet, UnetError,
@@ -87,7 +87,7 @@ pub fn run(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Step, StepE
     Random::new(SEED).picture(x);
     let class = (model.topology().classes > 0).then_some(0);
     let mut step = Step {
-        macs: model.plan().macs(),
+        macs: Cost::of(model.topology()).macs.into(),
         instructions: 0,
         hash: 0,
         kinds: [(0, 0); _],

@@ -177,7 +177,6 @@ fn a_network_that_asks_for_too_much_work_is_refused() {
     let macs = u32::MAX;
     assert_eq!(largest().validate(), Err(E::Work { macs }));
     assert_eq!(Cost::of(&largest()).macs, macs);
-    assert!(Plan::new(&largest()).macs() > 70_000_000_000);
 }
 
 /// Each number of channels, up to the limit and beyond.
@@ -192,20 +191,16 @@ fn as_much_work_as_stated_is_allowed_and_no_more() {
             mid_attention: false,
             ..largest()
         };
-        let macs = Plan::new(&topology).macs();
-        assert!(macs > last);
+        let macs = Cost::of(&topology).macs;
+        assert!(macs > last || macs == u32::MAX);
         let valid = topology.validate();
-        match macs <= u64::from(MAX_MACS) {
+        match macs <= MAX_MACS {
             true => assert_eq!(valid, Ok(()), "{channels}"),
             false => assert!(matches!(valid, Err(E::Work { .. })), "{channels}"),
         }
-        assert_eq!(
-            Cost::of(&topology).macs,
-            u32::try_from(macs).unwrap_or(u32::MAX)
-        );
         last = macs;
     }
-    assert!(last > u64::from(MAX_MACS), "no network was refused");
+    assert!(last > MAX_MACS, "no network was refused");
 }
 
 /// Too large to run in a test, but every sum of the plan must hold.
@@ -219,8 +214,6 @@ fn the_largest_network_can_be_planned() {
         .iter()
         .sum();
     assert!(plan.activation_bytes() > skips);
-    // Counted right where a `usize` could not hold it.
-    assert!(plan.macs() > u64::from(u32::MAX));
 }
 
 prop_compose! {
@@ -266,7 +259,9 @@ proptest! {
         let loaded = Model::load(&blob);
         prop_assert_eq!(loaded.is_ok(), topology.validate().is_ok());
         if let Ok(model) = loaded {
-            prop_assert_eq!(u64::from(Cost::of(&topology).macs), model.plan().macs());
+            let mut macs = 0;
+            model.for_each_layer(|layer| macs += layer.macs);
+            prop_assert_eq!(u64::from(Cost::of(&topology).macs), macs);
             let mut workspace = vec![0; model.workspace_words()];
             let mut unet = Unet::new(&model, &mut workspace).unwrap();
             let x = vec![0.3; topology.pixels()];

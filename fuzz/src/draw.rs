@@ -11,11 +11,10 @@ use tiny_ddpm::blob::records::{
     OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
 use tiny_ddpm::blob::{HEADER_LEN, Writer};
-use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
+use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Linear, Norm, Part, Shape, Table, walk};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::{Level, Prediction, Schedule, ScheduleKind, Topology};
 
-use crate::common::padded;
 
 thread_local! {
     /// Where models are written: more than any that is drawn takes.
@@ -277,10 +276,19 @@ impl Drawing<'_, '_, '_> {
     fn record<R: serde::Serialize>(&mut self, record: &R) {
         self.full |= self.writer.record(record).is_err();
     }
+}
 
-    fn linear(&mut self, inputs: usize, outputs: usize) {
-        let weights = self.halfwords(inputs * outputs);
-        let (scales, bias) = (self.floats(outputs), self.floats(outputs));
+impl Interpreter for Drawing<'_, '_, '_> {
+    type Data = ();
+    type Error = Infallible;
+
+    fn timestep(&mut self, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), Infallible> {
+        let weights = self.halfwords(linear.inputs * linear.outputs);
+        let (scales, bias) = (self.floats(linear.outputs), self.floats(linear.outputs));
         let written = self.writer.aligned(weights.len(), |padding| LinearRecord {
             padding,
             weights: &weights,
@@ -288,19 +296,11 @@ impl Drawing<'_, '_, '_> {
             bias: &bias,
         });
         self.full |= written.is_err();
+        Ok(())
     }
-}
 
-impl Interpreter for Drawing<'_, '_, '_> {
-    type Data = ();
-    type Error = Infallible;
-
-    fn time(&mut self) -> Result<(), Infallible> {
-        let topology = &self.info.topology;
-        let embedding = usize::from(topology.embedding);
-        self.linear(usize::from(topology.time_features), embedding);
-        self.linear(embedding, embedding);
-        let values = self.halfwords((usize::from(topology.classes) + 1) * embedding);
+    fn classes(&mut self, table: &Table) -> Result<(), Infallible> {
+        let values = self.halfwords(table.rows * table.width);
         let scale = self.scale();
         self.record(&TableRecord {
             values: &values,
@@ -342,7 +342,7 @@ impl Interpreter for Drawing<'_, '_, '_> {
             _ => self.number(0..=0) as i32,
         };
         let scale = self.scale();
-        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
+        let symmetric = conv.symmetric;
         let (mut shifts, mut zero_points) = (Vec::new(), Vec::new());
         for _ in 0..outputs {
             let most = if symmetric { 0 } else { MAX_SHIFT.into() };
@@ -351,7 +351,7 @@ impl Interpreter for Drawing<'_, '_, '_> {
             let limit = (256 << shift.min(most)) - 1;
             let zero = if symmetric {
                 self.number(0..=0)
-            } else if padded(conv.id) {
+            } else if conv.readers.padded {
                 self.within(-128..=127)
             } else {
                 self.number(-limit..=limit)
@@ -370,9 +370,6 @@ impl Interpreter for Drawing<'_, '_, '_> {
             form,
         });
         self.full |= written.is_err();
-        if matches!(conv.extra, Extra::Embedding) {
-            self.linear(usize::from(self.info.topology.embedding), outputs);
-        }
         Ok(())
     }
 

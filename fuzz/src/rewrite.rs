@@ -8,7 +8,7 @@ use tiny_ddpm::blob::records::{
     ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
-use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Norm, Shape, walk};
+use tiny_ddpm::graph::{Attention, Conv, Interpreter, Linear, Norm, Shape, Table, walk};
 
 /// The bytes that the library's writer makes of a model.
 ///
@@ -58,9 +58,16 @@ impl Interpreter for Rewriter<'_, '_> {
     type Data = ();
     type Error = Infallible;
 
-    fn time(&mut self) -> Result<(), Infallible> {
+    fn timestep(&mut self, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn linear(&mut self, _: &Linear) -> Result<(), Infallible> {
         copy!(self, aligned LinearRecord);
-        copy!(self, aligned LinearRecord);
+        Ok(())
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<(), Infallible> {
         copy!(self, TableRecord<'_>);
         Ok(())
     }
@@ -75,11 +82,8 @@ impl Interpreter for Rewriter<'_, '_> {
         Ok(())
     }
 
-    fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+    fn conv(&mut self, _: &Conv<()>) -> Result<(), Infallible> {
         copy!(self, aligned ConvRecord);
-        if matches!(conv.extra, Extra::Embedding) {
-            copy!(self, aligned LinearRecord);
-        }
         Ok(())
     }
 

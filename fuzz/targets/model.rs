@@ -5,6 +5,7 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm_fuzz::blob::{MOST_MACS, loaded, sealed};
 use tiny_ddpm_fuzz::draw::{draw, edit};
 use tiny_ddpm_fuzz::run::{Question, ask};
@@ -28,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     if let Some(model) = model
-        && model.plan().macs() <= MOST_MACS
+        && Cost::of(model.topology()).macs <= MOST_MACS
     {
         ask(&model, &question);
     }

@@ -4,6 +4,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm::Model;
 use tiny_ddpm_fuzz::blob::{MOST_MACS, sealed};
 use tiny_ddpm_fuzz::run::{Question, ask};
@@ -18,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let blob = sealed(body);
     if let Ok(model) = Model::load(&blob)
-        && model.plan().macs() <= MOST_MACS
+        && Cost::of(model.topology()).macs <= MOST_MACS
     {
         ask(&model, &question);
     }

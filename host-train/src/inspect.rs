@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
 use tiny_ddpm::blob::records::{Channels, Form, LayerInfo, Packing, Recommended, Record};
-use tiny_ddpm::graph::{Part, Shape};
+use tiny_ddpm::graph::{Cost, Part, Shape};
 use tiny_ddpm::{Data, Model, Prediction, ScheduleKind, Topology};
 
 use crate::model_file;
@@ -225,6 +225,7 @@ impl Report {
         let recommended = info.recommended;
         let runs = if recommended.guidance == 0.0 { 1 } else { 2 };
         let in_layers: usize = layers.iter().map(|layer| layer.bytes).sum();
+        let macs = u64::from(Cost::of(&info.topology).macs);
         Self {
             blob: path.to_owned(),
             name: info.name.to_owned(),
@@ -245,8 +246,8 @@ impl Report {
             activation_bytes: plan.activation_bytes(),
             peak_layer: plan.peak_layer().to_string(),
             parameters: layers.iter().map(|layer| layer.parameters).sum(),
-            macs_per_step: plan.macs(),
-            macs_per_picture: plan.macs() * u64::from(recommended.steps) * runs,
+            macs_per_step: macs,
+            macs_per_picture: macs * u64::from(recommended.steps) * runs,
             schedule: info.schedule,
             timesteps: info.timesteps,
             prediction: info.prediction,

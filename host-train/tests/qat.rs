@@ -4,20 +4,19 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fmt::Arguments;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{arg, every_layer, lively, stderr, subset, subset_data, tool, train};
 use tiny_ddpm::blob::records::{Info, Packing, Recommended};
+use tiny_ddpm::graph::LayerId;
 use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::{Config, DistillConfig};
-use tiny_ddpm_train::export::{CalibrationSettings, calibrate, form, weights};
-use tiny_ddpm_train::quant::{RangeRule, Ranges, WeightBits, pack};
+use tiny_ddpm_train::quant::{RangeRule, Ranges, WeightBits, pack, schemes};
 use tiny_ddpm_train::train::batch::{Batch, Batches};
 use tiny_ddpm_train::train::layers::Conv;
 use tiny_ddpm_train::train::qat::FakeQuantiser;
-use tiny_ddpm_train::train::{Qat, Taps, UNet, load_ema};
+use tiny_ddpm_train::train::{CalibrationSettings, Qat, Taps, UNet, calibrate, load_ema};
 
 /// The run that the shipped model comes from.
 fn shipped() -> PathBuf {
@@ -39,23 +38,22 @@ struct Teacher<'a> {
     rounding: FakeQuantiser<'a>,
     qat: &'a Qat,
     /// The chip's integers, channels innermost.
-    chip: &'a BTreeMap<String, Vec<i8>>,
-    seen: &'a mut BTreeMap<String, Agreement>,
+    chip: &'a BTreeMap<LayerId, Vec<i8>>,
+    seen: &'a mut BTreeMap<LayerId, Agreement>,
 }
 
 impl Taps for Teacher<'_> {
-    fn tap(&mut self, name: Arguments<'_>, x: Tensor<4>) -> Tensor<4> {
-        let name = name.to_string();
+    fn tap(&mut self, layer: LayerId, x: Tensor<4>) -> Tensor<4> {
         let device = x.device();
-        let rounded = self.rounding.tap(format_args!("{name}"), x);
-        let Some(grid) = self.qat.grid(&name) else {
+        let rounded = self.rounding.tap(layer, x);
+        let Some(grid) = self.qat.grid(layer) else {
             return rounded;
         };
         let [_, channels, height, width] = rounded.dims();
         let mut values: Vec<f32> = rounded.into_data().try_to_vec().unwrap();
-        let chip = &self.chip[&name];
-        assert_eq!(values.len(), chip.len(), "{name}");
-        let seen = self.seen.entry(name).or_default();
+        let chip = &self.chip[&layer];
+        assert_eq!(values.len(), chip.len(), "{layer}");
+        let seen = self.seen.entry(layer).or_default();
         for (i, value) in values.iter_mut().enumerate() {
             let (channel, position) = (i / (height * width), i % (height * width));
             let (step, zero) = (grid.steps[channel], grid.zeros[channel]);
@@ -75,12 +73,12 @@ impl Taps for Teacher<'_> {
         )
     }
 
-    fn conv(&mut self, name: Arguments<'_>, conv: &Conv, x: Tensor<4>) -> Tensor<4> {
-        self.rounding.conv(name, conv, x)
+    fn conv(&mut self, layers: &[LayerId], conv: &Conv, x: Tensor<4>) -> Tensor<4> {
+        self.rounding.conv(layers, conv, x)
     }
 
-    fn shift(&mut self, name: Arguments<'_>, shift: Tensor<2>) -> Tensor<2> {
-        self.rounding.shift(name, shift)
+    fn shift(&mut self, layer: LayerId, shift: Tensor<2>) -> Tensor<2> {
+        self.rounding.shift(layer, shift)
     }
 
     fn normal(&mut self, u: Tensor<4>) -> Tensor<4> {
@@ -100,7 +98,7 @@ fn ranges(model: &UNet, config: &Config) -> Ranges {
         ..CalibrationSettings::default()
     };
     let calibration = calibrate(model, config, &settings, &Device::flex(), |_| ()).unwrap();
-    calibration.ranges(RangeRule::default(), form)
+    calibration.ranges(RangeRule::default(), &schemes(model.topology()))
 }
 
 fn blob(model: &UNet, config: &Config, ranges: &Ranges, weight_bits: WeightBits) -> Vec<u8> {
@@ -117,7 +115,7 @@ fn blob(model: &UNet, config: &Config, ranges: &Ranges, weight_bits: WeightBits)
             eta: 0.0,
         },
     };
-    pack(&info, &weights(model), ranges, weight_bits).unwrap()
+    pack(&info, &model.weights(), ranges, weight_bits).unwrap()
 }
 
 /// Noisy pictures that no run of the same configuration is trained with.
@@ -147,7 +145,7 @@ fn same_integers(name: &str, model: &UNet, config: &Config, weight_bits: WeightB
         let mut chip = BTreeMap::new();
         let mut on_chip = vec![0.0; pixels];
         unet.predict_observed(x_t, timestep, class, &mut on_chip, |seen| {
-            chip.insert(seen.layer.to_string(), seen.values.to_vec());
+            chip.insert(seen.layer, seen.values.to_vec());
         })
         .unwrap();
         let mut teacher = Teacher {

@@ -3,6 +3,7 @@
 //!
 //! The same text runs on microcontrollers, in WebAssembly and on the host.
 
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm::picture::{picture_hash, state_hash, to_pixels};
 use tiny_ddpm::{
     BlobError, Buffers, InPlaceSampler, Method, Model, Sampler, Settings, SettingsError, Spacing,
@@ -34,7 +35,7 @@ pub enum Failure {
 }
 
 /// From so many multiply-accumulates a step on there are fewer chains.
-const LARGE: u64 = 5_000_000;
+const LARGE: u32 = 5_000_000;
 
 /// Words of memory for all buffers where there are 16 KiB of RAM: nano's least
 /// workspace and two pictures. The rest is stack.
@@ -44,7 +45,7 @@ pub const SMALL_ARENA: usize = 2656;
 #[must_use]
 pub fn case(model: &Model<'_>, number: usize) -> Option<Settings> {
     let classes = usize::from(model.topology().classes);
-    let large = model.plan().macs() >= LARGE;
+    let large = Cost::of(model.topology()).macs >= LARGE;
     // Of a small model no chain that some targets have no memory for.
     let pixels = model.topology().pixels();
     let words = model.plan().least_guided_workspace_words() + pixels;

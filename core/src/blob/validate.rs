@@ -10,8 +10,8 @@ use super::records::{
     NormRecord, OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
 };
 use crate::graph::{
-    Attention, Conv, Extra, Geometry, Interpreter, LayerId, Norm, Part, Shape, Stage, Topology,
-    walk,
+    Attention, Conv, Extra, Geometry, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage,
+    Table, walk,
 };
 use crate::kernels::little_endian::{floats, halfwords, words};
 use crate::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
@@ -33,7 +33,6 @@ pub(super) fn layers<'b>(
 ) -> Result<(), BlobError> {
     let topology = &info.topology;
     let mut validator = Validator {
-        topology,
         packing: info.packing,
         records,
         blob,
@@ -46,8 +45,7 @@ pub(super) fn layers<'b>(
     }
 }
 
-struct Validator<'m, 'b, F> {
-    topology: &'m Topology,
+struct Validator<'b, F> {
     packing: Packing,
     records: Records<'b>,
     blob: Option<&'b [u8]>,
@@ -82,7 +80,7 @@ fn within(halves: &[u8], limit: i16) -> bool {
     halfwords(halves).all(|w| (-limit..=limit).contains(&w))
 }
 
-impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
+impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'b, F> {
     fn next<R>(&mut self, layer: LayerId) -> Result<R, BlobError>
     where
         R: Deserialize<'b> + Serialize,
@@ -109,18 +107,6 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
             record,
         });
         Ok(())
-    }
-
-    fn linear(&mut self, layer: LayerId, inputs: usize, outputs: usize) -> Result<(), BlobError> {
-        let record: LinearRecord<'b> = self.next(layer)?;
-        self.report(
-            layer,
-            self.linear_record(&record, inputs, outputs),
-            vector(outputs),
-            inputs,
-            (inputs * outputs) as u64,
-            Record::Linear(record),
-        )
     }
 
     fn linear_record(&self, record: &LinearRecord<'_>, inputs: usize, outputs: usize) -> Check {
@@ -185,10 +171,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         )?;
         length(record.shifts, outputs)?;
         length(record.zero_points, 2 * outputs)?;
-        // Queries, keys and values meet each other without zero points, and
-        // across channels.
-        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
-        let most = if symmetric { 0 } else { MAX_SHIFT };
+        let most = if conv.symmetric { 0 } else { MAX_SHIFT };
         ensure(
             record.shifts.iter().all(|&shift| shift <= most),
             ParamError::Shift,
@@ -196,7 +179,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'_, 'b, F> {
         let mut zero_points = halfwords(record.zero_points).zip(record.shifts);
         let in_range = |(zero, &shift): (i16, &u8)| {
             let limit = i32::from(MAX_ZERO) << shift;
-            i32::from(zero).abs() < limit && (zero == 0 || !symmetric)
+            i32::from(zero).abs() < limit && (zero == 0 || !conv.symmetric)
         };
         ensure(zero_points.all(in_range), ParamError::ZeroPoint)?;
         scale(record.scale)
@@ -208,29 +191,33 @@ fn vector(channels: usize) -> Shape {
     Shape { side: 1, channels }
 }
 
-impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
+impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'b, F> {
     /// The zero points of its channels; empty where they fit `i8` anyway.
     type Data = &'b [u8];
     type Error = BlobError;
 
-    fn time(&mut self) -> Result<(), BlobError> {
-        let features = usize::from(self.topology.time_features);
-        let embedding = usize::from(self.topology.embedding);
-        self.linear(
-            LayerId::new(Stage::Time, Part::Linear1),
-            features,
-            embedding,
-        )?;
-        self.linear(
-            LayerId::new(Stage::Time, Part::Linear2),
-            embedding,
-            embedding,
-        )?;
-        let layer = LayerId::new(Stage::Time, Part::Classes);
-        let record: TableRecord<'b> = self.next(layer)?;
-        let rows = usize::from(self.topology.classes) + 1;
-        let check = length(record.values, 2 * rows * embedding).and_then(|()| scale(record.scale));
-        self.report(layer, check, vector(embedding), 0, 0, Record::Table(record))
+    fn timestep(&mut self, _: usize) -> Result<(), BlobError> {
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), BlobError> {
+        let record: LinearRecord<'b> = self.next(linear.id)?;
+        self.report(
+            linear.id,
+            self.linear_record(&record, linear.inputs, linear.outputs),
+            vector(linear.outputs),
+            linear.inputs,
+            linear.macs(),
+            Record::Linear(record),
+        )
+    }
+
+    fn classes(&mut self, table: &Table) -> Result<(), BlobError> {
+        let record: TableRecord<'b> = self.next(table.id)?;
+        let values = length(record.values, 2 * table.rows * table.width);
+        let check = values.and_then(|()| scale(record.scale));
+        let record = Record::Table(record);
+        self.report(table.id, check, vector(table.width), 0, 0, record)
     }
 
     fn input(&mut self, shape: Shape) -> Result<&'b [u8], BlobError> {
@@ -271,11 +258,6 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'_, 'b, F> {
             conv.macs(),
             Record::Conv(record),
         )?;
-        if matches!(conv.extra, Extra::Embedding) {
-            let layer = LayerId::new(conv.id.stage, Part::Embedding);
-            let inputs = usize::from(self.topology.embedding);
-            self.linear(layer, inputs, conv.channels)?;
-        }
         Ok(record.zero_points)
     }
 

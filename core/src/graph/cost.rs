@@ -3,7 +3,7 @@
 //! Time is proportional to it: whoever has a watchdog compares it with what the
 //! device can do in the time that the watchdog leaves.
 
-use super::op::{Attention, Conv, Extra, Interpreter, Norm, Shape};
+use super::op::{Attention, Conv, Interpreter, Linear, Norm, Shape, Table};
 use super::topology::Topology;
 use super::walk::walk;
 use core::convert::Infallible;
@@ -56,8 +56,6 @@ impl Cost {
     #[must_use]
     pub fn of(topology: &Topology) -> Self {
         let mut counter = Counter {
-            embedding: topology.embedding.into(),
-            features: topology.time_features.into(),
             heads: topology.heads.into(),
             pixels: topology.pixels(),
             macs: 0,
@@ -77,8 +75,6 @@ impl Cost {
 /// With 64 bits: no count of some hundred layers, each of at most
 /// 2 * 10^10, comes near to their limit.
 struct Counter {
-    embedding: usize,
-    features: usize,
     heads: usize,
     pixels: usize,
     macs: u64,
@@ -100,21 +96,24 @@ impl Counter {
         self.macs += conv.macs();
         self.activation(conv.output());
     }
-
-    fn linear(&mut self, inputs: usize, outputs: usize) {
-        self.macs += product(inputs, outputs);
-        self.floats += outputs as u64;
-    }
 }
 
 impl Interpreter for Counter {
     type Data = ();
     type Error = Infallible;
 
-    fn time(&mut self) -> Result<(), Infallible> {
-        self.floats += self.features as u64;
-        self.linear(self.features, self.embedding);
-        self.linear(self.embedding, self.embedding);
+    fn timestep(&mut self, features: usize) -> Result<(), Infallible> {
+        self.floats += features as u64;
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), Infallible> {
+        self.macs += linear.macs();
+        self.floats += linear.outputs as u64;
+        Ok(())
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -132,9 +131,6 @@ impl Interpreter for Counter {
 
     fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
         self.sums(conv);
-        if matches!(conv.extra, Extra::Embedding) {
-            self.linear(self.embedding, conv.channels);
-        }
         Ok(())
     }
 

@@ -14,8 +14,10 @@ mod validate;
 mod walk;
 
 pub use cost::{Cost, MAX_MACS};
-pub use layer::{LayerId, Part, Stage};
-pub use op::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape};
+pub use layer::{LayerId, LayerIdError, Part, Stage};
+pub use op::{
+    Activation, Attention, Conv, Extra, Geometry, Interpreter, Linear, Norm, Readers, Shape, Table,
+};
 pub use topology::{
     Data, FREQUENCIES, Level, MAX_BLOCKS, MAX_CHANNELS, MAX_EMBEDDING, MAX_GROUP_VALUES,
     MAX_IMAGE_SIZE, MAX_LEVELS, MAX_POINT_VALUES, MAX_TOKENS, Topology,

@@ -63,15 +63,56 @@ impl Geometry {
     }
 }
 
+/// A fully connected layer of the embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// Its name.
+    pub id: LayerId,
+    /// Values that it reads.
+    pub inputs: usize,
+    /// Values that it makes.
+    pub outputs: usize,
+    /// Whether SiLU follows.
+    pub silu: bool,
+}
+
+impl Linear {
+    /// Multiply-accumulates of one run.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.inputs as u64 * self.outputs as u64
+    }
+}
+
+/// A table of which one row is picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub id: LayerId,
+    /// Rows.
+    pub rows: usize,
+    /// Values of a row.
+    pub width: usize,
+}
+
 /// What joins a convolution's sum before it is rounded.
 #[derive(Clone, Copy, Debug)]
 pub enum Extra<D> {
     /// Nothing.
     None,
-    /// The projected time and class embedding.
-    Embedding,
+    /// The embedding, projected by this layer to the output's channels.
+    Embedding(Linear),
     /// An activation of the output's shape.
     Residual(Activation<D>),
+}
+
+/// Who reads an output, beside the next layers of its block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readers {
+    /// A block on the way up: the output is a skip connection, and lives long.
+    pub skip: bool,
+    /// A 3x3 convolution, whose padding holds zero points: these must fit `i8`.
+    pub padded: bool,
 }
 
 /// A convolution with bias and, for 3x3, zero padding of one position.
@@ -89,8 +130,11 @@ pub struct Conv<D> {
     pub channels: usize,
     /// What is added.
     pub extra: Extra<D>,
-    /// Whether the output is also a skip connection, and so lives long.
-    pub lent: bool,
+    /// Whether the output's zero points are 0 and its channels share one scale,
+    /// as attention wants it of queries, keys and values.
+    pub symmetric: bool,
+    /// Who reads the output.
+    pub readers: Readers,
 }
 
 impl<D> Conv<D> {
@@ -177,11 +221,24 @@ pub trait Interpreter {
     /// Why an operation could not be done.
     type Error;
 
-    /// Computes the embedding of timestep and class.
+    /// Makes the embedding: so many sines and cosines of the timestep.
     ///
     /// # Errors
     /// The interpreter's own.
-    fn time(&mut self) -> Result<(), Self::Error>;
+    fn timestep(&mut self, features: usize) -> Result<(), Self::Error>;
+
+    /// Replaces the embedding by a layer of it.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn linear(&mut self, linear: &Linear) -> Result<(), Self::Error>;
+
+    /// Adds the class's row, of a table whose last row is for no class, to the
+    /// embedding; SiLU follows.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn classes(&mut self, table: &Table) -> Result<(), Self::Error>;
 
     /// The picture cut into patches, or what is seen of a point, quantised.
     ///
@@ -200,6 +257,16 @@ pub trait Interpreter {
     /// # Errors
     /// The interpreter's own.
     fn conv(&mut self, conv: &Conv<Self::Data>) -> Result<Self::Data, Self::Error>;
+
+    /// The layer of [`Extra::Embedding`] of the convolution before: its record
+    /// follows the convolution's. An interpreter that computes has it done
+    /// there and leaves nothing to do here.
+    ///
+    /// # Errors
+    /// The interpreter's own.
+    fn projection(&mut self, linear: &Linear) -> Result<(), Self::Error> {
+        self.linear(linear)
+    }
 
     /// An attention.
     ///

@@ -11,7 +11,9 @@
 //! residual blocks.
 
 use super::layer::{LayerId, Part, Stage};
-use super::op::{Activation, Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape};
+use super::op::{
+    Activation, Attention, Conv, Extra, Geometry, Interpreter, Linear, Norm, Readers, Shape, Table,
+};
 use super::topology::{Data, Level, MAX_BLOCKS, Topology};
 
 /// Runs the network of `topology` in the meaning that `net` gives it.
@@ -20,11 +22,36 @@ use super::topology::{Data, Level, MAX_BLOCKS, Topology};
 /// The first error of an operation.
 pub fn walk<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::Error> {
     let finest = topology.levels.first().map_or(0, channels);
-    net.time()?;
+    embedding(net, topology)?;
     let mut flow = Flow::start(net, topology)?;
     flow.conv(Stage::ConvIn, Part::Whole, flow.around, finest)?;
     flow.blocks(topology, 0, 0)?;
     flow.output(topology.patch_pixels())
+}
+
+/// silu(W2 silu(W1 features + b1) + b2 + class row).
+fn embedding<I: Interpreter>(net: &mut I, topology: &Topology) -> Result<(), I::Error> {
+    let features = usize::from(topology.time_features);
+    let width = usize::from(topology.embedding);
+    let id = |part| LayerId::new(Stage::Time, part);
+    net.timestep(features)?;
+    net.linear(&Linear {
+        id: id(Part::Linear1),
+        inputs: features,
+        outputs: width,
+        silu: true,
+    })?;
+    net.linear(&Linear {
+        id: id(Part::Linear2),
+        inputs: width,
+        outputs: width,
+        silu: false,
+    })?;
+    net.classes(&Table {
+        id: id(Part::Classes),
+        rows: usize::from(topology.classes) + 1,
+        width,
+    })
 }
 
 fn channels(level: &Level) -> usize {
@@ -39,6 +66,8 @@ struct Flow<'n, I: Interpreter> {
     /// What a convolution sees that keeps the resolution: a 3x3 neighbourhood,
     /// or of a point, which has none, itself.
     around: Geometry,
+    /// Width of the embedding.
+    embedding: usize,
     /// Whether `h` is also a skip connection, and so outlives its replacement.
     lent: bool,
 }
@@ -58,6 +87,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
                 Data::Picture { .. } => Geometry::Same,
                 Data::Point { .. } => Geometry::Pointwise,
             },
+            embedding: topology.embedding.into(),
             lent: false,
         })
     }
@@ -96,49 +126,73 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             return self.conv(stage, Part::Conv, Geometry::Up, channels(level));
         }
 
+        // Another resolution's convolution reads the level's last block, on the
+        // way down and on the way up.
+        let down = Readers {
+            skip: true,
+            padded: block + 1 == blocks && usize::from(index) + 1 < topology.levels.len(),
+        };
+        let up = Readers {
+            skip: false,
+            padded: block == 0 && index > 0,
+        };
+        let counterpart = blocks - 1 - block;
         let stage = Stage::Down {
             level: index,
             block,
         };
-        self.res_block(stage, None, channels(level), !level.attention)?;
-        if level.attention {
-            let stage = Stage::DownAttention {
-                level: index,
-                block,
-            };
-            self.attention(stage, true)?;
-        }
-        let skip = self.lend();
-        self.blocks(topology, index, block + 1)?;
-        let block = blocks - 1 - block;
-        let stage = Stage::Up {
+        let attention = Stage::DownAttention {
             level: index,
             block,
         };
-        self.res_block(stage, Some(skip), channels(level), false)?;
-        if level.attention {
-            let stage = Stage::UpAttention {
-                level: index,
-                block,
-            };
-            self.attention(stage, false)?;
+        self.block(stage, attention, None, level, down)?;
+        let skip = self.lend();
+        self.blocks(topology, index, block + 1)?;
+        let stage = Stage::Up {
+            level: index,
+            block: counterpart,
+        };
+        let attention = Stage::UpAttention {
+            level: index,
+            block: counterpart,
+        };
+        self.block(stage, attention, Some(skip), level, up)
+    }
+
+    /// A residual block, and the attention that may follow it.
+    fn block(
+        &mut self,
+        stage: Stage,
+        attention: Stage,
+        skip: Option<Activation<I::Data>>,
+        level: &Level,
+        readers: Readers,
+    ) -> Result<(), I::Error> {
+        if !level.attention {
+            return self.res_block(stage, skip, channels(level), readers);
         }
-        Ok(())
+        self.res_block(stage, skip, channels(level), Readers::default())?;
+        self.attention(attention, readers)
     }
 
     fn middle(&mut self, topology: &Topology) -> Result<(), I::Error> {
         let coarsest = topology.levels.last().map_or(0, channels);
-        self.res_block(Stage::Mid { block: 0 }, None, coarsest, false)?;
+        let none = Readers::default();
+        self.res_block(Stage::Mid { block: 0 }, None, coarsest, none)?;
         if topology.mid_attention {
-            self.attention(Stage::MidAttention, false)?;
+            self.attention(Stage::MidAttention, none)?;
         }
-        self.res_block(Stage::Mid { block: 1 }, None, coarsest, false)
+        self.res_block(Stage::Mid { block: 1 }, None, coarsest, none)
     }
 
     fn run_conv(&mut self, conv: &Conv<I::Data>) -> Result<Activation<I::Data>, I::Error> {
+        let data = self.net.conv(conv)?;
+        if let Extra::Embedding(linear) = &conv.extra {
+            self.net.projection(linear)?;
+        }
         Ok(Activation {
             shape: conv.output(),
-            data: self.net.conv(conv)?,
+            data,
         })
     }
 
@@ -163,7 +217,8 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry,
             channels,
             extra: Extra::None,
-            lent: false,
+            symmetric: false,
+            readers: Readers::default(),
         })?;
         self.replace(h);
         Ok(())
@@ -178,7 +233,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         stage: Stage,
         skip: Option<Activation<I::Data>>,
         channels: usize,
-        lent: bool,
+        readers: Readers,
     ) -> Result<(), I::Error> {
         let around = self.around;
         let conv = |part, x, extra| Conv {
@@ -188,7 +243,8 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry: around,
             channels,
             extra,
-            lent: false,
+            symmetric: false,
+            readers: Readers::default(),
         };
         let first = Norm {
             id: LayerId::new(stage, Part::Norm1),
@@ -208,7 +264,13 @@ impl<'n, I: Interpreter> Flow<'n, I> {
                 self.net.release(skip.data);
             }
         }
-        let conv1 = self.run_conv(&conv(Part::Conv1, norm1, Extra::Embedding))?;
+        let projection = Extra::Embedding(Linear {
+            id: LayerId::new(stage, Part::Embedding),
+            inputs: self.embedding,
+            outputs: channels,
+            silu: false,
+        });
+        let conv1 = self.run_conv(&conv(Part::Conv1, norm1, projection))?;
         self.net.release(norm1.data);
         let norm2 = self.run_norm(&Norm {
             id: LayerId::new(stage, Part::Norm2),
@@ -219,7 +281,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         self.net.release(conv1.data);
         let residual = Extra::Residual(self.h);
         let conv2 = self.run_conv(&Conv {
-            lent,
+            readers,
             ..conv(Part::Conv2, norm2, residual)
         })?;
         self.net.release(norm2.data);
@@ -229,7 +291,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
 
     /// y = x + proj(softmax(q k^T / sqrt(d)) v), with q, k, v from norm(x).
     #[inline(never)]
-    fn attention(&mut self, stage: Stage, lent: bool) -> Result<(), I::Error> {
+    fn attention(&mut self, stage: Stage, readers: Readers) -> Result<(), I::Error> {
         let channels = self.h.shape.channels;
         let pointwise = |part, x, extra| Conv {
             id: LayerId::new(stage, part),
@@ -238,7 +300,8 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry: Geometry::Pointwise,
             channels,
             extra,
-            lent: false,
+            symmetric: false,
+            readers: Readers::default(),
         };
         let norm = self.run_norm(&Norm {
             id: LayerId::new(stage, Part::Norm),
@@ -246,9 +309,13 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             skip: None,
             silu: false,
         })?;
-        let query = self.run_conv(&pointwise(Part::Query, norm, Extra::None))?;
-        let key = self.run_conv(&pointwise(Part::Key, norm, Extra::None))?;
-        let value = self.run_conv(&pointwise(Part::Value, norm, Extra::None))?;
+        let operand = |part| Conv {
+            symmetric: true,
+            ..pointwise(part, norm, Extra::None)
+        };
+        let query = self.run_conv(&operand(Part::Query))?;
+        let key = self.run_conv(&operand(Part::Key))?;
+        let value = self.run_conv(&operand(Part::Value))?;
         self.net.release(norm.data);
         let attention = Attention {
             id: LayerId::new(stage, Part::Mix),
@@ -265,7 +332,7 @@ impl<'n, I: Interpreter> Flow<'n, I> {
         }
         let residual = Extra::Residual(self.h);
         let project = self.run_conv(&Conv {
-            lent,
+            readers,
             ..pointwise(Part::Project, mix, residual)
         })?;
         self.net.release(mix.data);
@@ -291,7 +358,8 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             geometry: self.around,
             channels,
             extra: Extra::None,
-            lent: false,
+            symmetric: false,
+            readers: Readers::default(),
         })?;
         self.net.release(self.h.data);
         Ok(())

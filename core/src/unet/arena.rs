@@ -23,7 +23,11 @@ pub(super) enum End {
 impl End {
     /// Where a convolution's output belongs.
     pub fn of<D>(conv: &Conv<D>) -> Self {
-        if conv.lent { Self::High } else { Self::Low }
+        if conv.readers.skip {
+            Self::High
+        } else {
+            Self::Low
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::blob::records::{
     ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, Records, TableRecord,
 };
 use crate::graph::{
-    Attention, Conv, Extra, Interpreter, LayerId, Norm, Part, Shape, Stage, Topology, walk,
+    Attention, Conv, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage, Table, Topology, walk,
 };
 use crate::kernels::conv::{least_scratch_words, scratch_words};
 use crate::kernels::engine::LANES;
@@ -59,7 +59,6 @@ pub struct Plan {
     guided: Bytes,
     /// Where these reach their peak.
     peak: LayerId,
-    macs: u64,
 }
 
 impl Plan {
@@ -90,9 +89,7 @@ impl Plan {
                 arena: start,
                 guided: start,
                 peak: LayerId::new(Stage::Input, Part::Whole),
-                macs: 0,
             },
-            topology,
             records,
         };
         match walk(&mut planner, topology) {
@@ -144,12 +141,6 @@ impl Plan {
     pub fn peak_layer(&self) -> LayerId {
         self.peak
     }
-
-    /// Multiply-accumulates of one run, convolutions counted directly.
-    #[must_use]
-    pub fn macs(&self) -> u64 {
-        self.macs
-    }
 }
 
 /// Words that a convolution needs for itself: what each channel's sum starts
@@ -188,15 +179,14 @@ pub(super) fn part_values<D>(conv: &Conv<D>) -> usize {
     LANES * conv.channels
 }
 
-struct Planner<'t, 'b> {
+struct Planner<'b> {
     arena: Arena,
     plan: Plan,
-    topology: &'t Topology,
     /// Where the weights' forms are read.
     records: Option<Records<'b>>,
 }
 
-impl<'b> Planner<'_, 'b> {
+impl<'b> Planner<'b> {
     /// A layer's output; `words` is what it needs while it is computed.
     fn place(
         &mut self,
@@ -230,18 +220,21 @@ impl<'b> Planner<'_, 'b> {
     }
 }
 
-impl Interpreter for Planner<'_, '_> {
+impl Interpreter for Planner<'_> {
     /// `None` if more are alive than any network has.
     type Data = Option<Place>;
     type Error = Infallible;
 
-    fn time(&mut self) -> Result<(), Infallible> {
-        let features = usize::from(self.topology.time_features);
-        let embedding = usize::from(self.topology.embedding);
-        self.plan.macs += ((features + embedding) * embedding) as u64;
-        for _ in 0..2 {
-            let _: Option<LinearRecord<'_>> = self.record();
-        }
+    fn timestep(&mut self, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn linear(&mut self, _: &Linear) -> Result<(), Infallible> {
+        let _: Option<LinearRecord<'_>> = self.record();
+        Ok(())
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<(), Infallible> {
         let _: Option<TableRecord<'_>> = self.record();
         Ok(())
     }
@@ -259,11 +252,6 @@ impl Interpreter for Planner<'_, '_> {
     fn conv(&mut self, conv: &Conv<Option<Place>>) -> Result<Option<Place>, Infallible> {
         let record: Option<ConvRecord<'_>> = self.record();
         let form = record.map_or(Form::Direct, |record| record.form);
-        self.plan.macs += conv.macs();
-        if matches!(conv.extra, Extra::Embedding) {
-            self.plan.macs += u64::from(self.topology.embedding) * conv.channels as u64;
-            let _: Option<LinearRecord<'_>> = self.record();
-        }
         Ok(self.place(
             conv.id,
             conv.output(),
@@ -278,12 +266,10 @@ impl Interpreter for Planner<'_, '_> {
     ) -> Result<Option<Place>, Infallible> {
         let _: Option<MixRecord> = self.record();
         let shape = attention.query.shape;
-        self.plan.macs += attention.macs();
         Ok(self.place(attention.id, shape, End::Low, attention_words(attention)))
     }
 
     fn output(&mut self, conv: &Conv<Option<Place>>) -> Result<(), Infallible> {
-        self.plan.macs += conv.macs();
         let words = conv_words(conv, Form::Direct);
         self.scratch(conv.id, words);
         // The last activation is kept from the first run on; in the end the

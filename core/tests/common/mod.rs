@@ -10,7 +10,7 @@ use tiny_ddpm::blob::records::{
     OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
 use tiny_ddpm::graph::{
-    Attention, Conv, Extra, Geometry, Interpreter, LayerId, Norm, Part, Shape, Stage, walk,
+    Attention, Conv, Extra, Geometry, Interpreter, LayerId, Linear, Norm, Shape, Stage, Table, walk,
 };
 use tiny_ddpm::{Level, Prediction, ScheduleKind, Topology};
 
@@ -158,19 +158,6 @@ const OUTPUT: Quant = Quant {
     zero_point: -5,
 };
 
-/// Whether a 3x3 convolution may read the output of this convolution, so that
-/// its zero points must be representable.
-pub fn padded(layer: LayerId) -> bool {
-    let resampled = matches!(
-        layer.stage,
-        Stage::Down { .. }
-            | Stage::DownAttention { .. }
-            | Stage::Up { .. }
-            | Stage::UpAttention { .. }
-    );
-    resampled && matches!(layer.part, Part::Conv2 | Part::Project)
-}
-
 /// Rows of weights as a blob holds them.
 pub fn packed<D>(form: Form, conv: &Conv<D>, rows: &[i8]) -> Vec<u8> {
     let inputs = conv.input_channels();
@@ -209,8 +196,9 @@ impl Random<'_, '_> {
         }
     }
 
-    fn linear(&mut self, inputs: usize, outputs: usize, scale: f32) {
-        let weights: Vec<u8> = (0..inputs * outputs)
+    fn fully_connected(&mut self, linear: &Linear, scale: f32) {
+        let outputs = linear.outputs;
+        let weights: Vec<u8> = (0..linear.inputs * outputs)
             .flat_map(|_| ((self.below(65_535) - 32_767) as i16).to_le_bytes())
             .collect();
         let scales: Vec<u8> = [scale / 32_767.0; 512][..outputs]
@@ -234,13 +222,17 @@ impl Interpreter for Random<'_, '_> {
     type Data = usize;
     type Error = core::convert::Infallible;
 
-    fn time(&mut self) -> Result<(), Self::Error> {
-        let features = usize::from(self.topology.time_features);
-        let embedding = usize::from(self.topology.embedding);
-        self.linear(features, embedding, 1.0);
-        self.linear(embedding, embedding, 1.0);
-        let rows = usize::from(self.topology.classes) + 1;
-        let values: Vec<u8> = (0..rows * embedding)
+    fn timestep(&mut self, _: usize) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), Self::Error> {
+        self.fully_connected(linear, 1.0);
+        Ok(())
+    }
+
+    fn classes(&mut self, table: &Table) -> Result<(), Self::Error> {
+        let values: Vec<u8> = (0..table.rows * table.width)
             .flat_map(|_| ((self.below(65_535) - 32_767) as i16).to_le_bytes())
             .collect();
         let record = TableRecord {
@@ -248,6 +240,12 @@ impl Interpreter for Random<'_, '_> {
             scale: 1.0 / 32_767.0,
         };
         self.writer.record(&record).unwrap();
+        Ok(())
+    }
+
+    fn projection(&mut self, linear: &Linear) -> Result<(), Self::Error> {
+        // Enough to be seen, also of a few values.
+        self.fully_connected(linear, 480_000.0 / linear.inputs as f32);
         Ok(())
     }
 
@@ -285,9 +283,9 @@ impl Interpreter for Random<'_, '_> {
         let unit = 30.0 / ((fan_in as f64).sqrt() * 73.0 * 40.0);
         let residual = match conv.extra {
             Extra::Residual(residual) => Some(self.centres[residual.data].clone()),
-            Extra::None | Extra::Embedding => None,
+            Extra::None | Extra::Embedding(_) => None,
         };
-        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
+        let symmetric = conv.symmetric;
         let (mut bias, mut multipliers) = (Vec::new(), Vec::new());
         let (mut shifts, mut zero_points, mut centres) = (Vec::new(), Vec::new(), Vec::new());
         // What a group has in common, so that it is not only its channels'
@@ -304,7 +302,7 @@ impl Interpreter for Random<'_, '_> {
                 (_, true) => (common_shift + self.below(2) as u8).min(MAX_SHIFT),
                 _ => self.below(8) as u8,
             };
-            let zero = match (symmetric, padded(conv.id), together) {
+            let zero = match (symmetric, conv.readers.padded, together) {
                 (true, ..) => 0,
                 (_, true, _) => self.below(200) - 100,
                 (.., true) => (common_zero << shift) + self.below(100) - 50,
@@ -345,11 +343,6 @@ impl Interpreter for Random<'_, '_> {
                 form,
             })
             .unwrap();
-        if matches!(conv.extra, Extra::Embedding) {
-            // Enough to be seen, also of a few values.
-            let inputs = usize::from(self.topology.embedding);
-            self.linear(inputs, outputs, 480_000.0 / inputs as f32);
-        }
         Ok(self.keep(centres))
     }
 

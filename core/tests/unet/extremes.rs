@@ -1,7 +1,7 @@
 //! Models whose every number stands at a limit of what a blob may hold: none
 //! may overflow, whatever it is asked.
 
-use super::common::{info, padded};
+use super::common::info;
 use super::topologies;
 use proptest::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -12,21 +12,20 @@ use tiny_ddpm::blob::records::{
     ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
     Packing, Quant, TableRecord,
 };
-use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Norm, Part, Shape, walk};
+use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Linear, Norm, Shape, Table, walk};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::{
     Buffers, Denoiser, Method, Model, Sampler, Settings, SolverOrder, Spacing, Topology, Unet,
     Variance,
 };
 
-struct Extreme<'w, 't> {
+struct Extreme<'w> {
     generator: ChaCha8Rng,
     writer: Writer<'w>,
-    topology: &'t Topology,
     packing: Packing,
 }
 
-impl Extreme<'_, '_> {
+impl Extreme<'_> {
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.generator.next_u32() as usize % choices.len()]
     }
@@ -86,12 +85,21 @@ impl Extreme<'_, '_> {
             zero_point: self.pick(&[-128, -1, 0, 127]),
         }
     }
+}
 
-    fn linear(&mut self, inputs: usize, outputs: usize) {
+impl Interpreter for Extreme<'_> {
+    type Data = ();
+    type Error = Infallible;
+
+    fn timestep(&mut self, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), Infallible> {
         let any_float = [f32::MIN, -1.0, 0.0, 1e-40, 1e-4, f32::MAX];
-        let weights = self.halfwords(inputs * outputs);
-        let scales = self.floats(outputs, &any_float);
-        let bias = self.floats(outputs, &any_float);
+        let weights = self.halfwords(linear.inputs * linear.outputs);
+        let scales = self.floats(linear.outputs, &any_float);
+        let bias = self.floats(linear.outputs, &any_float);
         self.writer
             .aligned(weights.len(), |padding| LinearRecord {
                 padding,
@@ -100,21 +108,12 @@ impl Extreme<'_, '_> {
                 bias: &bias,
             })
             .unwrap();
+        Ok(())
     }
-}
 
-impl Interpreter for Extreme<'_, '_> {
-    type Data = ();
-    type Error = Infallible;
-
-    fn time(&mut self) -> Result<(), Infallible> {
-        let features = usize::from(self.topology.time_features);
-        let embedding = usize::from(self.topology.embedding);
-        self.linear(features, embedding);
-        self.linear(embedding, embedding);
-        let rows = usize::from(self.topology.classes) + 1;
+    fn classes(&mut self, table: &Table) -> Result<(), Infallible> {
         let record = TableRecord {
-            values: &self.halfwords(rows * embedding),
+            values: &self.halfwords(table.rows * table.width),
             scale: self.scale(),
         };
         self.writer.record(&record).unwrap();
@@ -154,13 +153,12 @@ impl Interpreter for Extreme<'_, '_> {
             _ => 0,
         };
         let scale = self.scale();
-        let symmetric = matches!(conv.id.part, Part::Query | Part::Key | Part::Value);
         let (mut shifts, mut zero_points) = (vec![0; conv.channels], Vec::new());
         for shift in &mut shifts {
-            let limit = if padded(conv.id) {
+            let limit = if conv.readers.padded {
                 *shift = self.pick(&[0, 7]);
                 [-128, -1, 0, 127]
-            } else if symmetric {
+            } else if conv.symmetric {
                 [0; 4]
             } else {
                 *shift = self.pick(&[0, 7]);
@@ -182,9 +180,6 @@ impl Interpreter for Extreme<'_, '_> {
                 form,
             })
             .unwrap();
-        if matches!(conv.extra, Extra::Embedding) {
-            self.linear(usize::from(self.topology.embedding), conv.channels);
-        }
         Ok(())
     }
 
@@ -225,7 +220,6 @@ fn extreme_blob(topology: &Topology, packing: Packing, seed: u64) -> Vec<u8> {
     let mut extreme = Extreme {
         generator: ChaCha8Rng::seed_from_u64(seed),
         writer: Writer::new(&mut buffer, &info).unwrap(),
-        topology,
         packing,
     };
     let Ok(()) = walk(&mut extreme, topology);

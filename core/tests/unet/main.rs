@@ -6,6 +6,7 @@ mod common;
 mod borders;
 mod definition;
 mod extremes;
+mod graph;
 mod plan;
 mod reference;
 mod stops;

@@ -15,7 +15,8 @@ use tiny_ddpm::blob::records::{
 use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::graph::FREQUENCIES;
 use tiny_ddpm::graph::{
-    Activation, Attention, Conv, Extra, Interpreter, LayerId, Norm, Part, Shape, Stage, walk,
+    Activation, Attention, Conv, Extra, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage,
+    Table, walk,
 };
 use tiny_ddpm::{Data, Model, Topology, Unet};
 
@@ -119,25 +120,35 @@ impl Interpreter for Reference<'_> {
     type Data = LayerId;
     type Error = Infallible;
 
-    fn time(&mut self) -> Result<(), Infallible> {
-        let half = usize::from(self.topology.time_features) / 2;
+    fn timestep(&mut self, features: usize) -> Result<(), Infallible> {
+        let half = features / 2;
         let angles = (0..half)
             .map(|k| f64::from(self.timestep) * 10_000_f64.powf(-(k as f64) / half as f64));
         let angles: Vec<f64> = angles.collect();
         let sines = angles.iter().map(|a| a.sin());
-        let features: Vec<f64> = sines.chain(angles.iter().map(|a| a.cos())).collect();
-        let first = self.records.next_record().unwrap();
-        let hidden: Vec<f64> = linear(&first, &features).into_iter().map(silu).collect();
-        let second = self.records.next_record().unwrap();
-        let table: TableRecord<'_> = self.records.next_record().unwrap();
-        let width = usize::from(self.topology.embedding);
-        let row = self.class.map_or(self.topology.classes, u16::from);
-        let class = halfwords(table.values)[usize::from(row) * width..][..width].to_vec();
-        self.embedding = linear(&second, &hidden)
-            .into_iter()
-            .zip(class)
-            .map(|(e, class)| silu(e + class * f64::from(table.scale)))
-            .collect();
+        self.embedding = sines.chain(angles.iter().map(|a| a.cos())).collect();
+        Ok(())
+    }
+
+    fn linear(&mut self, layer: &Linear) -> Result<(), Infallible> {
+        let record = self.records.next_record().unwrap();
+        let y = linear(&record, &self.embedding).into_iter();
+        let y = y.map(|y| if layer.silu { silu(y) } else { y });
+        self.embedding = y.collect();
+        Ok(())
+    }
+
+    fn classes(&mut self, table: &Table) -> Result<(), Infallible> {
+        let record: TableRecord<'_> = self.records.next_record().unwrap();
+        let row = self.class.map_or(table.rows - 1, usize::from);
+        let values = halfwords(record.values)[row * table.width..].to_vec();
+        for (e, value) in self.embedding.iter_mut().zip(values) {
+            *e = silu(*e + value * f64::from(record.scale));
+        }
+        Ok(())
+    }
+
+    fn projection(&mut self, _: &Linear) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -196,7 +207,7 @@ impl Interpreter for Reference<'_> {
     fn conv(&mut self, op: &Conv<LayerId>) -> Result<LayerId, Infallible> {
         let record: ConvRecord<'_> = self.records.next_record().unwrap();
         let mut initial = words(record.bias);
-        if matches!(op.extra, Extra::Embedding) {
+        if matches!(op.extra, Extra::Embedding(_)) {
             let projection = self.records.next_record().unwrap();
             let added = linear(&projection, &self.embedding);
             initial.iter_mut().zip(added).for_each(|(i, a)| *i += a);

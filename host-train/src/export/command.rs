@@ -9,18 +9,18 @@ use burn::tensor::Device;
 use clap::Args;
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
+use tiny_ddpm::graph::{LayerId, Part, Stage};
 use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
 
-use super::calibrate::{CalibrationSettings, calibrate, form};
 use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
 use crate::inspect::grouped;
 use crate::model_file;
 use crate::output::{Staged, check_file, in_shell};
 use crate::progress::Phase;
-use crate::quant::{RangeRule, Ranges, Scales, WeightBits, pack, skip_halves};
+use crate::quant::{Kind, RangeRule, Ranges, Scales, WeightBits, pack, schemes, skip_halves};
 use crate::repack::TargetArgs;
-use crate::train::{Backend, Network, Qat, UNet, load_any_ema};
+use crate::train::{Backend, CalibrationSettings, Network, Qat, UNet, calibrate, load_any_ema};
 
 /// Bytes of flash of the board that the firmware is written for.
 const FLASH: u64 = 1 << 20;
@@ -181,13 +181,14 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         packing: Packing::Portable,
         recommended,
     };
-    let mut weights = super::weights(&float);
+    let mut weights = float.weights();
     if config.is_conditional_only() {
         println!(
             "trained with class_dropout = 0: the model draws with a class only, and without guidance"
         );
         // That is how the blob says so. The row was never trained.
-        weights.zero_last("time.classes.weight", topology.embedding.into())?;
+        let table = LayerId::new(Stage::Time, Part::Classes);
+        weights.zero_last(table, Kind::Weight, topology.embedding.into())?;
     }
     let blob = pack(&info, &weights, &ranges, weight_bits)?;
     let blob = args.target.repack(&blob)?;
@@ -273,7 +274,7 @@ fn find_ranges(
     Ok(calibration.ranges_with(
         args.range.unwrap_or_default(),
         args.scales.unwrap_or_default(),
-        form,
+        &schemes(config.network.small()?),
         &skip_halves(config.network.small()?),
     ))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use tiny_ddpm::Model;
-use tiny_ddpm::graph::Shape;
+use tiny_ddpm::graph::{LayerId, Shape};
 use tiny_ddpm::{Unet, unet};
 
 use crate::train::{Observe, UNet};
@@ -86,9 +86,9 @@ pub fn compare<'a>(
     let mut layers: Vec<Sums> = Vec::new();
     for input in inputs {
         let mut exact = HashMap::new();
-        let mut taps = Observe(|name: &str, x: &Tensor<4>| {
+        let mut taps = Observe(|layer: LayerId, x: &Tensor<4>| {
             let values = x.clone().into_data().try_to_vec::<f32>();
-            exact.insert(name.to_owned(), values.unwrap_or_default());
+            exact.insert(layer, values.unwrap_or_default());
         });
         let x = Tensor::from_data(TensorData::new(input.x_t.to_vec(), [1, pixels]), device);
         let prediction = float.forward_with(x, &[input.timestep], &[input.class], &mut taps);
@@ -100,10 +100,9 @@ pub fn compare<'a>(
         let (mut index, mut missing) = (0, None);
         let mut out = vec![0.0; pixels];
         unet.predict_observed(input.x_t, input.timestep, input.class, &mut out, |seen| {
-            let name = seen.layer.to_string();
-            match exact.get(&name) {
-                Some(values) => add(entry(&mut layers, index, name, seen), values, seen),
-                None => missing = Some(name),
+            match exact.get(&seen.layer) {
+                Some(values) => add(entry(&mut layers, index, seen), values, seen),
+                None => missing = Some(seen.layer),
             }
             index += 1;
         })?;
@@ -144,11 +143,14 @@ fn sums(name: String, shape: Shape, scale: Option<f32>) -> Sums {
 fn entry<'l>(
     layers: &'l mut Vec<Sums>,
     index: usize,
-    name: String,
     seen: &unet::Observation<'_>,
 ) -> &'l mut Sums {
     if index == layers.len() {
-        layers.push(sums(name, seen.shape, Some(seen.quant.scale)));
+        layers.push(sums(
+            seen.layer.to_string(),
+            seen.shape,
+            Some(seen.quant.scale),
+        ));
     }
     &mut layers[index]
 }

@@ -3,25 +3,35 @@
 use std::convert::Infallible;
 
 use tiny_ddpm::Topology;
-use tiny_ddpm::graph::{Attention, Conv, Interpreter, LayerId, Norm, Part, Shape, Stage, walk};
+use tiny_ddpm::graph::{
+    Attention, Conv, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage, Table, walk,
+};
 
-/// The names of both halves of every concatenation: what comes from below, and
+/// The layers of both halves of every concatenation: what comes from below, and
 /// what was kept.
 #[must_use]
-pub fn skip_halves(topology: &Topology) -> Vec<[String; 2]> {
+pub fn skip_halves(topology: &Topology) -> Vec<[LayerId; 2]> {
     let mut halves = Halves(Vec::new());
     match walk(&mut halves, topology) {
         Ok(()) => halves.0,
     }
 }
 
-struct Halves(Vec<[String; 2]>);
+struct Halves(Vec<[LayerId; 2]>);
 
 impl Interpreter for Halves {
     type Data = LayerId;
     type Error = Infallible;
 
-    fn time(&mut self) -> Result<(), Infallible> {
+    fn timestep(&mut self, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn linear(&mut self, _: &Linear) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -31,8 +41,7 @@ impl Interpreter for Halves {
 
     fn norm(&mut self, norm: &Norm<LayerId>) -> Result<LayerId, Infallible> {
         if let Some(skip) = &norm.skip {
-            let pair = [norm.x.data, skip.data];
-            self.0.push(pair.map(|layer| layer.to_string()));
+            self.0.push([norm.x.data, skip.data]);
         }
         Ok(norm.id)
     }
@@ -67,6 +76,9 @@ mod tests {
             ["upsample1.conv", "down0.0.conv2"],
         ];
         let found = skip_halves(model.topology());
-        assert_eq!(found, expected.map(|pair| pair.map(str::to_owned)));
+        assert_eq!(
+            found,
+            expected.map(|pair| pair.map(|name| name.parse().unwrap()))
+        );
     }
 }

@@ -9,12 +9,13 @@ use tiny_ddpm::blob::records::{
 };
 use tiny_ddpm::blob::{WriteError, Writer};
 use tiny_ddpm::graph::{
-    Activation, Attention, Conv, Extra, Interpreter, LayerId, Norm, Part, Shape, Stage, walk,
+    Activation, Attention, Conv, Extra, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage,
+    Table, walk,
 };
 
-use super::Weights;
 use super::ranges::{Range, Ranges};
 use super::rounding::{WeightBits, quantise_row, weight_bits};
+use super::weights::{Kind, Weights};
 
 /// Largest magnitude of a bias in accumulator units; half of what a blob may
 /// hold, so that folding in zero points cannot pass it.
@@ -66,6 +67,7 @@ fn pack_into(
         ranges,
         rounder: Rounder { weights, bits },
         writer: Writer::new(buffer, info)?,
+        units: Vec::new(),
     };
     walk(&mut packer, &info.topology)?;
     Ok(packer.writer.finish())
@@ -77,6 +79,8 @@ struct Packer<'a, 'w> {
     ranges: &'a Ranges,
     rounder: Rounder<'a>,
     writer: Writer<'w>,
+    /// Of the last convolution's accumulators.
+    units: Vec<f64>,
 }
 
 /// Integer weights of a convolution, and the unit of each output channel's
@@ -125,47 +129,15 @@ pub(super) fn inputs_of<'r>(conv: &Conv<&'r Range>) -> Vec<(&'r Range, usize)> {
 }
 
 impl<'a> Rounder<'a> {
-    /// The float weights and bias of a convolution. Queries, keys and values
-    /// are one layer in training and three on the chip.
-    fn float_conv(
-        &self,
-        layer: LayerId,
-        fan_in: usize,
-        channels: usize,
-    ) -> Result<(&'a [f32], &'a [f32])> {
-        let part = match layer.part {
-            Part::Query => 0,
-            Part::Key => 1,
-            Part::Value => 2,
-            _ => {
-                let weights = self
-                    .weights
-                    .get(&format!("{layer}.weight"), fan_in * channels)?;
-                return Ok((
-                    weights,
-                    self.weights.get(&format!("{layer}.bias"), channels)?,
-                ));
-            }
-        };
-        let stage = layer.stage;
-        let count = fan_in * channels;
-        let weights = self
-            .weights
-            .get(&format!("{stage}.qkv.weight"), 3 * count)?;
-        let bias = self
-            .weights
-            .get(&format!("{stage}.qkv.bias"), 3 * channels)?;
-        let (weights, bias) = (&weights[part * count..], &bias[part * channels..]);
-        Ok((&weights[..count], &bias[..channels]))
-    }
-
     /// Quantises the weights of each output channel.
     ///
     /// The halves of a skip concatenation share an accumulator, so weights are
     /// compared after multiplication with their half's scale.
     pub fn quantise(&self, conv: &Conv<&Range>) -> Result<Quantised> {
         let (taps, inputs) = (conv.geometry.taps(), conv.input_channels());
-        let (weights, bias) = self.float_conv(conv.id, taps * inputs, conv.channels)?;
+        let count = taps * inputs * conv.channels;
+        let weights = self.weights.get(conv.id, Kind::Weight, count)?;
+        let bias = self.weights.get(conv.id, Kind::Bias, conv.channels)?;
         let inputs_of = inputs_of(conv);
         let steps: Vec<f64> = inputs_of.iter().map(|(r, c)| r.step(*c)).collect();
         let zero_points: Vec<f64> = inputs_of
@@ -213,19 +185,12 @@ impl<'a> Rounder<'a> {
 impl<'a> Packer<'a, '_> {
     /// Writes a fully connected layer. `units` is what each output is counted
     /// in.
-    fn linear(
-        &mut self,
-        layer: LayerId,
-        inputs: usize,
-        outputs: usize,
-        units: impl Fn(usize) -> f64,
-    ) -> Result<()> {
-        let weights = self
-            .weights
-            .get(&format!("{layer}.weight"), inputs * outputs)?;
-        let bias = self.weights.get(&format!("{layer}.bias"), outputs)?;
+    fn fully_connected(&mut self, linear: &Linear, units: impl Fn(usize) -> f64) -> Result<()> {
+        let count = linear.inputs * linear.outputs;
+        let weights = self.weights.get(linear.id, Kind::Weight, count)?;
+        let bias = self.weights.get(linear.id, Kind::Bias, linear.outputs)?;
         let (mut words, mut scales, mut biases) = (Vec::new(), Vec::new(), Vec::new());
-        for (output, (row, &bias)) in weights.chunks_exact(inputs).zip(bias).enumerate() {
+        for (output, (row, &bias)) in weights.chunks_exact(linear.inputs).zip(bias).enumerate() {
             let (row, scale) = halfwords(row);
             words.extend(row);
             scales.extend(((scale / units(output)) as f32).to_le_bytes());
@@ -288,15 +253,17 @@ impl<'a> Interpreter for Packer<'a, '_> {
     type Data = &'a Range;
     type Error = anyhow::Error;
 
-    fn time(&mut self) -> Result<()> {
-        let features = usize::from(self.topology.time_features);
-        let width = usize::from(self.topology.embedding);
-        let layer = |part| LayerId::new(Stage::Time, part);
-        self.linear(layer(Part::Linear1), features, width, |_| 1.0)?;
-        self.linear(layer(Part::Linear2), width, width, |_| 1.0)?;
-        let rows = usize::from(self.topology.classes) + 1;
-        let table = self.weights.get("time.classes.weight", rows * width)?;
-        let (values, scale) = halfwords(table);
+    fn timestep(&mut self, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<()> {
+        self.fully_connected(linear, |_| 1.0)
+    }
+
+    fn classes(&mut self, table: &Table) -> Result<()> {
+        let count = table.rows * table.width;
+        let (values, scale) = halfwords(self.weights.get(table.id, Kind::Weight, count)?);
         self.writer.record(&TableRecord {
             values: &values,
             scale: scale as f32,
@@ -304,8 +271,16 @@ impl<'a> Interpreter for Packer<'a, '_> {
         Ok(())
     }
 
+    /// In units of the accumulators that it is added to.
+    fn projection(&mut self, linear: &Linear) -> Result<()> {
+        let units = std::mem::take(&mut self.units);
+        self.fully_connected(linear, |channel| units[channel])
+    }
+
     fn input(&mut self, shape: Shape) -> Result<&'a Range> {
-        let range = self.ranges.get("x", shape.channels)?;
+        let range = self
+            .ranges
+            .get(LayerId::new(Stage::Input, Part::Whole), shape.channels)?;
         let output = range.plain();
         self.writer.record(&InputRecord { output })?;
         Ok(range)
@@ -313,10 +288,10 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
         let (layer, channels) = (norm.id, norm.output().channels);
-        let range = self.ranges.get(&layer.to_string(), channels)?;
+        let range = self.ranges.get(layer, channels)?;
         let output = range.plain();
-        let gains = self.weights.get(&format!("{layer}.gain"), channels)?;
-        let offsets = self.weights.get(&format!("{layer}.offset"), channels)?;
+        let gains = self.weights.get(layer, Kind::Gain, channels)?;
+        let offsets = self.weights.get(layer, Kind::Offset, channels)?;
         self.writer.record(&NormRecord {
             gains: &affine(layer, "a gain", gains)?,
             offsets: &affine(layer, "an offset", offsets)?,
@@ -328,7 +303,7 @@ impl<'a> Interpreter for Packer<'a, '_> {
 
     fn conv(&mut self, conv: &Conv<&'a Range>) -> Result<&'a Range> {
         let layer = conv.id;
-        let range = self.ranges.get(&layer.to_string(), conv.channels)?;
+        let range = self.ranges.get(layer, conv.channels)?;
         let quantised = self.rounder.quantise(conv)?;
         let mut multipliers = Vec::with_capacity(4 * conv.channels);
         for (channel, unit) in quantised.units.iter().enumerate() {
@@ -346,7 +321,7 @@ impl<'a> Interpreter for Packer<'a, '_> {
                     i32::MAX,
                 )?
             }
-            Extra::None | Extra::Embedding => 0,
+            Extra::None | Extra::Embedding(_) => 0,
         };
         let zero_points: Vec<u8> = range
             .zero_points
@@ -366,20 +341,14 @@ impl<'a> Interpreter for Packer<'a, '_> {
             zero_points: &zero_points,
             form: Form::Direct,
         })?;
-        if matches!(conv.extra, Extra::Embedding) {
-            let emb = LayerId::new(layer.stage, Part::Embedding);
-            let width = usize::from(self.topology.embedding);
-            self.linear(emb, width, conv.channels, |channel| {
-                quantised.units[channel]
-            })?;
-        }
+        self.units = quantised.units;
         Ok(range)
     }
 
     fn attention(&mut self, attention: &Attention<&'a Range>) -> Result<&'a Range> {
         let layer = attention.id;
         let channels = attention.query.shape.channels;
-        let range = self.ranges.get(&layer.to_string(), channels)?;
+        let range = self.ranges.get(layer, channels)?;
         let output = range.plain();
         let width = channels / usize::from(self.topology.heads);
         let scale = |operand: &Activation<&'a Range>| f64::from(operand.data.scale);

@@ -6,8 +6,10 @@ use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tiny_ddpm::blob::records::{MAX_SHIFT, Quant};
+use tiny_ddpm::graph::LayerId;
 
 use super::samples::{SMALLEST_SCALE, Samples, quant};
+use super::scheme::Scheme;
 
 /// A scale is never smaller than this for what comes out of a normalisation, whose reciprocal is a
 /// multiplier of 15 bits.
@@ -44,38 +46,34 @@ pub enum Scales {
     Shared,
 }
 
-/// What was seen of every activation, by layer name.
+/// What was seen of every activation.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
     /// A sample of each channel.
-    seen: BTreeMap<String, Vec<Samples>>,
+    seen: BTreeMap<LayerId, Vec<Samples>>,
 }
 
 impl Calibration {
-    /// Takes note of the activation called `name`: pictures of `channels`
-    /// planes with `positions` values each.
-    pub fn observe(&mut self, name: &str, values: &[f32], channels: usize, positions: usize) {
-        if !self.seen.contains_key(name) {
-            self.seen
-                .insert(name.to_owned(), vec![Samples::new(); channels]);
-        }
-        let Some(samples) = self.seen.get_mut(name) else {
-            return;
-        };
+    /// Takes note of a layer's activation: pictures of `channels` planes with
+    /// `positions` values each.
+    pub fn observe(&mut self, layer: LayerId, values: &[f32], channels: usize, positions: usize) {
+        let new = || vec![Samples::new(); channels];
+        let channel = self.seen.entry(layer).or_insert_with(new);
         for picture in values.chunks_exact((channels * positions).max(1)) {
-            for (samples, plane) in samples.iter_mut().zip(picture.chunks(positions)) {
+            for (samples, plane) in channel.iter_mut().zip(picture.chunks(positions)) {
                 samples.add(plane);
             }
         }
     }
 
-    /// Chooses a range for every activation seen. `form` says what the kernels
-    /// ask of each.
+    /// Chooses a range for every activation seen. `schemes` says what the
+    /// kernels ask of each; of one that it does not name, one scale and a zero
+    /// point are chosen.
     #[must_use]
-    pub fn ranges(&self, rule: RangeRule, form: impl Fn(&str) -> Form + Sync) -> Ranges {
-        let chosen = self.seen.par_iter().map(|(name, channels)| {
-            let range = Range::new(channels, rule, form(name));
-            (name.clone(), range)
+    pub fn ranges(&self, rule: RangeRule, schemes: &BTreeMap<LayerId, Scheme>) -> Ranges {
+        let chosen = self.seen.par_iter().map(|(layer, channels)| {
+            let scheme = schemes.get(layer).copied().unwrap_or(Scheme::PerTensor);
+            (*layer, Range::new(channels, rule, scheme))
         });
         Ranges(chosen.collect())
     }
@@ -87,21 +85,25 @@ impl Calibration {
         &self,
         rule: RangeRule,
         scales: Scales,
-        form: impl Fn(&str) -> Form + Sync,
-        halves: &[[String; 2]],
+        schemes: &BTreeMap<LayerId, Scheme>,
+        halves: &[[LayerId; 2]],
     ) -> Ranges {
-        let plain = |name: &str| match (scales, form(name)) {
-            (Scales::Tensor | Scales::Shared, Form::Channels { .. }) => Form::Plain,
-            (_, form) => form,
-        };
-        let mut ranges = self.ranges(rule, plain);
+        let mut schemes = schemes.clone();
+        if scales != Scales::Channel {
+            for scheme in schemes.values_mut() {
+                if let Scheme::PerChannel { .. } = scheme {
+                    *scheme = Scheme::PerTensor;
+                }
+            }
+        }
+        let mut ranges = self.ranges(rule, &schemes);
         if scales == Scales::Shared {
             for pair in halves {
-                let seen = pair.iter().filter_map(|name| self.seen.get(name));
+                let seen = pair.iter().filter_map(|layer| self.seen.get(layer));
                 let both: Vec<Samples> = seen.flatten().cloned().collect();
-                let shared = Range::new(&both, rule, Form::Plain);
-                for name in pair {
-                    if let Some(range) = ranges.0.get_mut(name) {
+                let shared = Range::new(&both, rule, Scheme::PerTensor);
+                for layer in pair {
+                    if let Some(range) = ranges.0.get_mut(layer) {
                         range.scale = shared.scale;
                         range.zero_points.fill(shared.plain().zero_point.into());
                     }
@@ -110,23 +112,6 @@ impl Calibration {
         }
         ranges
     }
-}
-
-/// What the kernels ask of an activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// One scale and one zero point.
-    Plain,
-    /// The same, with a scale of at least 1/127.
-    Normalised,
-    /// One scale, and a zero point of 0.
-    Symmetric,
-    /// A scale and a zero point for each channel; the zero points within `i8`
-    /// where the activation may be padded.
-    Channels {
-        /// Whether it may.
-        padded: bool,
-    },
 }
 
 /// The quantisation of one activation.
@@ -144,10 +129,10 @@ pub struct Range {
 }
 
 impl Range {
-    fn new(channels: &[Samples], rule: RangeRule, form: Form) -> Self {
+    fn new(channels: &[Samples], rule: RangeRule, scheme: Scheme) -> Self {
         let all = Samples::merged(channels);
         let means = channels.iter().map(Samples::mean).collect();
-        if let Form::Channels { padded } = form {
+        if let Scheme::PerChannel { padded } = scheme {
             // The largest step any channel may have covers everything.
             let (low, high) = all.with_zero();
             let scale = quant(low, high, false).scale;
@@ -160,8 +145,8 @@ impl Range {
                 means,
             };
         }
-        let Quant { scale, zero_point } = all.quant(rule, form == Form::Symmetric);
-        let smallest = if form == Form::Normalised {
+        let Quant { scale, zero_point } = all.quant(rule, scheme == Scheme::Symmetric);
+        let smallest = if scheme == Scheme::Normalised {
             SMALLEST_NORM_SCALE
         } else {
             SMALLEST_SCALE
@@ -192,18 +177,18 @@ impl Range {
 }
 
 /// The chosen quantisation of every activation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ranges(BTreeMap<String, Range>);
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges(BTreeMap<LayerId, Range>);
 
 impl Ranges {
-    /// That of the activation called `name`, which has `channels` channels.
+    /// That of a layer's activation, which has `channels` channels.
     ///
     /// # Errors
     /// Where calibration never saw it, or saw another number of channels.
-    pub fn get(&self, name: &str, channels: usize) -> Result<&Range> {
-        let range = self.0.get(name);
+    pub fn get(&self, layer: LayerId, channels: usize) -> Result<&Range> {
+        let range = self.0.get(&layer);
         let range =
-            range.with_context(|| format!("calibration never saw the activation {name}"))?;
+            range.with_context(|| format!("calibration never saw the activation {layer}"))?;
         let lengths = [
             range.shifts.len(),
             range.zero_points.len(),
@@ -211,7 +196,7 @@ impl Ranges {
         ];
         ensure!(
             lengths == [channels; 3],
-            "the range of {name} is for {} channels where the topology asks for {channels}",
+            "the range of {layer} is for {} channels where the topology asks for {channels}",
             range.shifts.len()
         );
         Ok(range)
@@ -222,8 +207,9 @@ impl Ranges {
     /// # Errors
     /// Where it is something else, or holds a number that no kernel could use.
     pub fn from_json(text: &str) -> Result<Self> {
-        let ranges: Self = serde_json::from_str(text)?;
-        for (name, range) in &ranges.0 {
+        let by_name: BTreeMap<String, Range> = serde_json::from_str(text)?;
+        let mut ranges = BTreeMap::new();
+        for (name, range) in by_name {
             ensure!(
                 range.scale.is_finite() && range.scale > 0.0,
                 "{name}: scale {}: must be positive",
@@ -236,8 +222,10 @@ impl Ranges {
                 range.means.iter().all(|mean| mean.is_finite()),
                 "{name}: a mean is not finite"
             );
+            let layer = name.parse().with_context(|| format!("{name:?}"))?;
+            ranges.insert(layer, range);
         }
-        Ok(ranges)
+        Ok(Self(ranges))
     }
 
     /// As JSON, from which the same numbers can be read.
@@ -245,13 +233,28 @@ impl Ranges {
     /// # Errors
     /// Never for ranges that calibration chose.
     pub fn to_json(&self) -> Result<String> {
-        Ok(serde_json::to_string(self)?)
+        let named = self
+            .0
+            .iter()
+            .map(|(layer, range)| (layer.to_string(), range));
+        Ok(serde_json::to_string(&named.collect::<BTreeMap<_, _>>())?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tiny_ddpm::graph::{Part, Stage};
+
+    const Y: LayerId = LayerId::new(Stage::ConvIn, Part::Whole);
+    const SKIP: LayerId = LayerId::new(Stage::Mid { block: 0 }, Part::Conv2);
+
+    /// All alike.
+    fn per_channel(padded: bool) -> BTreeMap<LayerId, Scheme> {
+        [Y, SKIP]
+            .map(|layer| (layer, Scheme::PerChannel { padded }))
+            .into()
+    }
 
     #[test]
     fn fewer_scales_mean_alike_channels_and_halves() {
@@ -259,22 +262,22 @@ mod tests {
         let ramp = |count: usize, size: f32| -> Vec<f32> {
             (0..count).map(|i| (i % 21) as f32 * size).collect()
         };
-        calibration.observe("h", &[ramp(1000, 1.0), ramp(1000, 0.1)].concat(), 2, 1000);
-        calibration.observe("skip", &ramp(1000, 3.0), 1, 1000);
-        let halves = [["h".to_owned(), "skip".to_owned()]];
-        let form = |_: &str| Form::Channels { padded: false };
-        let get = |scales| calibration.ranges_with(RangeRule::Mse, scales, form, &halves);
-        let step = |ranges: &Ranges, name, channels, channel| {
-            ranges.get(name, channels).unwrap().step(channel)
+        calibration.observe(Y, &[ramp(1000, 1.0), ramp(1000, 0.1)].concat(), 2, 1000);
+        calibration.observe(SKIP, &ramp(1000, 3.0), 1, 1000);
+        let halves = [[Y, SKIP]];
+        let get =
+            |scales| calibration.ranges_with(RangeRule::Mse, scales, &per_channel(false), &halves);
+        let step = |ranges: &Ranges, layer, channels, channel| {
+            ranges.get(layer, channels).unwrap().step(channel)
         };
         let own = get(Scales::Channel);
-        assert!(step(&own, "h", 2, 0) > step(&own, "h", 2, 1));
+        assert!(step(&own, Y, 2, 0) > step(&own, Y, 2, 1));
         let plain = get(Scales::Tensor);
-        assert_eq!(step(&plain, "h", 2, 0), step(&plain, "h", 2, 1));
-        assert!(step(&plain, "skip", 1, 0) > step(&plain, "h", 2, 0));
+        assert_eq!(step(&plain, Y, 2, 0), step(&plain, Y, 2, 1));
+        assert!(step(&plain, SKIP, 1, 0) > step(&plain, Y, 2, 0));
         let shared = get(Scales::Shared);
-        assert_eq!(step(&shared, "skip", 1, 0), step(&shared, "h", 2, 0));
-        assert_eq!(step(&shared, "skip", 1, 0), step(&plain, "skip", 1, 0));
+        assert_eq!(step(&shared, SKIP, 1, 0), step(&shared, Y, 2, 0));
+        assert_eq!(step(&shared, SKIP, 1, 0), step(&plain, SKIP, 1, 0));
     }
 
     #[test]
@@ -283,17 +286,16 @@ mod tests {
         let loud = (0..1000).map(|i| (i % 21) as f32 - 10.0);
         let quiet = (0..1000).map(|i| (i % 21) as f32 / 100.0 - 8.0);
         let values: Vec<f32> = loud.chain(quiet).collect();
-        calibration.observe("y", &values, 2, 1000);
-        let form = |padded| move |_: &str| Form::Channels { padded };
-        let ranges = calibration.ranges(RangeRule::Mse, form(false));
-        let range = ranges.get("y", 2).unwrap();
+        calibration.observe(Y, &values, 2, 1000);
+        let ranges = calibration.ranges(RangeRule::Mse, &per_channel(false));
+        let range = ranges.get(Y, 2).unwrap();
         assert_eq!(range.shifts, [0, 6]);
         let zero = range.step(1) * f64::from(range.zero_points[1]);
         assert!((zero - 7.9).abs() < 0.01, "centred at {zero}");
 
         // Where padding must hold a zero, zero must be within reach.
-        let ranges = calibration.ranges(RangeRule::Mse, form(true));
-        let range = ranges.get("y", 2).unwrap();
+        let ranges = calibration.ranges(RangeRule::Mse, &per_channel(true));
+        let range = ranges.get(Y, 2).unwrap();
         assert!(range.zero_points[1].abs() <= 127);
         assert!(range.shifts[1] <= 1, "{:?}", range.shifts);
     }
@@ -305,15 +307,15 @@ mod tests {
         let values: Vec<f32> = (0..3000)
             .map(|i| noise.normal() + (i / 1000) as f32)
             .collect();
-        calibration.observe("y", &values, 3, 1000);
-        let ranges = calibration.ranges(RangeRule::Mse, |_| Form::Channels { padded: false });
+        calibration.observe(Y, &values, 3, 1000);
+        let ranges = calibration.ranges(RangeRule::Mse, &per_channel(false));
         let text = ranges.to_json().unwrap();
         assert_eq!(Ranges::from_json(&text).unwrap(), ranges);
-        assert!(ranges.get("y", 2).is_err() && ranges.get("z", 3).is_err());
+        assert!(ranges.get(Y, 2).is_err() && ranges.get(SKIP, 3).is_err());
 
         let range = |scale, shift, mean| {
             let text = format!(
-                r#"{{"y":{{"scale":{scale},"shifts":[{shift}],"zero_points":[0],"means":[{mean}]}}}}"#
+                r#"{{"conv_in":{{"scale":{scale},"shifts":[{shift}],"zero_points":[0],"means":[{mean}]}}}}"#
             );
             Ranges::from_json(&text)
         };

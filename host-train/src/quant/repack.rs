@@ -13,7 +13,7 @@ use tiny_ddpm::blob::records::{
     Packing, Records, TableRecord,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
-use tiny_ddpm::graph::{Attention, Conv, Extra, Geometry, Interpreter, Norm, Shape, walk};
+use tiny_ddpm::graph::{Attention, Conv, Geometry, Interpreter, Linear, Norm, Shape, Table, walk};
 use tiny_ddpm::kernels::packing::is_nibble;
 
 /// What a blob is to run on.
@@ -122,9 +122,15 @@ impl Interpreter for Collector<'_> {
     type Data = ();
     type Error = anyhow::Error;
 
-    fn time(&mut self) -> Result<()> {
-        self.next::<LinearRecord<'_>>()?;
-        self.next::<LinearRecord<'_>>()?;
+    fn timestep(&mut self, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn linear(&mut self, _: &Linear) -> Result<()> {
+        self.next::<LinearRecord<'_>>().map(drop)
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<()> {
         self.next::<TableRecord<'_>>().map(drop)
     }
 
@@ -153,9 +159,6 @@ impl Interpreter for Collector<'_> {
             inputs: conv.input_channels(),
             outputs: conv.channels,
         });
-        if matches!(conv.extra, Extra::Embedding) {
-            self.next::<LinearRecord<'_>>()?;
-        }
         Ok(())
     }
 
@@ -251,16 +254,6 @@ impl<'b> Rewriter<'b, '_, '_> {
         self.records.next_record().context("a record is missing")
     }
 
-    fn linear(&mut self) -> Result<()> {
-        let record: LinearRecord<'_> = self.next()?;
-        self.writer
-            .aligned(record.weights.len(), |padding| LinearRecord {
-                padding,
-                ..record
-            })?;
-        Ok(())
-    }
-
     fn copy<R: serde::Deserialize<'b> + serde::Serialize>(&mut self) -> Result<()> {
         let record: R = self.next()?;
         Ok(self.writer.record(&record)?)
@@ -279,9 +272,21 @@ impl Interpreter for Rewriter<'_, '_, '_> {
     type Data = ();
     type Error = anyhow::Error;
 
-    fn time(&mut self) -> Result<()> {
-        self.linear()?;
-        self.linear()?;
+    fn timestep(&mut self, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn linear(&mut self, _: &Linear) -> Result<()> {
+        let record: LinearRecord<'_> = self.next()?;
+        self.writer
+            .aligned(record.weights.len(), |padding| LinearRecord {
+                padding,
+                ..record
+            })?;
+        Ok(())
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<()> {
         self.copy::<TableRecord<'_>>()
     }
 
@@ -303,9 +308,6 @@ impl Interpreter for Rewriter<'_, '_, '_> {
             form,
             ..record
         })?;
-        if matches!(conv.extra, Extra::Embedding) {
-            self.linear()?;
-        }
         Ok(())
     }
 

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use tiny_ddpm::Topology;
-use tiny_ddpm::graph::{Attention, Conv, Interpreter, LayerId, Norm, Part, Shape, Stage, walk};
+use tiny_ddpm::graph::{
+    Attention, Conv, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage, Table, walk,
+};
 
-use super::Weights;
 use super::pack::{Rounder, inputs_of, norm_steps};
 use super::ranges::{Range, Ranges};
 use super::rounding::WeightBits;
+use super::weights::Weights;
 
 /// A convolution whose weights are multiples of their channel's unit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,11 +72,11 @@ impl Grid {
     }
 }
 
-/// The grid of every activation, by its name.
+/// The grid of every activation.
 ///
 /// # Errors
 /// Where a range is missing or is for another number of channels.
-pub fn grids(topology: &Topology, ranges: &Ranges) -> Result<BTreeMap<String, Grid>> {
+pub fn grids(topology: &Topology, ranges: &Ranges) -> Result<BTreeMap<LayerId, Grid>> {
     let mut reader = Reader {
         ranges,
         rounder: None,
@@ -85,8 +87,7 @@ pub fn grids(topology: &Topology, ranges: &Ranges) -> Result<BTreeMap<String, Gr
     Ok(reader.grids)
 }
 
-/// Every convolution with its weights rounded to `bits`, by the name that
-/// it has in training.
+/// Every convolution with its weights rounded to `bits`.
 ///
 /// # Errors
 /// Where a parameter or range is missing, or a parameter is not finite.
@@ -95,7 +96,7 @@ pub fn rounded_convs(
     weights: &Weights,
     ranges: &Ranges,
     bits: WeightBits,
-) -> Result<BTreeMap<String, RoundedConv>> {
+) -> Result<BTreeMap<LayerId, RoundedConv>> {
     let mut reader = Reader {
         ranges,
         rounder: Some(Rounder { weights, bits }),
@@ -110,15 +111,14 @@ struct Reader<'a> {
     ranges: &'a Ranges,
     /// `None` where only the grids are wanted.
     rounder: Option<Rounder<'a>>,
-    grids: BTreeMap<String, Grid>,
-    convs: BTreeMap<String, RoundedConv>,
+    grids: BTreeMap<LayerId, Grid>,
+    convs: BTreeMap<LayerId, RoundedConv>,
 }
 
 impl<'a> Reader<'a> {
     fn range(&mut self, layer: LayerId, channels: usize, origin: Origin) -> Result<&'a Range> {
-        let name = layer.to_string();
-        let range = self.ranges.get(&name, channels)?;
-        self.grids.insert(name, Grid::new(range, origin));
+        let range = self.ranges.get(layer, channels)?;
+        self.grids.insert(layer, Grid::new(range, origin));
         Ok(range)
     }
 
@@ -132,12 +132,7 @@ impl<'a> Reader<'a> {
             .into_iter()
             .map(|(range, c)| (range.step(c), range.zero_points[c].into()))
             .collect();
-        // Queries, keys and values are one layer in training.
-        let name = match conv.id.part {
-            Part::Query | Part::Key | Part::Value => format!("{}.qkv", conv.id.stage),
-            _ => conv.id.to_string(),
-        };
-        let layer = self.convs.entry(name).or_default();
+        let mut layer = RoundedConv::default();
         let rows = quantised.weights.chunks_exact(taps * inputs);
         for ((row, sum), unit) in rows.zip(&quantised.bias).zip(&quantised.units) {
             for input in 0..inputs {
@@ -153,6 +148,7 @@ impl<'a> Reader<'a> {
             layer.bias.push(bias as f32);
             layer.units.push(*unit as f32);
         }
+        self.convs.insert(conv.id, layer);
         Ok(())
     }
 }
@@ -161,7 +157,15 @@ impl<'a> Interpreter for Reader<'a> {
     type Data = &'a Range;
     type Error = anyhow::Error;
 
-    fn time(&mut self) -> Result<()> {
+    fn timestep(&mut self, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn linear(&mut self, _: &Linear) -> Result<()> {
+        Ok(())
+    }
+
+    fn classes(&mut self, _: &Table) -> Result<()> {
         Ok(())
     }
 
@@ -173,7 +177,7 @@ impl<'a> Interpreter for Reader<'a> {
     fn norm(&mut self, norm: &Norm<&'a Range>) -> Result<&'a Range> {
         let channels = norm.output().channels;
         let range = self.range(norm.id, channels, Origin::Norm)?;
-        if let Some(grid) = self.grids.get_mut(&norm.id.to_string()) {
+        if let Some(grid) = self.grids.get_mut(&norm.id) {
             grid.inverse = vec![norm_steps(range) as f32; channels];
         }
         Ok(range)

@@ -5,10 +5,10 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
+use super::network::{Forward, Network};
 use super::qat::Rounded;
+use super::taps::NoTaps;
 use super::teacher::Teacher;
-use super::unet::NoTaps;
-use super::{Forward, Network};
 
 /// The mean squared error over a batch, weighted where the batch says so, and
 /// its gradients.

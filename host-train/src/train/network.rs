@@ -10,7 +10,8 @@ use burn::tensor::{Bytes, Device, Tensor};
 
 use super::parameters::Parameter;
 use super::reference::ReferenceUNet;
-use super::unet::{NoTaps, Taps, UNet};
+use super::taps::{NoTaps, Taps};
+use super::unet::UNet;
 use crate::shape::Shape;
 
 /// What predicts from noisy pictures.

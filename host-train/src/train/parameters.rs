@@ -1,11 +1,15 @@
 //! The parameters by name, without Burn's types: what the exporter reads.
 
+use std::convert::Infallible;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use tiny_ddpm::graph::{Attention, Conv, Interpreter, LayerId, Linear, Norm, Shape, Table, walk};
 
-use super::layers::{Conv, GroupNorm, Linear};
-use super::unet::{Attention, Block, ResBlock};
-use super::{ReferenceUNet, UNet};
+use super::interpreter::SAME;
+use super::reference::ReferenceUNet;
+use super::unet::{QKV, UNet};
+use crate::quant::{Kind, ParameterId, Weights};
 
 /// One tensor of parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,35 +27,123 @@ pub struct Parameter {
 }
 
 impl UNet {
+    /// All parameters, in the order in which the network uses them. Queries,
+    /// keys and values have their own.
+    fn each_parameter(&self) -> Vec<(ParameterId, Vec<usize>, Vec<f32>)> {
+        let mut reader = Reader {
+            net: self,
+            found: Vec::new(),
+        };
+        match walk(&mut reader, self.topology()) {
+            Ok(()) => reader.found,
+        }
+    }
+
     /// All parameters, in the order in which the network uses them.
     #[must_use]
     pub fn parameters(&self) -> Vec<Parameter> {
-        let mut list = List(Vec::new());
-        list.linear("time.linear1", &self.time.linear1);
-        list.linear("time.linear2", &self.time.linear2);
-        list.push("time.classes.weight", self.time.classes.val());
-        list.conv("conv_in", &self.conv_in);
-        for (level, stage) in self.down.iter().enumerate() {
-            list.blocks(&format!("down{level}"), &stage.blocks);
-            if let Some(conv) = &stage.resample {
-                list.conv(&format!("downsample{level}.conv"), conv);
-            }
-        }
-        list.res("mid0", &self.mid0);
-        if let Some(attn) = &self.mid_attn {
-            list.attention("mid.attn", attn);
-        }
-        list.res("mid1", &self.mid1);
-        for (level, stage) in self.up.iter().enumerate().rev() {
-            list.blocks(&format!("up{level}"), &stage.blocks);
-            if let Some(conv) = &stage.resample {
-                list.conv(&format!("upsample{level}.conv"), conv);
-            }
-        }
-        list.norm("out.norm", &self.out_norm);
-        list.conv("out.conv", &self.out_conv);
-        list.0
+        let parameter = |(id, shape, values): (ParameterId, _, _)| Parameter {
+            name: id.to_string(),
+            shape,
+            values,
+        };
+        self.each_parameter().into_iter().map(parameter).collect()
     }
+
+    /// The same for quantisation.
+    #[must_use]
+    pub fn weights(&self) -> Weights {
+        let parameters = self.each_parameter().into_iter();
+        parameters.map(|(id, _, values)| (id, values)).collect()
+    }
+}
+
+/// Reads the parameters of each layer.
+struct Reader<'n> {
+    net: &'n UNet,
+    found: Vec<(ParameterId, Vec<usize>, Vec<f32>)>,
+}
+
+impl Reader<'_> {
+    fn push<const D: usize>(&mut self, layer: LayerId, kind: Kind, tensor: Tensor<D>) {
+        let (shape, values) = read(tensor);
+        self.found
+            .push((ParameterId { layer, kind }, shape, values));
+    }
+
+    /// A part of the output channels.
+    fn rows<const D: usize>(&mut self, layer: LayerId, kind: Kind, tensor: Tensor<D>) {
+        let tensor = match QKV.iter().position(|part| *part == layer.part) {
+            Some(part) => {
+                let rows = tensor.dims()[0] / QKV.len();
+                tensor.narrow(0, part * rows, rows)
+            }
+            None => tensor,
+        };
+        self.push(layer, kind, tensor);
+    }
+
+    fn read_conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+        let found = self.net.conv(conv.id).expect(SAME);
+        self.rows(conv.id, Kind::Weight, found.weight.val());
+        self.rows(conv.id, Kind::Bias, found.bias.val());
+        Ok(())
+    }
+}
+
+impl Interpreter for Reader<'_> {
+    type Data = ();
+    type Error = Infallible;
+
+    fn timestep(&mut self, _: usize) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), Infallible> {
+        let found = self.net.linear(linear.id).expect(SAME);
+        self.push(linear.id, Kind::Weight, found.weight.val().transpose());
+        self.push(linear.id, Kind::Bias, found.bias.val());
+        Ok(())
+    }
+
+    fn classes(&mut self, table: &Table) -> Result<(), Infallible> {
+        self.push(table.id, Kind::Weight, self.net.time.classes.val());
+        Ok(())
+    }
+
+    fn input(&mut self, _: Shape) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn norm(&mut self, norm: &Norm<()>) -> Result<(), Infallible> {
+        let found = self.net.norm(norm.id).expect(SAME);
+        self.push(norm.id, Kind::Gain, found.gain.val());
+        self.push(norm.id, Kind::Offset, found.offset.val());
+        Ok(())
+    }
+
+    fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+        self.read_conv(conv)
+    }
+
+    fn attention(&mut self, _: &Attention<()>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn output(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
+        self.read_conv(conv)
+    }
+
+    fn release(&mut self, (): ()) {}
+}
+
+/// A tensor's shape and values, row by row.
+fn read<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
+    let shape = tensor.dims().to_vec();
+    (
+        shape,
+        tensor.into_data().try_to_vec().expect("parameters are f32"),
+    )
 }
 
 impl ReferenceUNet {
@@ -61,17 +153,17 @@ impl ReferenceUNet {
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut fields = Fields {
             path: Vec::new(),
-            list: List(Vec::new()),
+            list: Vec::new(),
         };
         self.visit(&mut fields);
-        fields.list.0
+        fields.list
     }
 }
 
 /// Names parameters after the fields on the way to them.
 struct Fields {
     path: Vec<String>,
-    list: List,
+    list: Vec<Parameter>,
 }
 
 impl ModuleVisitor for Fields {
@@ -84,64 +176,11 @@ impl ModuleVisitor for Fields {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.list.push(&self.path.join("."), param.val());
-    }
-}
-
-struct List(Vec<Parameter>);
-
-impl List {
-    fn push<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) {
-        self.0.push(Parameter {
-            name: name.to_owned(),
-            shape: tensor.dims().to_vec(),
-            values: tensor.into_data().try_to_vec().expect("parameters are f32"),
+        let (shape, values) = read(param.val());
+        self.list.push(Parameter {
+            name: self.path.join("."),
+            shape,
+            values,
         });
-    }
-
-    fn param<const D: usize>(&mut self, layer: &str, kind: &str, param: &Param<Tensor<D>>) {
-        self.push(&format!("{layer}.{kind}"), param.val());
-    }
-
-    fn linear(&mut self, name: &str, layer: &Linear) {
-        self.push(&format!("{name}.weight"), layer.weight.val().transpose());
-        self.param(name, "bias", &layer.bias);
-    }
-
-    fn conv(&mut self, name: &str, layer: &Conv) {
-        self.param(name, "weight", &layer.weight);
-        self.param(name, "bias", &layer.bias);
-    }
-
-    fn norm(&mut self, name: &str, layer: &GroupNorm) {
-        self.param(name, "gain", &layer.gain);
-        self.param(name, "offset", &layer.offset);
-    }
-
-    fn res(&mut self, name: &str, block: &ResBlock) {
-        self.norm(&format!("{name}.norm1"), &block.norm1);
-        self.conv(&format!("{name}.conv1"), &block.conv1);
-        self.linear(&format!("{name}.emb"), &block.emb);
-        self.norm(&format!("{name}.norm2"), &block.norm2);
-        if let Some(shortcut) = &block.shortcut {
-            self.conv(&format!("{name}.shortcut"), shortcut);
-        }
-        self.conv(&format!("{name}.conv2"), &block.conv2);
-    }
-
-    fn attention(&mut self, name: &str, block: &Attention) {
-        self.norm(&format!("{name}.norm"), &block.norm);
-        self.conv(&format!("{name}.qkv"), &block.qkv);
-        self.conv(&format!("{name}.proj"), &block.proj);
-    }
-
-    fn blocks(&mut self, stage: &str, blocks: &[Block]) {
-        for (b, block) in blocks.iter().enumerate() {
-            let name = format!("{stage}.{b}");
-            self.res(&name, &block.res);
-            if let Some(attn) = &block.attn {
-                self.attention(&format!("{name}.attn"), attn);
-            }
-        }
     }
 }

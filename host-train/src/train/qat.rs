@@ -13,22 +13,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::f64::consts::LOG2_E;
-use std::fmt::{self, Arguments};
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use tiny_ddpm::Topology;
+use tiny_ddpm::graph::LayerId;
 use tiny_ddpm::kernels::norm::U_BITS;
 
-use super::UNet;
+use super::calibrate::{CalibrationSettings, calibrate};
 use super::layers::Conv;
-use super::unet::Taps;
+use super::taps::Taps;
+use super::unet::UNet;
 use crate::config::Config;
-use crate::export::{CalibrationSettings, calibrate, form};
 use crate::output::Staged;
 use crate::quant::{
     Grid, NORM_BITS, Origin, RangeRule, Ranges, RoundedConv, WeightBits, grids, rounded_convs,
+    schemes,
 };
 
 /// In a run's folder: the ranges of its activations.
@@ -43,7 +45,7 @@ const U_REACH: f64 = 8.0;
 pub struct Qat {
     topology: Topology,
     ranges: Ranges,
-    grids: BTreeMap<String, Grid>,
+    grids: BTreeMap<LayerId, Grid>,
     weight_bits: WeightBits,
 }
 
@@ -75,7 +77,7 @@ impl Qat {
     ) -> Result<Ranges> {
         let settings = CalibrationSettings::of(config)?;
         let calibration = calibrate(model, config, &settings, device, progress)?;
-        Ok(calibration.ranges(RangeRule::default(), form))
+        Ok(calibration.ranges(RangeRule::default(), &schemes(model.topology())))
     }
 
     /// Writes ranges into a run's folder.
@@ -125,8 +127,8 @@ impl Qat {
 
     /// The grid of an activation; the prediction has none.
     #[must_use]
-    pub fn grid(&self, name: &str) -> Option<&Grid> {
-        self.grids.get(name)
+    pub fn grid(&self, layer: LayerId) -> Option<&Grid> {
+        self.grids.get(&layer)
     }
 
     /// The network's convolutions, rounded: once for each step.
@@ -134,7 +136,7 @@ impl Qat {
     /// # Errors
     /// Where the network is another one or a parameter is not finite.
     pub fn round(&self, model: &UNet) -> Result<Rounded<'_>> {
-        let weights = crate::export::weights(model);
+        let weights = model.weights();
         let convs = rounded_convs(&self.topology, &weights, &self.ranges, self.weight_bits)?;
         Ok(Rounded { qat: self, convs })
     }
@@ -144,7 +146,7 @@ impl Qat {
 #[derive(Clone, Debug)]
 pub struct Rounded<'a> {
     qat: &'a Qat,
-    convs: BTreeMap<String, RoundedConv>,
+    convs: BTreeMap<LayerId, RoundedConv>,
 }
 
 impl Rounded<'_> {
@@ -154,7 +156,7 @@ impl Rounded<'_> {
         let grids = self.qat.grids.iter();
         FakeQuantiser {
             grids: grids
-                .map(|(name, grid)| (name.as_str(), OnDevice::new(grid, device)))
+                .map(|(layer, grid)| (*layer, OnDevice::new(grid, device)))
                 .collect(),
             convs: &self.convs,
             device: device.clone(),
@@ -187,8 +189,8 @@ impl OnDevice {
 
 /// The taps of quantisation-aware training: see the [module](self).
 pub struct FakeQuantiser<'a> {
-    grids: HashMap<&'a str, OnDevice>,
-    convs: &'a BTreeMap<String, RoundedConv>,
+    grids: HashMap<LayerId, OnDevice>,
+    convs: &'a BTreeMap<LayerId, RoundedConv>,
     device: Device,
 }
 
@@ -209,8 +211,8 @@ fn round_up<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 impl Taps for FakeQuantiser<'_> {
-    fn tap(&mut self, name: Arguments<'_>, x: Tensor<4>) -> Tensor<4> {
-        let Some(grid) = self.grids.get(name.to_string().as_str()) else {
+    fn tap(&mut self, layer: LayerId, x: Tensor<4>) -> Tensor<4> {
+        let Some(grid) = self.grids.get(&layer) else {
             return x;
         };
         let exact = constant(&x);
@@ -232,20 +234,28 @@ impl Taps for FakeQuantiser<'_> {
         (x + (value.clone() - exact)).mask_where(cut, value)
     }
 
-    fn conv(&mut self, name: Arguments<'_>, conv: &Conv, x: Tensor<4>) -> Tensor<4> {
-        let Some(rounded) = self.convs.get(&name.to_string()) else {
+    fn conv(&mut self, layers: &[LayerId], conv: &Conv, x: Tensor<4>) -> Tensor<4> {
+        let rounded = layers.iter().map(|layer| self.convs.get(layer));
+        let Some(rounded) = rounded.collect::<Option<Vec<_>>>() else {
             return conv.forward(x);
         };
+        let joined = |part: fn(&RoundedConv) -> &[f32]| -> Vec<f32> {
+            rounded
+                .iter()
+                .flat_map(|conv| part(conv))
+                .copied()
+                .collect()
+        };
         let (weight, bias) = (conv.weight.val(), conv.bias.val());
-        let tensor = TensorData::new(rounded.weight.clone(), weight.dims());
+        let tensor = TensorData::new(joined(|conv| &conv.weight), weight.dims());
         let moved = Tensor::from_data(tensor, &self.device) - constant(&weight);
-        let tensor = TensorData::new(rounded.bias.clone(), bias.dims());
+        let tensor = TensorData::new(joined(|conv| &conv.bias), bias.dims());
         let shifted = Tensor::from_data(tensor, &self.device) - constant(&bias);
         conv.forward_with(x, weight + moved, bias + shifted)
     }
 
-    fn shift(&mut self, name: Arguments<'_>, shift: Tensor<2>) -> Tensor<2> {
-        let Some(rounded) = self.convs.get(&name.to_string()) else {
+    fn shift(&mut self, layer: LayerId, shift: Tensor<2>) -> Tensor<2> {
+        let Some(rounded) = self.convs.get(&layer) else {
             return shift;
         };
         let units = TensorData::new(rounded.units.clone(), [1, rounded.units.len()]);
@@ -275,8 +285,11 @@ impl Taps for FakeQuantiser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tiny_ddpm::graph::{Part, Stage};
 
-    fn quantiser(convs: &BTreeMap<String, RoundedConv>) -> FakeQuantiser<'_> {
+    const CONV_IN: LayerId = LayerId::new(Stage::ConvIn, Part::Whole);
+
+    fn quantiser(convs: &BTreeMap<LayerId, RoundedConv>) -> FakeQuantiser<'_> {
         let device = Device::flex().autodiff();
         let grid = Grid {
             steps: vec![0.5, 0.25],
@@ -285,7 +298,7 @@ mod tests {
             origin: Origin::Sum,
         };
         FakeQuantiser {
-            grids: [("y", OnDevice::new(&grid, &device))].into(),
+            grids: [(CONV_IN, OnDevice::new(&grid, &device))].into(),
             convs,
             device,
         }
@@ -302,7 +315,7 @@ mod tests {
         ];
         let x = Tensor::<4>::from_floats(values, &quantiser.device);
         let x = x.reshape([1, 2, 2, 2]).require_grad();
-        let y = quantiser.tap(format_args!("y"), x.clone());
+        let y = quantiser.tap(CONV_IN, x.clone());
         let gradients = (y.clone() * 3.0).sum().backward();
         let y: Vec<f32> = y.into_data().try_to_vec().unwrap();
         assert_eq!(y, [0.5, 0.0, 0.5, 127.5, 6.75, 6.75, -57.0, 0.0]);
@@ -311,7 +324,7 @@ mod tests {
         assert_eq!(gradient, [3.0, 0.0, 3.0, 0.0, 3.0, 0.0, 0.0, 3.0]);
 
         // What has no grid stays as it is.
-        let other = quantiser.tap(format_args!("out.conv"), x.clone());
+        let other = quantiser.tap(LayerId::new(Stage::Output, Part::Conv), x.clone());
         assert_eq!(other.into_data(), x.into_data());
     }
 
@@ -327,10 +340,10 @@ mod tests {
             bias: vec![-0.25; 8],
             units: vec![0.1; 8],
         };
-        let convs = BTreeMap::from([("conv_in".to_owned(), rounded)]);
+        let convs = BTreeMap::from([(CONV_IN, rounded)]);
         let mut quantiser = quantiser(&convs);
         let x = Tensor::<4>::ones([1, 16, 1, 1], &device);
-        let y = quantiser.conv(format_args!("conv_in"), conv, x);
+        let y = quantiser.conv(&[CONV_IN], conv, x);
         let values: Vec<f32> = y.clone().into_data().try_to_vec().unwrap();
         // Only the kernel's centre meets the one position.
         for value in values {

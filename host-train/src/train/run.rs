@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 
 use super::batch::Batches;
+use super::calibrate::CalibrationSettings;
 use super::checkpoint::{Checkpoint, State};
 use super::curve::write_curve;
 use super::few_step::{self, CRITICS, DISTANCES, FewStep};
@@ -22,7 +23,6 @@ use super::trouble::{Trouble, guarded};
 use super::{Ema, Network};
 use crate::config::{Config, DistillConfig};
 use crate::data::Examples;
-use crate::export::CalibrationSettings;
 use crate::output::{Staged, in_shell, refuse_taken, remove_unfinished};
 use crate::progress::Phase;
 use crate::quant::Ranges;

@@ -1,81 +1,20 @@
 //! The U-Net in f32: what is trained, and what the int8 network is measured
-//! against. Of points it is a perceptron of the same blocks.
+//! against.
 //!
-//! Its shape is a [`Topology`]; its layers carry the names that the exported
-//! blob and every table and error use (`down0.0.conv1`, `mid.attn.qkv`, ...).
-//! Each activation that the int8 network quantises passes through [`Taps`].
-
-use std::fmt::{self, Arguments};
+//! The structs here hold its parameters, as checkpoints name them; which layer
+//! follows which is `core`'s [`graph`](tiny_ddpm::graph), which
+//! [`interpreter`](super::interpreter) runs.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{silu, softmax};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tiny_ddpm::graph::FREQUENCIES;
+use tiny_ddpm::graph::{LayerId, Part, Stage};
 use tiny_ddpm::{Data, Topology};
 
+use super::interpreter::Run;
 use super::layers::{Conv, GroupNorm, Init, Linear};
-
-/// Sees every activation of a forward pass, and may replace it. May also
-/// compute layers in another way.
-///
-/// Names arrive unformatted, so a pass that ignores them builds no strings.
-pub trait Taps {
-    /// Given the activation called `name`, `[n, channels, h, w]`; what it
-    /// returns is what the network goes on with.
-    fn tap(&mut self, name: Arguments<'_>, x: Tensor<4>) -> Tensor<4>;
-
-    /// What the convolution called `name` makes of `x`.
-    fn conv(&mut self, name: Arguments<'_>, conv: &Conv, x: Tensor<4>) -> Tensor<4> {
-        let _ = name;
-        conv.forward(x)
-    }
-
-    /// Given what the embedding adds to the output of the convolution called
-    /// `name`, `[n, channels]`.
-    fn shift(&mut self, name: Arguments<'_>, shift: Tensor<2>) -> Tensor<2> {
-        let _ = name;
-        shift
-    }
-
-    /// Given what a normalisation computes, before SiLU.
-    fn normal(&mut self, u: Tensor<4>) -> Tensor<4> {
-        u
-    }
-
-    /// Given what the softmax of an attention is taken of,
-    /// `[n, heads, query, key]`.
-    fn logits(&mut self, logits: Tensor<4>) -> Tensor<4> {
-        logits
-    }
-}
-
-/// Sees nothing: the taps of training.
-#[derive(Clone, Copy, Debug)]
-pub struct NoTaps;
-
-impl Taps for NoTaps {
-    fn tap(&mut self, _: Arguments<'_>, x: Tensor<4>) -> Tensor<4> {
-        x
-    }
-}
-
-/// Calls a function with each activation and leaves it as it is.
-pub struct Observe<F>(pub F);
-
-impl<F> fmt::Debug for Observe<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Observe")
-    }
-}
-
-impl<F: FnMut(&str, &Tensor<4>)> Taps for Observe<F> {
-    fn tap(&mut self, name: Arguments<'_>, x: Tensor<4>) -> Tensor<4> {
-        (self.0)(&name.to_string(), &x);
-        x
-    }
-}
+use super::taps::{NoTaps, Taps};
 
 /// Timestep and class to one vector, which every residual block is given.
 #[derive(Module, Debug)]
@@ -84,7 +23,6 @@ pub struct TimeEmbedding {
     pub(super) linear2: Linear,
     /// `[classes + 1, embedding]`; the last row means "no class".
     pub(super) classes: Param<Tensor<2>>,
-    features: usize,
 }
 
 impl TimeEmbedding {
@@ -95,49 +33,8 @@ impl TimeEmbedding {
             linear1: Linear::new(init, features, width),
             linear2: Linear::new(init, width, width),
             classes: init.table(usize::from(topology.classes) + 1, width),
-            features,
         }
     }
-
-    fn forward(&self, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
-        let device = self.classes.val().device();
-        let features = sinusoids(timesteps, self.features, &device);
-        let [rows, _] = self.classes.val().dims();
-        let one_hot = one_hot(classes, rows, &device);
-        let time = self.linear2.forward(silu(self.linear1.forward(features)));
-        silu(time + one_hot.matmul(self.classes.val()))
-    }
-}
-
-/// [`time_features`] of each timestep, `[n, count]`.
-pub(super) fn sinusoids(timesteps: &[u16], count: usize, device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = timesteps
-        .iter()
-        .flat_map(|&t| time_features(t, count))
-        .collect();
-    Tensor::from_data(TensorData::new(values, [timesteps.len(), count]), device)
-}
-
-/// A row with a single 1 for each class, the last place for "no class":
-/// `[n, rows]`. A product with it picks rows of a table, and its gradient needs
-/// no scatter, which backends may add up in any order.
-pub(super) fn one_hot(classes: &[Option<u8>], rows: usize, device: &Device) -> Tensor<2> {
-    let n = classes.len();
-    let mut one_hot = vec![0.0f32; n * rows];
-    for (row, class) in one_hot.chunks_exact_mut(rows).zip(classes) {
-        row[class.map_or(rows - 1, usize::from)] = 1.0;
-    }
-    Tensor::from_data(TensorData::new(one_hot, [n, rows]), device)
-}
-
-/// sin(t f_k) for all k, then cos(t f_k), with f_k = 10000^(-k / (count / 2)).
-fn time_features(timestep: u16, count: usize) -> impl Iterator<Item = f32> {
-    let half = count / 2;
-    (0..count).map(move |i| {
-        let k = i % half;
-        let angle = f64::from(timestep) * 10_000f64.powf(-(k as f64) / half as f64);
-        (if i < half { angle.sin() } else { angle.cos() }) as f32
-    })
 }
 
 /// Two convolutions around the time embedding, beside a shortcut.
@@ -165,44 +62,20 @@ impl ResBlock {
             shortcut: (from != to).then(|| Conv::new(init, from, to, 1, 1)),
         }
     }
-
-    fn forward(
-        &self,
-        name: Arguments<'_>,
-        x: Tensor<4>,
-        emb: &Tensor<2>,
-        taps: &mut dyn Taps,
-    ) -> Tensor<4> {
-        let h = silu(taps.normal(self.norm1.forward(x.clone())));
-        let h = taps.tap(format_args!("{name}.norm1"), h);
-        let shift = self.emb.forward(emb.clone());
-        let shift = taps.shift(format_args!("{name}.conv1"), shift);
-        let [n, channels] = shift.dims();
-        let h = taps.conv(format_args!("{name}.conv1"), &self.conv1, h);
-        let h = h + shift.reshape([n, channels, 1, 1]);
-        let h = taps.tap(format_args!("{name}.conv1"), h);
-        let h = silu(taps.normal(self.norm2.forward(h)));
-        let h = taps.tap(format_args!("{name}.norm2"), h);
-        let shortcut = match &self.shortcut {
-            Some(conv) => {
-                let x = taps.conv(format_args!("{name}.shortcut"), conv, x);
-                taps.tap(format_args!("{name}.shortcut"), x)
-            }
-            None => x,
-        };
-        let h = taps.conv(format_args!("{name}.conv2"), &self.conv2, h);
-        taps.tap(format_args!("{name}.conv2"), h + shortcut)
-    }
 }
+
+/// The order of an attention's layers in [`Attention::qkv`].
+pub(super) const QKV: [Part; 3] = [Part::Query, Part::Key, Part::Value];
 
 /// Self-attention over all positions, added to its input.
 #[derive(Module, Debug)]
 pub struct Attention {
     pub(super) norm: GroupNorm,
-    /// q, k and v in this order, the heads contiguous in each.
+    /// Queries, keys and values in this order ([`QKV`]), the heads contiguous in
+    /// each: one convolution, of whose output the graph's three layers are
+    /// parts.
     pub(super) qkv: Conv,
     pub(super) proj: Conv,
-    heads: usize,
 }
 
 impl Attention {
@@ -211,31 +84,7 @@ impl Attention {
             norm: GroupNorm::new(init, channels, usize::from(topology.group_channels)),
             qkv: Conv::new(init, channels, 3 * channels, 1, 1),
             proj: Conv::zero(init, channels, channels, 1),
-            heads: usize::from(topology.heads),
         }
-    }
-
-    fn forward(&self, name: Arguments<'_>, x: Tensor<4>, taps: &mut dyn Taps) -> Tensor<4> {
-        let [n, channels, h, w] = x.dims();
-        let width = channels / self.heads;
-        let normal = taps.normal(self.norm.forward(x.clone()));
-        let normal = taps.tap(format_args!("{name}.norm"), normal);
-        let qkv = taps.conv(format_args!("{name}.qkv"), &self.qkv, normal);
-        let mut part = |i: usize, letter: char| {
-            let part = qkv.clone().narrow(1, i * channels, channels);
-            taps.tap(format_args!("{name}.{letter}"), part)
-                .reshape([n, self.heads, width, h * w])
-        };
-        let (q, k, v) = (part(0, 'q'), part(1, 'k'), part(2, 'v'));
-
-        let scale = (width as f64).sqrt().recip();
-        // [n, heads, query, key]
-        let scores = q.swap_dims(2, 3).matmul(k) * scale;
-        let weights = softmax(taps.logits(scores), 3);
-        let mix = v.matmul(weights.swap_dims(2, 3));
-        let mix = taps.tap(format_args!("{name}.mix"), mix.reshape([n, channels, h, w]));
-        let mix = taps.conv(format_args!("{name}.proj"), &self.proj, mix);
-        taps.tap(format_args!("{name}.proj"), x + mix)
     }
 }
 
@@ -253,25 +102,11 @@ impl Block {
             attn: attention.then(|| Attention::new(init, topology, to)),
         }
     }
-
-    fn forward(
-        &self,
-        name: Arguments<'_>,
-        x: Tensor<4>,
-        emb: &Tensor<2>,
-        taps: &mut dyn Taps,
-    ) -> Tensor<4> {
-        let x = self.res.forward(name, x, emb, taps);
-        match &self.attn {
-            Some(attn) => attn.forward(format_args!("{name}.attn"), x, taps),
-            None => x,
-        }
-    }
 }
 
 /// What happens at one resolution, on the way down or up.
 #[derive(Module, Debug)]
-pub struct Stage {
+pub struct Level {
     pub(super) blocks: Vec<Block>,
     /// The convolution to the next resolution; the last stage has none.
     pub(super) resample: Option<Conv>,
@@ -292,17 +127,16 @@ pub struct UNet {
     pub(super) time: TimeEmbedding,
     pub(super) conv_in: Conv,
     /// From fine to coarse.
-    pub(super) down: Vec<Stage>,
+    pub(super) down: Vec<Level>,
     pub(super) mid0: ResBlock,
     pub(super) mid_attn: Option<Attention>,
     pub(super) mid1: ResBlock,
     /// From fine to coarse too: `up[i]` faces `down[i]`.
-    pub(super) up: Vec<Stage>,
+    pub(super) up: Vec<Level>,
     pub(super) out_norm: GroupNorm,
     pub(super) out_conv: Conv,
-    /// 0 of points, which are not cut into patches.
-    image_size: usize,
-    patch: usize,
+    #[module(skip)]
+    topology: Topology,
 }
 
 impl UNet {
@@ -329,7 +163,7 @@ impl UNet {
                 let to = channels(level);
                 let from = channels(level.saturating_sub(1));
                 let attention = topology.levels[level].attention;
-                Stage {
+                Level {
                     blocks: (0..blocks)
                         .map(|b| {
                             Block::new(
@@ -355,7 +189,7 @@ impl UNet {
             .map(|level| {
                 let c = channels(level);
                 let attention = topology.levels[level].attention;
-                Stage {
+                Level {
                     blocks: (0..blocks)
                         .map(|_| Block::new(init, topology, 2 * c, c, attention))
                         .collect(),
@@ -373,8 +207,7 @@ impl UNet {
             up,
             out_norm: GroupNorm::new(init, channels(0), usize::from(topology.group_channels)),
             out_conv: Conv::zero(init, channels(0), patch_pixels, kernel),
-            image_size: usize::from(topology.image_size),
-            patch: usize::from(topology.patch),
+            topology: topology.clone(),
         }
     }
 
@@ -393,18 +226,14 @@ impl UNet {
         classes: &[Option<u8>],
         taps: &mut dyn Taps,
     ) -> Tensor<2> {
-        let emb = &self.time.forward(timesteps, classes);
-        let (h, skips) = self.encode(x, emb, taps);
-        self.decode(h, skips, emb, taps)
+        Run::new(self, x, timesteps, classes, taps).prediction()
     }
 
-    /// What the way down and the middle make of pictures before its last
-    /// block, `[n, channels, h, w]` of the coarsest level: features for a
-    /// network that judges pictures.
+    /// The middle's activation before its last block, `[n, channels, h, w]` of
+    /// the coarsest level: features for a discriminator.
     pub fn features(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<4> {
-        let emb = &self.time.forward(timesteps, classes);
-        let (h, _) = self.encode(x, emb, &mut NoTaps);
-        h
+        let last = LayerId::new(Stage::Mid { block: 1 }, Part::Norm1);
+        Run::new(self, x, timesteps, classes, &mut NoTaps).input_of(last)
     }
 
     /// Channels of [`features`](Self::features).
@@ -413,151 +242,82 @@ impl UNet {
         self.mid0.conv2.bias.dims()[0]
     }
 
-    /// Down to the middle's attention, with what the way up will want.
-    fn encode(
-        &self,
-        x: Tensor<2>,
-        emb: &Tensor<2>,
-        taps: &mut dyn Taps,
-    ) -> (Tensor<4>, Vec<Tensor<4>>) {
-        let x = match self.image_size {
-            0 => channels_of(x),
-            size => patchify(x, size, self.patch),
-        };
-        let x = taps.tap(format_args!("x"), x);
-        let h = taps.conv(format_args!("conv_in"), &self.conv_in, x);
-        let mut h = taps.tap(format_args!("conv_in"), h);
-        let mut skips = Vec::new();
-        for (level, stage) in self.down.iter().enumerate() {
-            for (b, block) in stage.blocks.iter().enumerate() {
-                h = block.forward(format_args!("down{level}.{b}"), h, emb, taps);
-                skips.push(h.clone());
-            }
-            if let Some(conv) = &stage.resample {
-                let name = format_args!("downsample{level}.conv");
-                h = taps.conv(name, conv, h);
-                h = taps.tap(name, h);
-            }
-        }
-        h = self.mid0.forward(format_args!("mid0"), h, emb, taps);
-        if let Some(attn) = &self.mid_attn {
-            h = attn.forward(format_args!("mid.attn"), h, taps);
-        }
-        (h, skips)
+    /// The network's shape.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
-    /// From there to the prediction.
-    fn decode(
-        &self,
-        h: Tensor<4>,
-        mut skips: Vec<Tensor<4>>,
-        emb: &Tensor<2>,
-        taps: &mut dyn Taps,
-    ) -> Tensor<2> {
-        let mut h = self.mid1.forward(format_args!("mid1"), h, emb, taps);
-        for (level, stage) in self.up.iter().enumerate().rev() {
-            for (b, block) in stage.blocks.iter().enumerate() {
-                let skip = skips.pop().expect("as many skips as blocks on the way up");
-                let both = Tensor::cat(vec![h, skip], 1);
-                h = block.forward(format_args!("up{level}.{b}"), both, emb, taps);
-            }
-            if let Some(conv) = &stage.resample {
-                let name = format_args!("upsample{level}.conv");
-                h = taps.conv(name, conv, upsample(h));
-                h = taps.tap(name, h);
-            }
+    fn res_block(&self, stage: Stage) -> Option<&ResBlock> {
+        match stage {
+            Stage::Mid { block: 0 } => Some(&self.mid0),
+            Stage::Mid { .. } => Some(&self.mid1),
+            Stage::Down { level, block } => Some(&block_of(&self.down, level, block)?.res),
+            Stage::Up { level, block } => Some(&block_of(&self.up, level, block)?.res),
+            _ => None,
         }
-        let h = silu(taps.normal(self.out_norm.forward(h)));
-        let h = taps.tap(format_args!("out.norm"), h);
-        let out = taps.conv(format_args!("out.conv"), &self.out_conv, h);
-        let out = taps.tap(format_args!("out.conv"), out);
-        match self.image_size {
-            0 => out.flatten(1, 3),
-            size => unpatchify(out, size, self.patch),
+    }
+
+    fn attention(&self, stage: Stage) -> Option<&Attention> {
+        match stage {
+            Stage::MidAttention => self.mid_attn.as_ref(),
+            Stage::DownAttention { level, block } => {
+                block_of(&self.down, level, block)?.attn.as_ref()
+            }
+            Stage::UpAttention { level, block } => block_of(&self.up, level, block)?.attn.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// A fully connected layer of the graph; `None` if this network has none
+    /// of that name.
+    pub(super) fn linear(&self, id: LayerId) -> Option<&Linear> {
+        match id.part {
+            Part::Linear1 => Some(&self.time.linear1),
+            Part::Linear2 => Some(&self.time.linear2),
+            _ => Some(&self.res_block(id.stage)?.emb),
+        }
+    }
+
+    /// A normalisation, likewise.
+    pub(super) fn norm(&self, id: LayerId) -> Option<&GroupNorm> {
+        match (id.stage, id.part) {
+            (Stage::Output, _) => Some(&self.out_norm),
+            (stage, Part::Norm1) => Some(&self.res_block(stage)?.norm1),
+            (stage, Part::Norm2) => Some(&self.res_block(stage)?.norm2),
+            (stage, _) => Some(&self.attention(stage)?.norm),
+        }
+    }
+
+    /// A convolution, likewise. Queries, keys and values have one in common.
+    pub(super) fn conv(&self, id: LayerId) -> Option<&Conv> {
+        match (id.stage, id.part) {
+            (Stage::ConvIn, _) => Some(&self.conv_in),
+            (Stage::Output, _) => Some(&self.out_conv),
+            (Stage::Downsample { level }, _) => {
+                self.down.get(usize::from(level))?.resample.as_ref()
+            }
+            (Stage::Upsample { level }, _) => self.up.get(usize::from(level))?.resample.as_ref(),
+            (stage, Part::Conv1) => Some(&self.res_block(stage)?.conv1),
+            (stage, Part::Conv2) => Some(&self.res_block(stage)?.conv2),
+            (stage, Part::Shortcut) => self.res_block(stage)?.shortcut.as_ref(),
+            (stage, Part::Project) => Some(&self.attention(stage)?.proj),
+            (stage, _) => Some(&self.attention(stage)?.qkv),
         }
     }
 }
 
-/// What is seen of a point, as channels of a single position: its values, and
-/// sines and cosines of them.
-fn channels_of(x: Tensor<2>) -> Tensor<4> {
-    let mut seen = vec![x.clone()];
-    for frequency in FREQUENCIES {
-        let angle = x.clone() * frequency;
-        seen.extend([angle.clone().sin(), angle.cos()]);
-    }
-    let seen = Tensor::cat(seen, 1);
-    let [n, channels] = seen.dims();
-    seen.reshape([n, channels, 1, 1])
-}
-
-/// Pixels of each `patch` x `patch` square to channels: channel
-/// `py * patch + px` of position (i, j) is pixel (i * patch + py, j * patch + px).
-#[must_use]
-pub fn patchify(x: Tensor<2>, image_size: usize, patch: usize) -> Tensor<4> {
-    let [n, _] = x.dims();
-    let side = image_size / patch;
-    x.reshape([n, side, patch, side, patch])
-        .permute([0, 2, 4, 1, 3])
-        .reshape([n, patch * patch, side, side])
-}
-
-/// The inverse of [`patchify`].
-#[must_use]
-pub fn unpatchify(x: Tensor<4>, image_size: usize, patch: usize) -> Tensor<2> {
-    let [n, _, side, _] = x.dims();
-    x.reshape([n, patch, patch, side, side])
-        .permute([0, 3, 1, 4, 2])
-        .reshape([n, image_size * image_size])
-}
-
-/// Each position to 2 x 2 equal ones.
-fn upsample(x: Tensor<4>) -> Tensor<4> {
-    let [n, c, h, w] = x.dims();
-    x.reshape([n, c, h, 1, w, 1])
-        .expand([n, c, h, 2, w, 2])
-        .reshape([n, c, 2 * h, 2 * w])
+fn block_of(levels: &[Level], level: u8, block: u8) -> Option<&Block> {
+    levels
+        .get(usize::from(level))?
+        .blocks
+        .get(usize::from(block))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::taps::Observe;
     use super::*;
-
-    #[test]
-    fn patches_become_channels_and_come_back() {
-        let values: Vec<f32> = (0..2 * 36).map(|i| i as f32).collect();
-        let x = Tensor::<2>::from_data(TensorData::new(values.clone(), [2, 36]), &Device::flex());
-        for patch in [1, 2, 3, 6] {
-            let patches = patchify(x.clone(), 6, patch);
-            let side = 6 / patch;
-            assert_eq!(patches.dims(), [2, patch * patch, side, side]);
-            let flat: Vec<f32> = patches.clone().into_data().try_to_vec().unwrap();
-            for (index, value) in flat.into_iter().enumerate() {
-                let (n, c) = (index / 36, index / (side * side) % (patch * patch));
-                let (i, j) = (index / side % side, index % side);
-                let (row, column) = (i * patch + c / patch, j * patch + c % patch);
-                assert_eq!(value, values[n * 36 + row * 6 + column]);
-            }
-            let back: Vec<f32> = unpatchify(patches, 6, patch)
-                .into_data()
-                .try_to_vec()
-                .unwrap();
-            assert_eq!(back, values);
-        }
-    }
-
-    #[test]
-    fn upsampling_repeats_each_position() {
-        let x = Tensor::<4>::from_floats([[[[1.0, 2.0], [3.0, 4.0]]]], &Device::flex());
-        let up: Vec<f32> = upsample(x).into_data().try_to_vec().unwrap();
-        let rows = [
-            [1., 1., 2., 2.],
-            [1., 1., 2., 2.],
-            [3., 3., 4., 4.],
-            [3., 3., 4., 4.],
-        ];
-        assert_eq!(up, rows.concat());
-    }
 
     #[test]
     fn every_activation_passes_the_taps_once() {
@@ -565,9 +325,9 @@ mod tests {
         let device = Device::flex();
         let model = UNet::new(config.network.small().unwrap(), 1, &device);
         let mut seen = Vec::new();
-        let mut observe = Observe(|name: &str, x: &Tensor<4>| {
-            assert_eq!(x.dims()[0], 2, "{name}");
-            seen.push(name.to_owned());
+        let mut observe = Observe(|layer: LayerId, x: &Tensor<4>| {
+            assert_eq!(x.dims()[0], 2, "{layer}");
+            seen.push(layer.to_string());
         });
         let x = Tensor::zeros([2, 784], &device);
         model.forward_with(x, &[1, 1000], &[Some(9), None], &mut observe);
@@ -610,14 +370,5 @@ mod tests {
         assert_eq!(*shape("down1.0.emb.weight"), [48, 96]);
         assert_eq!(*shape("up0.0.conv1.weight"), [24, 48, 3, 3]);
         assert_eq!(*shape("time.classes.weight"), [11, 96]);
-    }
-
-    #[test]
-    fn time_features_are_sines_then_cosines() {
-        let features: Vec<f32> = time_features(3, 4).collect();
-        let expected = [3f32.sin(), 0.03f32.sin(), 3f32.cos(), 0.03f32.cos()];
-        for (a, b) in features.iter().zip(expected) {
-            assert!((a - b).abs() < 1e-6, "{features:?}");
-        }
     }
 }

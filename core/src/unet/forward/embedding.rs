@@ -2,6 +2,7 @@
 
 use super::state::{Forward, Memory, words_mut};
 use crate::blob::records::{LinearRecord, TableRecord};
+use crate::graph::Linear;
 use crate::kernels::linear;
 use crate::kernels::little_endian::halfwords;
 use crate::unet::error::UnetError;
@@ -22,38 +23,62 @@ impl Memory<'_> {
 }
 
 impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
-    /// silu(W2 silu(W1 features + b1) + b2 + class row).
+    /// Sines and cosines of the timestep.
     #[inline(never)]
-    pub(super) fn embed(&mut self) -> Result<(), UnetError> {
-        let features = usize::from(self.topology.time_features);
-        let width = usize::from(self.topology.embedding);
+    pub(super) fn embed_timestep(&mut self, features: usize) -> Result<(), UnetError> {
         let (embedding, _) = self.memory.embedding()?;
         let values = embedding.get_mut(..features).ok_or(UnetError::Corrupt)?;
         linear::time_features(self.timestep, values);
-        self.quantise_embedding(features)?;
-        self.embedding_layer(features)?;
-        self.silu_embedding()?;
-        self.quantise_embedding(width)?;
-        self.embedding_layer(width)?;
+        self.quantise_embedding(features)
+    }
 
+    /// `embedding` = layer(`quantised`), and SiLU of it where that follows.
+    #[inline(never)]
+    pub(super) fn embedding_layer(&mut self, layer: &Linear) -> Result<(), UnetError> {
+        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
+        let (embedding, quantised) = self.memory.embedding()?;
+        let x = quantised.get(..layer.inputs).ok_or(UnetError::Corrupt)?;
+        linear::layer(
+            record.weights,
+            record.scales,
+            record.bias,
+            x,
+            self.embedding_scale,
+            |output, y| {
+                if let Some(value) = embedding.get_mut(output) {
+                    *value = y;
+                }
+            },
+        );
+        match layer.silu {
+            true => self.silu_embedding(layer.outputs),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds the class's row; then SiLU.
+    #[inline(never)]
+    pub(super) fn embed_class(&mut self, width: usize) -> Result<(), UnetError> {
         let classes: TableRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let row = halfwords(classes.values).skip(usize::from(self.class) * width);
         let (embedding, _) = self.memory.embedding()?;
         for (value, class) in embedding.iter_mut().take(width).zip(row) {
             *value += f32::from(class) * classes.scale;
         }
-        self.silu_embedding()?;
-        self.quantise_embedding(width)
+        self.silu_embedding(width)
     }
 
     /// What the embedding adds to each output channel's sum.
-    pub(super) fn project_embedding(&mut self, scratch: &Range<usize>) -> Result<(), UnetError> {
-        let width = usize::from(self.topology.embedding);
+    pub(super) fn project_embedding(
+        &mut self,
+        layer: &Linear,
+        scratch: &Range<usize>,
+    ) -> Result<(), UnetError> {
         let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let Memory {
             quantised, arena, ..
         } = &mut self.memory;
-        let x = quantised.get(..width).ok_or(UnetError::Corrupt)?;
+        let x = quantised.get(..layer.inputs).ok_or(UnetError::Corrupt)?;
         let scratch = arena.get_mut(scratch.clone()).ok_or(UnetError::Corrupt)?;
         let sums = scratch.as_chunks_mut::<4>().0;
         linear::layer(
@@ -73,26 +98,6 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
         Ok(())
     }
 
-    /// `embedding` = layer(`quantised`), for the layers of the embedding.
-    fn embedding_layer(&mut self, inputs: usize) -> Result<(), UnetError> {
-        let record: LinearRecord<'_> = self.records.next_record().ok_or(UnetError::Corrupt)?;
-        let (embedding, quantised) = self.memory.embedding()?;
-        let x = quantised.get(..inputs).ok_or(UnetError::Corrupt)?;
-        linear::layer(
-            record.weights,
-            record.scales,
-            record.bias,
-            x,
-            self.embedding_scale,
-            |output, y| {
-                if let Some(value) = embedding.get_mut(output) {
-                    *value = y;
-                }
-            },
-        );
-        Ok(())
-    }
-
     /// `quantised` = `embedding`, the first `len` values.
     fn quantise_embedding(&mut self, len: usize) -> Result<(), UnetError> {
         let (embedding, quantised) = self.memory.embedding()?;
@@ -101,11 +106,10 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
         Ok(())
     }
 
-    /// `embedding` = silu(`embedding`).
-    fn silu_embedding(&mut self) -> Result<(), UnetError> {
-        let width = usize::from(self.topology.embedding);
+    /// SiLU of the first `width` values, also into `quantised`.
+    fn silu_embedding(&mut self, width: usize) -> Result<(), UnetError> {
         let (embedding, _) = self.memory.embedding()?;
         linear::silu(embedding.get_mut(..width).ok_or(UnetError::Corrupt)?);
-        Ok(())
+        self.quantise_embedding(width)
     }
 }

@@ -14,7 +14,8 @@ use super::io::Observation;
 use super::plan::{attention_words, conv_words, norm_words};
 use crate::blob::records::{ConvRecord, InputRecord, MixRecord, NormRecord};
 use crate::graph::{
-    Attention, Conv, Data, Extra, FREQUENCIES, Interpreter, LayerId, Norm, Part, Shape, Stage,
+    Attention, Conv, Data, Extra, FREQUENCIES, Interpreter, LayerId, Linear, Norm, Part, Shape,
+    Stage, Table,
 };
 use crate::kernels::conv::{Task, conv};
 use crate::kernels::epilogue::{Requantise, Residual};
@@ -30,11 +31,23 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
     type Data = Stored;
     type Error = UnetError;
 
-    // Never inlined, nor are `embed` and `predict`: what each has on the stack,
+    // Never inlined, nor are those of `embedding` and `output`: what each has on the stack,
     // it has alone.
 
-    fn time(&mut self) -> Result<(), UnetError> {
-        self.embed()
+    fn timestep(&mut self, features: usize) -> Result<(), UnetError> {
+        self.embed_timestep(features)
+    }
+
+    fn linear(&mut self, linear: &Linear) -> Result<(), UnetError> {
+        self.embedding_layer(linear)
+    }
+
+    fn classes(&mut self, table: &Table) -> Result<(), UnetError> {
+        self.embed_class(table.width)
+    }
+
+    fn projection(&mut self, _: &Linear) -> Result<(), UnetError> {
+        Ok(())
     }
 
     #[inline(never)]
@@ -138,7 +151,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         self.prepare(op, &record, &scratch)?;
         let residual = match &op.extra {
             Extra::Residual(residual) => Some(residual),
-            Extra::None | Extra::Embedding => None,
+            Extra::None | Extra::Embedding(_) => None,
         };
         let zeros = [Some(&op.x), op.skip.as_ref()].map(|x| self.zeros(x));
         let operands = [

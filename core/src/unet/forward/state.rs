@@ -156,14 +156,15 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
         record: &ConvRecord<'b>,
         scratch: &Range<usize>,
     ) -> Result<(), UnetError> {
-        let embedding = matches!(op.extra, Extra::Embedding);
-        if embedding {
-            self.project_embedding(scratch)?;
+        let (mut residual, mut embedding) = (None, false);
+        match &op.extra {
+            Extra::Residual(x) => residual = Some(self.quant(&x.data)?),
+            Extra::Embedding(layer) => {
+                self.project_embedding(layer, scratch)?;
+                embedding = true;
+            }
+            Extra::None => {}
         }
-        let residual = match &op.extra {
-            Extra::Residual(residual) => Some(self.quant(&residual.data)?),
-            Extra::None | Extra::Embedding => None,
-        };
         let scratch = self.memory.arena.get_mut(scratch.clone());
         let (initial, scales, _) = split_scratch(scratch.ok_or(UnetError::Corrupt)?, op.channels)?;
         for (sum, bias) in initial.iter_mut().zip(words(record.bias)) {

@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
+use tiny_ddpm::graph::LayerId;
 use tiny_ddpm::{Buffers, Data, Sampler, Settings, Spacing};
 
+use super::denoiser::FloatDenoiser;
+use super::taps::Observe;
+use super::unet::UNet;
 use crate::config::Config;
-use crate::quant::{Calibration, Form};
-use crate::train::denoiser::FloatDenoiser;
-use crate::train::{Observe, UNet};
+use crate::quant::Calibration;
 
 /// How the network is run while it is watched.
 #[derive(Clone, Copy, Debug)]
@@ -64,24 +66,6 @@ impl Default for CalibrationSettings {
     }
 }
 
-/// What the kernels ask of the activation called `name`.
-#[must_use]
-pub fn form(name: &str) -> Form {
-    let (stage, part) = name.rsplit_once('.').unwrap_or(("", name));
-    match part {
-        "q" | "k" | "v" => Form::Symmetric,
-        "x" | "mix" => Form::Plain,
-        "norm" | "norm1" | "norm2" => Form::Normalised,
-        // The outputs of whole blocks, which a convolution to another
-        // resolution may read.
-        "conv2" | "proj" => Form::Channels {
-            padded: stage.starts_with("down")
-                || stage.starts_with("up") && !stage.starts_with("up0"),
-        },
-        _ => Form::Channels { padded: false },
-    }
-}
-
 /// What every activation looks like over whole sampling runs. `progress` gets
 /// the number of steps made.
 ///
@@ -126,10 +110,10 @@ pub fn calibrate(
     };
 
     let mut calibration = Calibration::default();
-    let taps = Observe(|name: &str, x: &Tensor<4>| {
+    let taps = Observe(|layer: LayerId, x: &Tensor<4>| {
         let [_, channels, height, width] = x.dims();
         let values = x.clone().into_data().try_to_vec::<f32>();
-        calibration.observe(name, &values.unwrap_or_default(), channels, height * width);
+        calibration.observe(layer, &values.unwrap_or_default(), channels, height * width);
     });
     let mut denoiser = FloatDenoiser::new(model, config.diffusion.prediction, wanted, device, taps);
     let mut sampler = Sampler::new(schedule, settings, buffers)?;
