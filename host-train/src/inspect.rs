@@ -12,7 +12,7 @@ use tiny_ddpm::graph::{Cost, Part, Shape};
 use tiny_ddpm::{Data, Model, Prediction, ScheduleKind, Topology};
 
 use crate::model_file;
-use crate::output::print;
+use crate::output::{grouped, print};
 
 /// Show what is in a blob, layer by layer, and what it needs: flash, RAM, work
 ///
@@ -574,22 +574,9 @@ fn range<T: PartialOrd + Copy>(values: &[T], show: impl Fn(T) -> String) -> Stri
     }
 }
 
-/// A number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use crate::output::grouped;
 
     #[test]
     fn thousands_apart() {

@@ -14,11 +14,16 @@ pub mod explain;
 pub mod export;
 #[cfg(feature = "idx")]
 pub mod file_type;
+pub mod generate;
 #[cfg(feature = "idx")]
 pub mod idx;
 pub mod inspect;
 pub mod loss;
+#[cfg(feature = "explain")]
+pub mod metrics;
 pub mod model_file;
+#[cfg(feature = "train")]
+pub mod network;
 pub mod output;
 pub mod points;
 pub mod progress;

@@ -14,12 +14,12 @@ use tiny_ddpm::{Method, Model, Spacing};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Dataset, Split};
 use tiny_ddpm_train::evaluate::Evaluation;
-use tiny_ddpm_train::evaluate::classifier::{Classifier, Readings};
 use tiny_ddpm_train::evaluate::measure::{Judge, Network, Plan, Subject, measure};
-use tiny_ddpm_train::evaluate::metrics::Features;
 use tiny_ddpm_train::evaluate::report::{conclusion, heading, html};
 use tiny_ddpm_train::evaluate::results::{ModelFacts, Settings};
-use tiny_ddpm_train::sample::Pictures;
+use tiny_ddpm_train::generate::Pictures;
+use tiny_ddpm_train::metrics::Features;
+use tiny_ddpm_train::metrics::classifier::{Classifier, Readings};
 
 /// Sees how bright each of 16 squares is, and takes everything for a 3.
 struct Squares;

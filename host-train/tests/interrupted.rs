@@ -18,9 +18,10 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use tiny_ddpm::Level;
 use tiny_ddpm_train::config::Config;
+use tiny_ddpm_train::network::optimizer::Optimizer;
+use tiny_ddpm_train::network::{Network, Parameter};
 use tiny_ddpm_train::train::checkpoint::State;
-use tiny_ddpm_train::train::optimizer::Optimizer;
-use tiny_ddpm_train::train::{Checkpoint, Ema, Network, Parameter, load_any_ema};
+use tiny_ddpm_train::train::{Checkpoint, Ema, load_any_ema};
 
 /// A perceptron for points that takes about a millisecond a step, saved after
 /// each.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{every_layer, lively_network, predict, tiny_reference};
 use tiny_ddpm_train::config::Config;
-use tiny_ddpm_train::train::Backend;
+use tiny_ddpm_train::network::Backend;
 
 #[test]
 fn ndarray_predicts_what_flex_predicts() {

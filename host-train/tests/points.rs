@@ -14,8 +14,9 @@ use tiny_ddpm::{Data, Denoiser, Model, Prediction};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Split, swiss_roll};
 use tiny_ddpm_train::loss::Loss;
-use tiny_ddpm_train::train::denoiser::FloatDenoiser;
-use tiny_ddpm_train::train::{Checkpoint, Network, NoTaps, load_any_ema};
+use tiny_ddpm_train::network::denoiser::FloatDenoiser;
+use tiny_ddpm_train::network::{Network, NoTaps};
+use tiny_ddpm_train::train::{Checkpoint, load_any_ema};
 
 /// The preset with something changed, as a file.
 fn configuration(folder: &Path, name: &str, change: impl FnOnce(&mut Config)) -> PathBuf {

@@ -12,11 +12,12 @@ use tiny_ddpm::blob::records::{Info, Packing, Recommended};
 use tiny_ddpm::graph::LayerId;
 use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::{Config, DistillConfig};
+use tiny_ddpm_train::network::layers::Conv;
+use tiny_ddpm_train::network::{Taps, UNet};
 use tiny_ddpm_train::quant::{RangeRule, Ranges, WeightBits, pack, schemes};
 use tiny_ddpm_train::train::batch::{Batch, Batches};
-use tiny_ddpm_train::train::layers::Conv;
 use tiny_ddpm_train::train::qat::FakeQuantiser;
-use tiny_ddpm_train::train::{CalibrationSettings, Qat, Taps, UNet, calibrate, load_ema};
+use tiny_ddpm_train::train::{CalibrationSettings, Qat, calibrate, load_ema};
 
 /// The run that the shipped model comes from.
 fn shipped() -> PathBuf {

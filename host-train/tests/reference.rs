@@ -15,15 +15,15 @@ use common::{arg, lively_network, losses, small_pictures, stderr, tiny_reference
 use tiny_ddpm::{Method, Spacing};
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Dataset, Split};
-use tiny_ddpm_train::evaluate::classifier::Readings;
 use tiny_ddpm_train::evaluate::measure::{self, Judge, Plan, Subject, measure};
-use tiny_ddpm_train::evaluate::metrics::Features;
 use tiny_ddpm_train::evaluate::report::{conclusion, heading, html};
 use tiny_ddpm_train::evaluate::results::{ModelFacts, Settings};
+use tiny_ddpm_train::metrics::Features;
+use tiny_ddpm_train::metrics::classifier::Readings;
+use tiny_ddpm_train::network::{Forward, Network, Parameter};
 use tiny_ddpm_train::shape::{ReferenceShape, Shape};
 use tiny_ddpm_train::train::batch::Batches;
 use tiny_ddpm_train::train::gradients::loss_and_gradients;
-use tiny_ddpm_train::train::{Forward, Network, Parameter};
 
 #[test]
 fn it_has_the_parameters_of_the_course_notes() {

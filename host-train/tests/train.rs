@@ -13,10 +13,11 @@ use common::{arg, losses, stderr, subset, subset_data, tool, train};
 use tiny_ddpm::blob::records::{Form, Packing, Record};
 use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::{Config, DistillConfig};
+use tiny_ddpm_train::network::{Network, Parameter};
 use tiny_ddpm_train::train::batch::Batch;
 use tiny_ddpm_train::train::run::Run;
 use tiny_ddpm_train::train::teacher::Teacher;
-use tiny_ddpm_train::train::{Checkpoint, Network, Parameter, load_any_ema};
+use tiny_ddpm_train::train::{Checkpoint, load_any_ema};
 
 /// The weights of a run's newest checkpoint: those being trained and the
 /// average.

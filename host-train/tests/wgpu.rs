@@ -12,8 +12,9 @@ use common::{
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::Examples;
 use tiny_ddpm_train::data::{Dataset, Split};
+use tiny_ddpm_train::network::Backend;
 use tiny_ddpm_train::train::run::{Outcome, Run};
-use tiny_ddpm_train::train::{Backend, Checkpoint, Trouble};
+use tiny_ddpm_train::train::{Checkpoint, Trouble};
 
 #[test]
 fn wgpu_trains_like_flex() {

@@ -5,8 +5,9 @@ use anyhow::Result;
 use tiny_ddpm::Model;
 use tiny_ddpm_tests::{digits, drawing, models, sample, sample_int8, settings};
 use tiny_ddpm_train::export::{Input, compare};
-use tiny_ddpm_train::train::denoiser::FloatDenoiser;
-use tiny_ddpm_train::train::{Backend, NoTaps, load_ema};
+use tiny_ddpm_train::network::denoiser::FloatDenoiser;
+use tiny_ddpm_train::network::{Backend, NoTaps};
+use tiny_ddpm_train::train::load_ema;
 
 /// Largest share of a layer's size that its error may have, errors of all
 /// layers before it included. `tiny-ddpm export` prints the shares measured.

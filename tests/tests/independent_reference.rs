@@ -7,8 +7,9 @@ use tiny_ddpm::Model;
 use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm_tests::{digits, models};
 use tiny_ddpm_train::export::{Input, compare};
-use tiny_ddpm_train::train::denoiser::FloatDenoiser;
-use tiny_ddpm_train::train::{Backend, NoTaps, load_ema};
+use tiny_ddpm_train::network::denoiser::FloatDenoiser;
+use tiny_ddpm_train::network::{Backend, NoTaps};
+use tiny_ddpm_train::train::load_ema;
 
 #[test]
 fn ndarray_agrees_with_flex_and_with_the_blob() -> Result<()> {

@@ -8,11 +8,11 @@ use tiny_ddpm_tests::models;
 use tiny_ddpm_train::data::Split;
 use tiny_ddpm_train::data::swiss_roll::{self, deviation};
 use tiny_ddpm_train::evaluate::measure::{Network, Subject};
-use tiny_ddpm_train::evaluate::metrics::energy_distance;
 use tiny_ddpm_train::evaluate::points::{Plan, measure};
 use tiny_ddpm_train::evaluate::results::ModelFacts;
+use tiny_ddpm_train::generate::{Classes, Request, generate_points};
+use tiny_ddpm_train::metrics::energy_distance;
 use tiny_ddpm_train::points::Points;
-use tiny_ddpm_train::sample::{Classes, Request, generate_points};
 use tiny_ddpm_train::train::load_any_ema;
 
 /// Energy distances are promised to be below so many times the floor, where

@@ -5,11 +5,12 @@
 //! import; a path through it counts as a path to the module behind it. Tests
 //! inside a module may use what they like.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use syn::punctuated::Punctuated;
 use syn::visit::Visit;
-use syn::{Attribute, Item, UseTree};
+use syn::{Attribute, Item, Token, UseTree};
 
 /// Names of modules from the crate's root on.
 type ModulePath = Vec<String>;
@@ -30,23 +31,28 @@ struct Crate(BTreeMap<ModulePath, Module>);
 /// Checks the crate whose root module is `file`.
 ///
 /// # Errors
-/// If a file cannot be read, or naming a cycle that was found.
+/// If a file cannot be read, or naming a cycle in each folder that has one.
 pub fn check(file: &Path) -> Result<()> {
     let mut found = Crate::default();
     found.read(Vec::new(), file)?;
-    for (folder, edges) in found.edges() {
-        if let Some(cycle) = cycle(&edges) {
-            let name = [&["crate".to_owned()], folder.as_slice()]
-                .concat()
-                .join("::");
-            bail!(
-                "{}: the modules of {name} import each other in a cycle: {}; \
-                 move what they share to a module of its own",
-                file.display(),
-                cycle.join(" -> ")
-            );
-        }
-    }
+    let cycles: Vec<String> = found
+        .edges()
+        .iter()
+        .filter_map(|(folder, edges)| {
+            let name = [&["crate".to_owned()], folder.as_slice()].concat();
+            Some(format!(
+                "{}: {}",
+                name.join("::"),
+                cycle(edges)?.join(" -> ")
+            ))
+        })
+        .collect();
+    ensure!(
+        cycles.is_empty(),
+        "{}: modules import each other in a cycle; move what they share to a module of its own:\n{}",
+        file.display(),
+        cycles.join("\n")
+    );
     Ok(())
 }
 
@@ -211,14 +217,22 @@ fn flatten(tree: &UseTree, prefix: &mut Vec<String>, leaves: &mut Vec<(String, V
     }
 }
 
-/// Whether an item exists in tests only.
+/// Whether an item exists in tests only: under `cfg(test)` or `cfg(all(test, ..))`.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute
-                .parse_args::<syn::Ident>()
-                .is_ok_and(|name| name == "test")
+        let condition = attribute.parse_args::<syn::Meta>().ok();
+        attribute.path().is_ident("cfg") && condition.is_some_and(|found| asks_for_test(&found))
     })
+}
+
+fn asks_for_test(condition: &syn::Meta) -> bool {
+    let parts = Punctuated::<syn::Meta, Token![,]>::parse_terminated;
+    condition.path().is_ident("test")
+        || condition.path().is_ident("all")
+            && condition
+                .require_list()
+                .and_then(|list| list.parse_args_with(parts))
+                .is_ok_and(|parts| parts.iter().any(asks_for_test))
 }
 
 fn file_of(folder: &Path, name: &str) -> Result<PathBuf> {
@@ -283,7 +297,7 @@ mod tests {
             ("a.rs", "use crate::B; fn a(_: B) {}"),
             (
                 "b.rs",
-                "pub struct B; #[cfg(test)] mod tests { use crate::a; }",
+                "pub struct B; #[cfg(all(test, unix))] mod tests { use crate::a; }",
             ),
         ])
         .unwrap();

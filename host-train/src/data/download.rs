@@ -112,7 +112,7 @@ fn write_checked(mut source: impl Read, sha256: &str, path: &Path) -> Result<()>
                 .with_context(|| cannot_write(path))?;
             length += read;
         }
-        let found = super::hex(&hash.finalize());
+        let found = super::dataset::hex(&hash.finalize());
         ensure!(
             found == sha256,
             "the {length} bytes that came have SHA-256 {found}, not {sha256}: cut short or changed"
@@ -235,7 +235,10 @@ mod tests {
     fn a_file_is_downloaded_and_checked() {
         let cache = tempfile::tempdir().unwrap();
         let mirror = leaked(served(vec![7; 200_000]));
-        let right = leaked(super::super::hex(&Sha256::digest(vec![7; 200_000])));
+        let right = leaked(super::super::dataset::hex(&Sha256::digest(vec![
+            7;
+            200_000
+        ])));
         let mut known = Known::named("mnist").unwrap();
         known.origin = Origin::Files {
             // Nothing listens on port 1: the second mirror has it.
@@ -277,7 +280,7 @@ mod tests {
             }
         }
         let archive = writer.finish().unwrap().into_inner();
-        let sha256 = leaked(super::super::hex(&Sha256::digest(&archive)));
+        let sha256 = leaked(super::super::dataset::hex(&Sha256::digest(&archive)));
         let cache = tempfile::tempdir().unwrap();
         let from = |name: &str, url: &'static str| {
             let mut known = Known::named(name).unwrap();

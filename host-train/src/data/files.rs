@@ -6,6 +6,9 @@ use anyhow::{Context, Result, bail};
 
 use super::names::{Name, shown};
 
+/// What a data folder may hold, for messages.
+pub const EXPECTED: &str = "a data folder holds either IDX files under their usual names (train-images-idx3-ubyte, raw or .gz, and so on; those of EMNIST and QMNIST too); or a sub-folder of pictures for each class; or train/ (training/) and test/ (testing/, val/, valid/, validation/) with such sub-folders; or pictures alone, for a network without classes";
+
 /// Most files that a message names.
 const NAMED: usize = 10;
 /// Where macOS keeps what other systems have no place for, in archives.

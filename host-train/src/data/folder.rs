@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
-use super::files::{all_or_errors, list};
-use super::layout::EXPECTED;
+use super::files::{EXPECTED, all_or_errors, list};
 use super::names::{Name, in_numbers, shown};
-use super::notice::{counted, notice};
 use super::picture::Square;
 use super::{Dataset, Split};
+use crate::output::counted;
 
 /// Most classes: each is a byte in a data set.
 const MAX_CLASSES: usize = 256;
@@ -153,7 +152,7 @@ impl Folder {
             labels: order.iter().map(|&(_, class, _)| class).collect(),
             pixels: squares.iter().flat_map(|s| &s.pixels).copied().collect(),
         };
-        Ok((data, notice(self, split, &paths, &squares, side)))
+        Ok((data, self.notice(split, &paths, &squares, side)))
     }
 }
 

@@ -4,14 +4,13 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
+use super::files::EXPECTED;
 use super::idx_set::{self, IdxSet};
 use super::known::{KNOWN, Known};
 use super::names::{Name, shown};
 use super::{Dataset, Folder, Split};
 use crate::file_type::FileType;
-
-/// What a data folder may hold, for messages.
-pub const EXPECTED: &str = "a data folder holds either IDX files under their usual names (train-images-idx3-ubyte, raw or .gz, and so on; those of EMNIST and QMNIST too); or a sub-folder of pictures for each class; or train/ (training/) and test/ (testing/, val/, valid/, validation/) with such sub-folders; or pictures alone, for a network without classes";
+use crate::shape::Shape;
 
 /// Pictures in a folder, found but not read yet.
 #[derive(Clone, Debug)]
@@ -98,6 +97,29 @@ fn one_of_several(path: &Path) -> Option<(&Path, &'static Known)> {
         folder => folder,
     };
     folder.is_dir().then_some((folder, known))
+}
+
+impl Dataset {
+    /// Reads the pictures in a folder ([`Layout`]) and checks them against the
+    /// network that shall learn them. What was done to them is told on standard
+    /// error.
+    ///
+    /// # Errors
+    /// Where a file is missing or is not what it should be.
+    pub fn load(folder: &Path, split: Split, network: &Shape) -> Result<Self> {
+        Self::load_sized(folder, split, network.image_size(), network.classes())
+    }
+
+    /// The same for pictures of `size` pixels a side, with classes below
+    /// `classes`, or any where that is 0.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_sized(folder: &Path, split: Split, size: usize, classes: u16) -> Result<Self> {
+        let (data, notice) = Layout::open(folder)?.read(split, size, classes)?;
+        eprint!("{notice}");
+        Ok(data)
+    }
 }
 
 #[cfg(test)]

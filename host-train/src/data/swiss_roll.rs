@@ -15,7 +15,8 @@ use std::f64::consts::PI;
 use sha2::{Digest, Sha256};
 use tiny_ddpm::diffusion::noise::Noise;
 
-use super::{Examples, Split, hex};
+use super::dataset::hex;
+use super::{Examples, Split};
 use crate::points::Points;
 
 /// Values of a point.

@@ -8,18 +8,19 @@ use clap::Args;
 use tiny_ddpm::Method;
 use tiny_ddpm::blob::records::Recommended;
 
-use super::classifier::Classifier;
 use super::measure::{Network, Plan, Subject, measure};
 use super::pictures::{IMAGES, read_pictures};
 use super::points;
 use super::report::{conclusion, heading, html};
 use super::results::{ModelFacts, Settings};
 use crate::data::{DataArgs, Layout, Split, default_cache};
+use crate::generate::{Pictures, SamplingArgs, eta_of};
+use crate::metrics::classifier::Classifier;
 use crate::model_file;
+use crate::network::Backend;
 use crate::output::{Staged, check_folder, print};
-use crate::sample::{Pictures, SamplingArgs, eta_of};
+use crate::train::load_any_ema;
 use crate::train::origin::Origin;
-use crate::train::{Backend, load_any_ema};
 
 /// For pictures, which nobody recommends anything for.
 const RECOMMENDED: Recommended = Recommended {

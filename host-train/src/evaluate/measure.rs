@@ -8,10 +8,6 @@ use burn::tensor::Device;
 use tiny_ddpm::{Method, Model, Spacing};
 
 use super::bound::bounds;
-use super::classifier::{Classifier, Readings};
-use super::generate::generate_float;
-use super::metrics::features::draw;
-use super::metrics::{self, Features, Manifold, frechet, nearest};
 use super::nearness::{
     TWINS_SOUGHT, distances, first_percentile, gathered, share_below, twin_distances,
 };
@@ -23,11 +19,15 @@ use super::results::{
 use super::warnings::warnings;
 use crate::config::Config;
 use crate::data::{Dataset, to_unit};
+use crate::generate::float::generate_float;
+use crate::generate::{Classes, Pictures, Request, generate};
+use crate::metrics::classifier::{Classifier, Readings};
+use crate::metrics::features::draw;
+use crate::metrics::{self, Features, Manifold, frechet, nearest};
+use crate::network::denoiser::FloatDenoiser;
+use crate::network::{self, NoTaps};
 use crate::output::Grid;
 use crate::progress::Phase;
-use crate::sample::{Classes, Pictures, Request, generate};
-use crate::train::denoiser::FloatDenoiser;
-use crate::train::{self, NoTaps};
 
 /// Draws the real pictures: the same for every model, so that reports compare.
 const REAL_SEED: u64 = 1;
@@ -75,7 +75,7 @@ pub struct Subject<'b> {
 #[derive(Debug)]
 pub enum Network<'b> {
     /// A run's averaged weights.
-    Float(Box<Config>, Box<train::Network>),
+    Float(Box<Config>, Box<network::Network>),
     /// A blob's.
     Int8(Box<Model<'b>>),
     /// Pictures that are there already, wherever they come from.
@@ -503,7 +503,7 @@ fn bound(
     plan: &Plan,
     model: &'static str,
     config: &Config,
-    network: &train::Network,
+    network: &network::Network,
     test: &Dataset,
     device: &Device,
 ) -> Result<Vec<BoundResult>> {

@@ -1,20 +1,14 @@
 //! `tiny-ddpm evaluate`: how good are the pictures, and how sure is that?
 //!
 //! Every figure stands beside what real pictures get in its place, so that it
-//! can be read without knowing the figure. What judges is trained on real
-//! pictures alone. Nothing here needs Burn but the judge, the float network and
-//! the command: [`results`] is what was found, [`report`] shows it.
+//! can be read without knowing the figure. [`results`] is what was found,
+//! [`report`] shows it; only measuring needs Burn.
 
 pub mod bound;
 #[cfg(feature = "train")]
-pub mod classifier;
-#[cfg(feature = "train")]
 mod command;
 #[cfg(feature = "train")]
-pub mod generate;
-#[cfg(feature = "train")]
 pub mod measure;
-pub mod metrics;
 #[cfg(feature = "train")]
 mod nearness;
 #[cfg(feature = "train")]

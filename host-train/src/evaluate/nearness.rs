@@ -1,9 +1,9 @@
 //! How near pictures are to each other and to training pictures, in grey values:
 //! what finds copies and repetitions.
 
-use super::metrics::{nearest, siblings};
 use crate::data::Dataset;
-use crate::sample::Pictures;
+use crate::generate::Pictures;
+use crate::metrics::{nearest, siblings};
 
 /// Pictures among which twins are sought.
 pub(super) const TWINS_SOUGHT: usize = 2000;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use npyz::{Deserialize, NpyFile};
 use tiny_ddpm::picture::picture_hash;
 
-use crate::sample::Pictures;
+use crate::generate::Pictures;
 
 /// `u8`, pictures x rows x columns.
 pub const IMAGES: &str = "images.npy";

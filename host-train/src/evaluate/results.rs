@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::metrics::Manifold;
 pub use super::warnings::Warning;
+use crate::metrics::Manifold;
 
 /// Raised when a field changes its meaning.
 pub const FORMAT: u32 = 1;

@@ -10,9 +10,9 @@ use tiny_ddpm::{Data, Model, Topology};
 use super::page::{self, Facts};
 use super::story::{Asked, PointsStory, Story, own_picture};
 use crate::data::{Dataset, Split, Square, to_unit};
+use crate::generate::Classes;
 use crate::model_file;
 use crate::output::{Staged, check_folder, print};
-use crate::sample::Classes;
 
 /// The page's name.
 const PAGE: &str = "explain.html";

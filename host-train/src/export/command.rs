@@ -14,13 +14,14 @@ use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
 
 use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
-use crate::inspect::grouped;
 use crate::model_file;
+use crate::network::{Backend, Network, UNet};
+use crate::output::grouped;
 use crate::output::{Staged, check_file, in_shell};
 use crate::progress::Phase;
 use crate::quant::{Kind, RangeRule, Ranges, Scales, WeightBits, pack, schemes, skip_halves};
 use crate::repack::TargetArgs;
-use crate::train::{Backend, CalibrationSettings, Network, Qat, UNet, calibrate, load_any_ema};
+use crate::train::{CalibrationSettings, Qat, calibrate, load_any_ema};
 
 /// Bytes of flash of the board that the firmware is written for.
 const FLASH: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use tiny_ddpm::Model;
 use tiny_ddpm::graph::{LayerId, Shape};
 use tiny_ddpm::{Unet, unet};
 
-use crate::train::{Observe, UNet};
+use crate::network::{Observe, UNet};
 
 /// How far a layer's output is from the float network's, errors of all layers
 /// before it included.

@@ -13,6 +13,7 @@ mod map;
 #[cfg(feature = "explain")]
 mod math;
 mod npy;
+mod number;
 #[cfg(all(test, feature = "explain"))]
 #[path = "../../tests/common/page.rs"]
 mod page;
@@ -29,6 +30,7 @@ pub use map::{MAP_STYLE, Map};
 #[cfg(feature = "explain")]
 pub use math::typeset;
 pub use npy::encode_npy;
+pub use number::{counted, grouped};
 #[cfg(all(test, feature = "explain"))]
 pub(crate) use page::well_set;
 pub use scatter::{scatter, scatter_png};

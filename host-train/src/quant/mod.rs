@@ -11,15 +11,17 @@ mod ranges;
 mod repack;
 mod rounded;
 mod rounding;
+mod rule;
 mod samples;
 mod scheme;
 mod weights;
 
 pub use halves::skip_halves;
 pub use pack::pack;
-pub use ranges::{Calibration, Range, RangeRule, Ranges, Scales};
+pub use ranges::{Calibration, Range, Ranges, Scales};
 pub use repack::{Target, repack};
 pub use rounded::{Grid, NORM_BITS, Origin, RoundedConv, grids, rounded_convs};
 pub use rounding::{WeightBits, quantise, quantise_row, weight_bits};
+pub use rule::RangeRule;
 pub use scheme::{Scheme, schemes};
 pub use weights::{Kind, ParameterId, Weights};

@@ -8,27 +8,13 @@ use serde::{Deserialize, Serialize};
 use tiny_ddpm::blob::records::{MAX_SHIFT, Quant};
 use tiny_ddpm::graph::LayerId;
 
+use super::rule::RangeRule;
 use super::samples::{SMALLEST_SCALE, Samples, quant};
 use super::scheme::Scheme;
 
 /// A scale is never smaller than this for what comes out of a normalisation, whose reciprocal is a
 /// multiplier of 15 bits.
 const SMALLEST_NORM_SCALE: f32 = 1.0 / 127.0;
-
-/// How a range is chosen from the values seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "train", derive(clap::ValueEnum))]
-pub enum RangeRule {
-    /// Everything seen fits.
-    MinMax,
-    /// All but one in a thousand of the values seen fits, half of these at
-    /// either end.
-    Percentile,
-    /// The range whose rounding and clipping errors have the smallest sum of
-    /// squares.
-    #[default]
-    Mse,
-}
 
 /// How many scales an activation of the residual path has.
 ///

@@ -2,7 +2,7 @@
 
 use tiny_ddpm::blob::records::{MAX_SHIFT, MAX_ZERO, Quant};
 
-use super::ranges::RangeRule;
+use super::rule::RangeRule;
 
 /// Share of the values that [`RangeRule::Percentile`] cuts off at either end.
 const TAIL: f64 = 0.0005;

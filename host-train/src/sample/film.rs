@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use tiny_ddpm::picture::to_pixels;
 
-use super::Progress;
+use crate::generate::Progress;
 use crate::output::{Grid, Pace, encode_gif};
 
 /// Most frames of an animation; of a longer chain only some steps are shown.

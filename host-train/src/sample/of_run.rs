@@ -10,10 +10,11 @@ use indicatif::ProgressBar;
 use tiny_ddpm::Data;
 
 use super::report::{Report, Source, write_files};
-use super::{Progress, SampleArgs, points, walk};
-use crate::evaluate::generate::{generate_float, generate_float_points};
+use crate::generate::Progress;
+use crate::generate::float::{generate_float, generate_float_points};
 use crate::output::{check_folder, print};
 use crate::progress::style;
+use crate::sample::{SampleArgs, points, walk};
 use crate::train::load_any_ema;
 
 /// Generates, writes and shows what a run draws.

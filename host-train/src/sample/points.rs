@@ -1,54 +1,23 @@
 //! Points in place of pictures: a map, a table and an array.
 
 use std::fmt::Write as _;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use rayon::prelude::*;
-use tiny_ddpm::Model;
 
 use super::film::is_shown;
-use super::generate::Worker;
-use super::report::publish;
-use super::{Progress, Request, SampleError};
+use super::publish::publish;
+use crate::generate::Progress;
 use crate::output::{Drawing, Grid, Pace, Style, encode_gif, encode_npy, scatter, scatter_png};
 use crate::points::Points;
 
-/// Points of a request that does not say how many.
-pub const DEFAULT_COUNT: usize = 2000;
 /// Cells a side of the animation's map, and pixels a side of a cell: a single
 /// point must be visible.
 const FRAME: usize = 160;
 const FRAME_SCALE: usize = 2;
 /// Of the drawing in the terminal.
 const DRAWING: usize = 56;
-
-/// Generates points on rayon's threads; as
-/// [`generate`](super::generate()) does pictures.
-///
-/// # Errors
-/// Where the request does not fit the model, or `watch` breaks off.
-pub fn generate_points(
-    model: &Model<'_>,
-    request: &Request,
-    watch: impl Fn(Progress<'_>) -> ControlFlow<()> + Sync,
-) -> Result<Points, SampleError> {
-    request.validate(model)?;
-    let values = model.topology().pixels();
-    let mut x = vec![0.0; request.count * values];
-    x.par_chunks_exact_mut(values)
-        .enumerate()
-        .try_for_each_init(
-            || Worker::new(model),
-            |worker, (index, out)| {
-                out.copy_from_slice(worker.generate(model, request, index, &watch)?);
-                Ok::<(), SampleError>(())
-            },
-        )?;
-    Ok(Points { values, x })
-}
 
 /// Where all points are after some of the steps.
 #[derive(Debug)]

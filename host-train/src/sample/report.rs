@@ -9,17 +9,17 @@ use anyhow::Result;
 use serde::Serialize;
 use tiny_ddpm::{Data, Method, Variance};
 
-use super::{Classes, Film, Pictures, Request, describe, eta_of, points, walk};
+use super::points;
+use super::publish::publish;
 use crate::duration::duration;
-use crate::output::{Drawing, Grid, Staged, Style, encode_npy, encode_png};
+use crate::generate::{Classes, Pictures, Request, describe, eta_of};
+use crate::output::{Drawing, Grid, Style, encode_npy, encode_png};
 use crate::points::Points;
 
 /// Most pictures drawn in the terminal.
 const DRAWN: usize = 10;
 /// The contact sheet's name.
 const GRID: &str = "grid.png";
-/// The animations' names.
-const ANIMATIONS: [&str; 2] = [Film::GIF, walk::GIF];
 
 /// Where pictures come from.
 #[derive(Clone, Debug)]
@@ -265,29 +265,6 @@ pub fn write_files(
         (GRID, png),
     ];
     publish(folder, files, animation)
-}
-
-/// Writes all files at once, and the animation where there is one.
-pub(super) fn publish(
-    folder: &Path,
-    mut files: Vec<(&str, Vec<u8>)>,
-    animation: Option<(&'static str, Vec<u8>)>,
-) -> Result<Vec<PathBuf>> {
-    let kept = animation.as_ref().map(|(name, _)| *name);
-    files.extend(animation);
-    let mut staged = Staged::default();
-    let mut paths = Vec::new();
-    for (name, bytes) in files {
-        let path = folder.join(name);
-        staged.add(&path, &bytes)?;
-        paths.push(path);
-    }
-    staged.publish()?;
-    // One from before would show something else than the other files.
-    for name in ANIMATIONS.into_iter().filter(|name| Some(*name) != kept) {
-        let _ = std::fs::remove_file(folder.join(name));
-    }
-    Ok(paths)
 }
 
 fn hashes(pictures: &Pictures, first: u64) -> String {

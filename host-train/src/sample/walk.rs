@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Pictures;
+use crate::generate::Pictures;
 use crate::output::{Grid, Pace, Style, draw_whole, encode_gif, print};
 
 /// The animation's name.

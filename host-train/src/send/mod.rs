@@ -13,8 +13,8 @@ use indicatif::ProgressBar;
 use tiny_ddpm_slots::{Sender, Stage};
 
 use crate::duration::duration;
-use crate::inspect::grouped;
 use crate::model_file;
+use crate::output::grouped;
 use crate::progress::style;
 use crate::signing::{read_key, read_signature, sign_blob};
 pub use port::Port;

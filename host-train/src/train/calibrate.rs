@@ -5,10 +5,10 @@ use burn::tensor::{Device, Tensor};
 use tiny_ddpm::graph::LayerId;
 use tiny_ddpm::{Buffers, Data, Sampler, Settings, Spacing};
 
-use super::denoiser::FloatDenoiser;
-use super::taps::Observe;
-use super::unet::UNet;
 use crate::config::Config;
+use crate::network::denoiser::FloatDenoiser;
+use crate::network::taps::Observe;
+use crate::network::unet::UNet;
 use crate::quant::Calibration;
 
 /// How the network is run while it is watched.

@@ -12,11 +12,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::Optimizer;
-use super::{Ema, Network, UNet};
 use crate::config::Config;
+use crate::network::optimizer::Optimizer;
+use crate::network::{Network, UNet};
 use crate::output::Staged;
 use crate::output::generations::Generations;
+use crate::train::Ema;
 
 const PREFIX: &str = "checkpoint-";
 const MOMENTS: [&str; 2] = ["moment1.bpk", "moment2.bpk"];

@@ -10,7 +10,6 @@ use clap::Args;
 use tiny_ddpm::Data;
 
 use super::Checkpoint;
-use super::backend::Backend;
 use super::origin::Origin;
 use super::run::{Outcome, Run};
 use super::trouble::{Situation, Trouble};
@@ -18,7 +17,8 @@ use crate::config::{Config, DistillConfig, FewStepConfig, PRESETS, SamplingConfi
 use crate::data::swiss_roll::{self, TRAINING_POINTS};
 use crate::data::{DataArgs, Examples, Layout, Split, default_cache};
 use crate::duration::duration;
-use crate::inspect::grouped;
+use crate::network::backend::Backend;
+use crate::output::grouped;
 use crate::output::{Staged, check_folder, in_shell};
 use crate::points::Points;
 use crate::quant::WeightBits;

@@ -1,11 +1,12 @@
 //! An exponential moving average of the weights: what is exported and sampled
 //! from. It matters more for the pictures than twice the number of steps.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 
-use super::Network;
+use crate::network::Network;
+use crate::network::optimizer::Collect;
 
 /// The averaged weights, outside of any gradient graph.
 #[derive(Clone, Debug)]
@@ -41,15 +42,6 @@ impl Ema {
             }),
             ..self
         }
-    }
-}
-
-/// The parameters of a network by their identity.
-pub(super) struct Collect(pub TensorContainer<ParamId>);
-
-impl ModuleVisitor for Collect {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.register(param.id, param.val());
     }
 }
 

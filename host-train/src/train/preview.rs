@@ -8,11 +8,11 @@ use burn::tensor::Device;
 use tiny_ddpm::Data;
 
 use super::qat::Rounded;
-use super::{Network, NoTaps, Taps};
 use crate::config::Config;
-use crate::evaluate::generate::{generate_float_points_with, generate_float_with};
+use crate::generate::Request;
+use crate::generate::float::{generate_float_points_with, generate_float_with};
+use crate::network::{Network, NoTaps, Taps};
 use crate::output::{Grid, Staged, encode_png, scatter_png};
-use crate::sample::Request;
 
 /// Fewest pictures in a preview; it has every class equally often.
 const PICTURES: usize = 40;

@@ -23,10 +23,10 @@ use tiny_ddpm::graph::LayerId;
 use tiny_ddpm::kernels::norm::U_BITS;
 
 use super::calibrate::{CalibrationSettings, calibrate};
-use super::layers::Conv;
-use super::taps::Taps;
-use super::unet::UNet;
 use crate::config::Config;
+use crate::network::layers::Conv;
+use crate::network::taps::Taps;
+use crate::network::unet::UNet;
 use crate::output::Staged;
 use crate::quant::{
     Grid, NORM_BITS, Origin, RangeRule, Ranges, RoundedConv, WeightBits, grids, rounded_convs,
@@ -333,7 +333,7 @@ mod tests {
         let config = Config::preset("smoke").unwrap();
         let device = Device::flex().autodiff();
         let model = UNet::new(config.network.small().unwrap(), 1, &device);
-        let conv = &model.conv_in;
+        let conv = model.conv(CONV_IN).unwrap();
         let count = conv.weight.val().dims().iter().product();
         let rounded = RoundedConv {
             weight: vec![0.5; count],

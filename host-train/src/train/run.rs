@@ -14,18 +14,19 @@ use super::checkpoint::{Checkpoint, State};
 use super::curve::write_curve;
 use super::few_step::{self, CRITICS, DISTANCES, FewStep};
 use super::gradients::{clip, loss_and_gradients};
-use super::optimizer::Optimizer;
 use super::preview::write_grid;
 use super::progress::Progress;
 use super::qat::{Qat, Rounded};
 use super::teacher::Teacher;
 use super::trouble::{Trouble, guarded};
-use super::{Ema, Network};
 use crate::config::{Config, DistillConfig};
 use crate::data::Examples;
+use crate::network::Network;
+use crate::network::optimizer::Optimizer;
 use crate::output::{Staged, in_shell, refuse_taken, remove_unfinished};
 use crate::progress::Phase;
 use crate::quant::Ranges;
+use crate::train::Ema;
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

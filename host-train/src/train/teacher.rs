@@ -16,8 +16,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::checkpoint::{load_network, save_network};
-use super::{Forward, Network};
 use crate::config::{Config, DistillConfig};
+use crate::network::{Forward, Network};
 
 /// In a run's folder: the teacher's weights.
 const TEACHER: &str = "teacher.bpk";

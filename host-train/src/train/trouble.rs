@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use super::Backend;
 use crate::config::TrainingConfig;
+use crate::network::Backend;
 use crate::output::{self, in_shell};
 
 /// Why a training ended early. Whatever was saved before stays.

@@ -14,8 +14,8 @@ use rand_distr::{Distribution, StandardNormal};
 use tempfile::TempDir;
 use tiny_ddpm_train::config::Config;
 use tiny_ddpm_train::data::{Dataset, Split};
+use tiny_ddpm_train::network::{Forward, Network, NoTaps, UNet};
 use tiny_ddpm_train::shape::Shape;
-use tiny_ddpm_train::train::{Forward, Network, NoTaps, UNet};
 
 /// 512 training pictures of MNIST.
 pub fn subset() -> PathBuf {

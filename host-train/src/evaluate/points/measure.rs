@@ -9,16 +9,16 @@ use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::diffusion::prediction::signal_and_noise;
 use tiny_ddpm::{Data, Method, Schedule, Spacing};
 
-use super::super::generate::generate_float_points;
 use super::super::measure::{Network, Subject};
-use super::super::metrics::energy_distance;
 use super::methods::{Sampling, sampling, samplings};
 use super::results::{FORMAT, Facts, Gallery, Panel, PointsEvaluation, SetResult, Trajectories};
 use crate::data::Split;
 use crate::data::swiss_roll::{self, Curve};
+use crate::generate::float::generate_float_points;
+use crate::generate::{Classes, Progress, Request, generate_points};
+use crate::metrics::energy_distance;
 use crate::points::Points;
 use crate::progress::Phase;
-use crate::sample::{Classes, Progress, Request, generate_points};
 
 /// Fewest points in a set.
 pub const MIN_COUNT: usize = 10;

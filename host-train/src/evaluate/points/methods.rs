@@ -2,7 +2,7 @@
 
 use tiny_ddpm::Method;
 
-use crate::sample::for_denoisers;
+use crate::generate::for_denoisers;
 
 /// A sampler with its name.
 #[derive(Clone, Debug, PartialEq)]

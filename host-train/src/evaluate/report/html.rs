@@ -10,8 +10,8 @@ use super::super::Evaluation;
 use super::super::results::{ModelFacts, Neighbours, SetResult};
 use super::plot::{Line, plot};
 use super::{Gallery, ModelPictures, REAL_ROWS, percent, table};
+use crate::generate::describe;
 use crate::output::{Grid, encode_png, typeset};
-use crate::sample::describe;
 
 /// The look of a page, in the light and in the dark. Without a mathematical font
 /// an accent touches its letter if it has no padding.

@@ -57,7 +57,7 @@ fn table(evaluation: &super::Evaluation) -> Vec<Vec<String>> {
         "density",
         "coverage",
     ];
-    let manifold = |m: &super::metrics::Manifold| {
+    let manifold = |m: &crate::metrics::Manifold| {
         [
             percent(m.precision),
             percent(m.recall),

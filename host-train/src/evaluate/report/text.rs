@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::Evaluation;
 use super::super::results::Warning;
 use super::{FLOOR, TEST, percent, table};
-use crate::sample::describe;
+use crate::generate::describe;
 
 /// What is going to be measured.
 #[must_use]

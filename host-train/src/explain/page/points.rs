@@ -322,8 +322,8 @@ fn many_ways(page: &mut String, story: &PointsStory) {
 mod tests {
     use super::*;
     use crate::explain::story::{Asked, methods};
+    use crate::generate::for_denoisers;
     use crate::output::{typeset, well_set};
-    use crate::sample::for_denoisers;
     use std::sync::LazyLock;
     use tiny_ddpm::Model;
 

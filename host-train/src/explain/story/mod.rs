@@ -14,7 +14,7 @@ use tiny_ddpm::{
     Buffers, Denoiser, Method, Model, Prediction, Sampler, Schedule, Settings, Unet, Variance,
 };
 
-use crate::sample::{Classes, Request, for_denoisers};
+use crate::generate::{Classes, Request, for_denoisers};
 
 /// Where of T the forward process is shown.
 const SHOWN: [f64; 10] = [0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0];
@@ -399,7 +399,7 @@ fn mean_square(values: impl ExactSizeIterator<Item = f32>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::generate;
+    use crate::generate::generate;
     use std::ops::ControlFlow;
     use tiny_ddpm::ScheduleKind;
 

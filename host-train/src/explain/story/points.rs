@@ -308,7 +308,7 @@ fn flock(model: &Model<'_>, settings: Settings, curve: &Curve) -> Result<Flock> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::generate_points;
+    use crate::generate::generate_points;
     use std::ops::ControlFlow;
     use tiny_ddpm::picture::state_hash;
 
@@ -394,7 +394,7 @@ mod tests {
     }
 
     fn the_ways_back_are_those_of_sample(model: &Model<'_>, story: &PointsStory) {
-        let request = crate::sample::Request {
+        let request = crate::generate::Request {
             count: FLOCK,
             ..ASKED.request(model)
         };

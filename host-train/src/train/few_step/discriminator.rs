@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::train::UNet;
-use crate::train::layers::{Conv, Init, Linear};
+use crate::network::UNet;
+use crate::network::layers::{Conv, Init, Linear};
 
 /// Gives every parameter an identity of its own.
 struct NewIdentity;

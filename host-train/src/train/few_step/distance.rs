@@ -12,12 +12,12 @@ use burn::tensor::Device;
 
 use crate::config::Config;
 use crate::data::{Dataset, default_cache};
-use crate::evaluate::classifier::{Classifier, Recipe};
-use crate::evaluate::generate::generate_float_with;
-use crate::evaluate::metrics::{Features, frechet};
-use crate::sample::Request;
+use crate::generate::Request;
+use crate::generate::float::generate_float_with;
+use crate::metrics::classifier::{Classifier, Recipe};
+use crate::metrics::{Features, frechet};
+use crate::network::{Network, NoTaps};
 use crate::train::qat::Rounded;
-use crate::train::{Network, NoTaps};
 
 /// Generated pictures; they are compared with all training pictures.
 const PICTURES: usize = 2000;

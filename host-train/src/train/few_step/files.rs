@@ -8,9 +8,11 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 
-use super::{CRITIC_UPDATES, CriticLosses, FewStep};
+use super::best::Best;
+use super::critics::CriticLosses;
+use super::distillation::{CRITIC_UPDATES, FewStep, optimizer};
 use crate::data::Dataset;
-use crate::train::Network;
+use crate::network::Network;
 use crate::train::checkpoint::{BEST, Checkpoint, load_network, read, record};
 use crate::train::qat::Rounded;
 
@@ -22,15 +24,6 @@ pub const DISTANCES: (&str, &str) = ("distances.csv", "step,frechet_distance\n")
 const STATE: &str = "few-step.json";
 const NETWORKS: &str = "critics.bpk";
 const MOMENTS: [&str; 2] = ["critics-moment1.bpk", "critics-moment2.bpk"];
-
-/// The best measurement so far.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Finished steps.
-    pub step: u32,
-    /// Fréchet distance to the training pictures.
-    pub distance: f64,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +82,7 @@ impl FewStep<'_> {
         let shape = self.critics.valid();
         let [first, second] = MOMENTS.map(|name| load(&checkpoint.path(name), shape.clone()));
         let updates = checkpoint.state.step * CRITIC_UPDATES;
-        self.optimizer = super::optimizer().with_moments(&[first?, second?], updates);
+        self.optimizer = optimizer().with_moments(&[first?, second?], updates);
         self.best = match state.best {
             Some(best) => {
                 let network = self.critics.fake_score.valid();

@@ -7,13 +7,13 @@ use burn::optim::GradientsParams;
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 
+use super::critics::{CriticLosses, Critics};
 use super::draw::{Draws, Noised, Real, Seeds};
 use super::student::Student;
-use super::{CriticLosses, Critics};
-use crate::train::gradients::in_shards;
+use crate::network::shards::in_shards;
+use crate::network::{Forward, Network};
 use crate::train::qat::Rounded;
 use crate::train::teacher::Teacher;
-use crate::train::{Forward, Network};
 
 /// Range of timesteps, relative to T, at which the scores are compared: near
 /// the ends they carry no information.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor};
 
 use super::draw::{Draws, Noise};
+use crate::network::{Forward, Network, NoTaps};
 use crate::train::qat::Rounded;
-use crate::train::{Forward, Network, NoTaps};
 
 /// Generates pictures at the student's timesteps.
 pub struct Student<'a> {

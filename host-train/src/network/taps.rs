@@ -5,7 +5,7 @@ use std::fmt;
 use burn::tensor::Tensor;
 use tiny_ddpm::graph::LayerId;
 
-use super::layers::Conv;
+use crate::network::layers::Conv;
 
 /// Sees every activation of a forward pass, and may replace it. May also
 /// compute layers in another way.

@@ -12,9 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tiny_ddpm::graph::{LayerId, Part, Stage};
 use tiny_ddpm::{Data, Topology};
 
-use super::interpreter::Run;
-use super::layers::{Conv, GroupNorm, Init, Linear};
-use super::taps::{NoTaps, Taps};
+use crate::network::layers::{Conv, GroupNorm, Init, Linear};
 
 /// Timestep and class to one vector, which every residual block is given.
 #[derive(Module, Debug)]
@@ -211,31 +209,6 @@ impl UNet {
         }
     }
 
-    /// The prediction for pictures `x` (`[n, pixels]`, row by row) or points
-    /// (`[n, values]`) at
-    /// `timesteps`; class `None` is "no class".
-    pub fn forward(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
-        self.forward_with(x, timesteps, classes, &mut NoTaps)
-    }
-
-    /// [`forward`](Self::forward) under observation.
-    pub fn forward_with(
-        &self,
-        x: Tensor<2>,
-        timesteps: &[u16],
-        classes: &[Option<u8>],
-        taps: &mut dyn Taps,
-    ) -> Tensor<2> {
-        Run::new(self, x, timesteps, classes, taps).prediction()
-    }
-
-    /// The middle's activation before its last block, `[n, channels, h, w]` of
-    /// the coarsest level: features for a discriminator.
-    pub fn features(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<4> {
-        let last = LayerId::new(Stage::Mid { block: 1 }, Part::Norm1);
-        Run::new(self, x, timesteps, classes, &mut NoTaps).input_of(last)
-    }
-
     /// Channels of [`features`](Self::features).
     #[must_use]
     pub fn feature_channels(&self) -> usize {
@@ -290,7 +263,7 @@ impl UNet {
     }
 
     /// A convolution, likewise. Queries, keys and values have one in common.
-    pub(super) fn conv(&self, id: LayerId) -> Option<&Conv> {
+    pub(crate) fn conv(&self, id: LayerId) -> Option<&Conv> {
         match (id.stage, id.part) {
             (Stage::ConvIn, _) => Some(&self.conv_in),
             (Stage::Output, _) => Some(&self.out_conv),
@@ -316,8 +289,8 @@ fn block_of(levels: &[Level], level: u8, block: u8) -> Option<&Block> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::taps::Observe;
     use super::*;
+    use crate::network::taps::Observe;
 
     #[test]
     fn every_activation_passes_the_taps_once() {

@@ -25,14 +25,14 @@ use rayon::prelude::*;
 pub use recipe::Recipe;
 use recipe::{Convergence, rate_at};
 
-use super::metrics::Features;
 use crate::data::Dataset;
+use crate::metrics::Features;
 use crate::model_file;
+use crate::network::layers::{Conv, GroupNorm, Init, Linear};
+use crate::network::optimizer::Optimizer;
+use crate::network::shards::in_shards;
 use crate::output::{Staged, check_folder};
 use crate::progress::Phase;
-use crate::train::gradients::in_shards;
-use crate::train::layers::{Conv, GroupNorm, Init, Linear};
-use crate::train::optimizer::Optimizer;
 
 /// Raised when the network or its training changes: older files are then not
 /// looked at any more.

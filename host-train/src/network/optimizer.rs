@@ -11,8 +11,6 @@ use burn::optim::{
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 
-use super::ema::Collect;
-
 /// AdamW with ε = 1e-8.
 pub struct Optimizer {
     adamw: AdamW,
@@ -149,5 +147,14 @@ impl ModuleVisitor for Restore<'_> {
             let state = AdamWState::new(momentum);
             self.optimizer.states.register(param.id, state);
         }
+    }
+}
+
+/// The parameters of a network by their identity.
+pub(crate) struct Collect(pub TensorContainer<ParamId>);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val());
     }
 }

@@ -7,10 +7,10 @@ use tiny_ddpm::picture::{state_hash, to_pixels};
 use tiny_ddpm::{Buffers, Data, Denoiser, Prediction, Sampler};
 
 use crate::config::Config;
+use crate::generate::{Pictures, Progress, Request};
+use crate::network::denoiser::FloatDenoiser;
+use crate::network::{Network, NoTaps, Taps};
 use crate::points::Points;
-use crate::sample::{Pictures, Progress, Request};
-use crate::train::denoiser::FloatDenoiser;
-use crate::train::{Network, NoTaps, Taps};
 
 /// Pictures in the network at once, of a small one.
 const BATCH: usize = 200;
@@ -218,7 +218,7 @@ impl Denoiser for Made<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Classes;
+    use crate::generate::Classes;
     use tiny_ddpm::{Method, Spacing};
 
     fn request(method: Method) -> Request {

@@ -7,7 +7,7 @@
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
-use super::Features;
+use crate::metrics::Features;
 
 /// |m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½) for means m and covariances C.
 ///

@@ -6,9 +6,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use tiny_ddpm::graph::{Attention, Conv, Interpreter, LayerId, Linear, Norm, Shape, Table, walk};
 
-use super::interpreter::SAME;
-use super::reference::ReferenceUNet;
-use super::unet::{QKV, UNet};
+use crate::network::interpreter::SAME;
+use crate::network::reference::ReferenceUNet;
+use crate::network::unet::{QKV, UNet};
 use crate::quant::{Kind, ParameterId, Weights};
 
 /// One tensor of parameters.

@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use tiny_ddpm::{Denoiser, Prediction};
 
-use super::network::Forward;
-use super::taps::{NoTaps, Taps};
+use crate::network::kind::Forward;
+use crate::network::taps::{NoTaps, Taps};
 
 /// A batch of pictures as one long picture: samplers treat every pixel alike,
 /// so one sampler can carry them all.

@@ -10,6 +10,9 @@ use tiny_ddpm::{
     Buffers, Data, Method, Model, Sampler, Schedule, Settings, SettingsError, Spacing,
 };
 
+/// Points of a request that does not say how many.
+const POINTS: usize = 2000;
+
 /// Most pictures of one request.
 const MAX_COUNT: usize = 1_000_000;
 /// Pictures of a request that does not say how many.
@@ -152,7 +155,7 @@ impl Request {
         let classes = classes.unwrap_or(all);
         Self {
             count: match (classes, known) {
-                _ if matches!(data, Data::Point { .. }) => super::points::DEFAULT_COUNT,
+                _ if matches!(data, Data::Point { .. }) => POINTS,
                 (Classes::All, count @ 1..) => count.into(),
                 _ => DEFAULT_COUNT,
             },

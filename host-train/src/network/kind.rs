@@ -8,10 +8,10 @@ use burn::module::Module;
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device, Tensor};
 
-use super::parameters::Parameter;
-use super::reference::ReferenceUNet;
-use super::taps::{NoTaps, Taps};
-use super::unet::UNet;
+use crate::network::parameters::Parameter;
+use crate::network::reference::ReferenceUNet;
+use crate::network::taps::{NoTaps, Taps};
+use crate::network::unet::UNet;
 use crate::shape::Shape;
 
 /// What predicts from noisy pictures.
@@ -121,7 +121,7 @@ impl Network {
 
     /// The parameters as the bytes of a file: of the network inside, for files
     /// are older than the choice between two.
-    pub(super) fn into_bytes(self) -> Result<Bytes, RecordError> {
+    pub(crate) fn into_bytes(self) -> Result<Bytes, RecordError> {
         match self {
             Self::Small(model) => model.into_record().into_bytes(),
             Self::Reference(model) => model.into_record().into_bytes(),
@@ -130,7 +130,7 @@ impl Network {
 
     /// The network with the parameters that [`into_bytes`](Self::into_bytes)
     /// wrote.
-    pub(super) fn with_bytes(self, bytes: Bytes) -> Result<Self, RecordError> {
+    pub(crate) fn with_bytes(self, bytes: Bytes) -> Result<Self, RecordError> {
         let record = ModuleRecord::from_bytes(bytes)?;
         match self {
             Self::Small(model) => model.try_load_record(record).map(Self::Small),

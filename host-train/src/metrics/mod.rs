@@ -1,9 +1,12 @@
-//! What tells generated pictures from real ones, in numbers.
+//! Metrics that compare generated with real pictures.
 //!
 //! All of it compares two sets of pictures through a classifier's [`Features`],
-//! or the pixels themselves; nothing here knows where either came from.
+//! or the pixels themselves; nothing here knows where either came from. The [`classifier`] is trained on
+//! real pictures alone.
 
 pub mod accuracy;
+#[cfg(feature = "train")]
+pub mod classifier;
 pub mod energy;
 pub mod features;
 pub mod frechet;

@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Features;
+use crate::metrics::Features;
 
 /// Neighbours that make the balls of precision and recall, as in the paper.
 pub const K_PRECISION: usize = 3;

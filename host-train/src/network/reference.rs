@@ -13,8 +13,8 @@ use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::embedding::{one_hot, sinusoids};
-use super::layers::{Conv, ConvUp, GroupNorm, Init, Linear};
+use crate::network::embedding::{one_hot, sinusoids};
+use crate::network::layers::{Conv, ConvUp, GroupNorm, Init, Linear};
 use crate::shape::ReferenceShape;
 
 /// Draws layers of one network.

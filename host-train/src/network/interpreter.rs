@@ -8,13 +8,40 @@ use tiny_ddpm::graph::{
 };
 use tiny_ddpm::{Data, Topology};
 
-use super::embedding::{one_hot, sinusoids};
-use super::patches::{channels_of, patchify, unpatchify, upsample};
-use super::taps::Taps;
-use super::unet::{QKV, UNet};
+use crate::network::embedding::{one_hot, sinusoids};
+use crate::network::patches::{channels_of, patchify, unpatchify, upsample};
+use crate::network::taps::{NoTaps, Taps};
+use crate::network::unet::{QKV, UNet};
 
 /// Why a parameter cannot be missing.
 pub(super) const SAME: &str = "the network was made for this topology";
+
+impl UNet {
+    /// The prediction for pictures `x` (`[n, pixels]`, row by row) or points
+    /// (`[n, values]`) at
+    /// `timesteps`; class `None` is "no class".
+    pub fn forward(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<2> {
+        self.forward_with(x, timesteps, classes, &mut NoTaps)
+    }
+
+    /// [`forward`](Self::forward) under observation.
+    pub fn forward_with(
+        &self,
+        x: Tensor<2>,
+        timesteps: &[u16],
+        classes: &[Option<u8>],
+        taps: &mut dyn Taps,
+    ) -> Tensor<2> {
+        Run::new(self, x, timesteps, classes, taps).prediction()
+    }
+
+    /// The middle's activation before its last block, `[n, channels, h, w]` of
+    /// the coarsest level: features for a discriminator.
+    pub fn features(&self, x: Tensor<2>, timesteps: &[u16], classes: &[Option<u8>]) -> Tensor<4> {
+        let last = LayerId::new(Stage::Mid { block: 1 }, Part::Norm1);
+        Run::new(self, x, timesteps, classes, &mut NoTaps).input_of(last)
+    }
+}
 
 /// One forward pass over a batch.
 pub(super) struct Run<'r> {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use tiny_ddpm::picture::{picture_hash, state_hash, to_pixels};
 use tiny_ddpm::{Buffers, Model, Unet, UnetError};
 
-use super::{Request, RequestError};
+use crate::generate::{Request, RequestError};
 
 /// What was generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
