@@ -10,7 +10,7 @@ use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::{Engine, Native, Portable, Stride};
 use tiny_ddpm::kernels::epilogue::{Epilogue, Requantise, Residual};
 use tiny_ddpm::kernels::linear;
-use tiny_ddpm::kernels::packing::Form;
+use tiny_ddpm::kernels::packing::WeightLayout;
 use tiny_ddpm::kernels::quant::Scale;
 
 /// What stands in words that a kernel must not touch.
@@ -38,7 +38,7 @@ pub struct Case {
     /// What an output position sees.
     pub geometry: Geometry,
     /// How the weights are stored.
-    pub form: Form,
+    pub layout: WeightLayout,
     /// Positions along each axis of the input.
     pub side: usize,
     /// Channels of both halves of the input.
@@ -99,18 +99,18 @@ pub struct Outcome {
     pub hash: u32,
 }
 
-/// Each form of each geometry that it fits.
-const KERNELS: [(Geometry, Form); 10] = [
-    (Geometry::Pointwise, Form::Direct),
-    (Geometry::Same, Form::Direct),
-    (Geometry::Same, Form::Winograd),
-    (Geometry::Down, Form::Direct),
-    (Geometry::Up, Form::Direct),
-    (Geometry::Up, Form::Phases),
-    (Geometry::Pointwise, Form::Nibbles),
-    (Geometry::Same, Form::Nibbles),
-    (Geometry::Down, Form::Nibbles),
-    (Geometry::Up, Form::Nibbles),
+/// Each layout of each geometry that it fits.
+const KERNELS: [(Geometry, WeightLayout); 10] = [
+    (Geometry::Pointwise, WeightLayout::Direct),
+    (Geometry::Same, WeightLayout::Direct),
+    (Geometry::Same, WeightLayout::Winograd),
+    (Geometry::Down, WeightLayout::Direct),
+    (Geometry::Up, WeightLayout::Direct),
+    (Geometry::Up, WeightLayout::Phases),
+    (Geometry::Pointwise, WeightLayout::Int4),
+    (Geometry::Same, WeightLayout::Int4),
+    (Geometry::Down, WeightLayout::Int4),
+    (Geometry::Up, WeightLayout::Int4),
 ];
 const WIDTHS: [usize; 9] = [1, 2, 3, 4, 5, 8, 12, 16, 17];
 const FILLS: [Fill; 5] = [
@@ -129,7 +129,7 @@ fn each_case(mut check: impl FnMut(Case)) {
         check(Case { number, ..case });
         number += 1;
     };
-    for (geometry, form) in KERNELS {
+    for (geometry, layout) in KERNELS {
         // Widths of the second half in another order, so that all combinations
         // of whole and broken groups are met.
         let skips = WIDTHS.into_iter().cycle().skip(5);
@@ -138,7 +138,7 @@ fn each_case(mut check: impl FnMut(Case)) {
                 let case = |j: usize, fill| Case {
                     number: 0,
                     geometry,
-                    form,
+                    layout,
                     side: 1 + j % 8,
                     channels,
                     outputs: 1 + (i + j) % 9,
@@ -164,7 +164,7 @@ fn each_case(mut check: impl FnMut(Case)) {
             show(Case {
                 number: 0,
                 geometry,
-                form,
+                layout,
                 side: 2,
                 channels: [256, 256],
                 outputs: 3,
@@ -229,7 +229,7 @@ fn fill(case: &Case, memory: &mut Memory) {
             }
         }
     }
-    if case.form == Form::Nibbles {
+    if case.layout == WeightLayout::Int4 {
         coarse(rows);
     }
     let [x, skip, out] = &mut memory.zero_points;
@@ -271,7 +271,7 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
         side,
         channels,
         outputs,
-        form,
+        layout,
         ..
     } = case;
     let (initial, multipliers) = (&initial[..outputs], &multipliers[..outputs]);
@@ -282,17 +282,17 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
     );
     let inputs = channels[0] + channels[1];
     let rows = &mut rows[..geometry.taps() * inputs * outputs];
-    let bytes = form.bytes(geometry, inputs, outputs);
+    let bytes = layout.bytes(geometry, inputs, outputs);
     let packed = &mut packed.0[case.offset..case.offset + bytes];
-    form.pack(geometry, inputs, rows, packed);
+    layout.pack(geometry, inputs, rows, packed);
     // The definition's weights lie at a multiple of 16, and have 8 bits where
     // the others have 4, unless they are so many that they would not fit twice.
-    let defined = match form {
-        Form::Nibbles => Form::Direct,
-        form => form,
+    let defined = match layout {
+        WeightLayout::Int4 => WeightLayout::Direct,
+        layout => layout,
     };
     let bytes = defined.bytes(geometry, inputs, outputs);
-    let (defined, weights): (Form, &[u8]) = match other_packed.0.get_mut(..bytes) {
+    let (defined, weights): (WeightLayout, &[u8]) = match other_packed.0.get_mut(..bytes) {
         Some(other) => {
             if spoil {
                 rows[rows.len() / 2] ^= 1;
@@ -300,7 +300,7 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
             defined.pack(geometry, inputs, rows, other);
             (defined, other)
         }
-        None => (form, packed),
+        None => (layout, packed),
     };
     let plane = |half: usize, values, zero_points| Plane {
         values,
@@ -324,12 +324,12 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
             &skip[..side * side * channels[1]],
             &skip_zeros[..2 * channels[1]],
         ),
-        form: defined,
+        layout: defined,
         weights,
         initial,
     };
     let native = Task {
-        form,
+        layout,
         weights: packed,
         ..definition
     };
@@ -343,7 +343,7 @@ fn compare(case: &Case, memory: &mut Memory, spoil: bool, hash: &mut Hash) -> Op
             found,
         })
     };
-    let words = scratch_words(form, geometry, channels[0], channels[1]);
+    let words = scratch_words(layout, geometry, channels[0], channels[1]);
     let defined_words = scratch_words(defined, geometry, channels[0], channels[1]);
     let (mut expected_writes, mut found_writes) = (0, 0);
     scratch.fill(0x1234_4321);

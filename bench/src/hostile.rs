@@ -286,16 +286,12 @@ pub fn step(
     let workspace = &mut workspace[..words];
     let name = Method::NAMES[random.below(Method::NAMES.len() as u32) as usize];
     let method = Method::from_name(name, info.recommended.eta);
-    let settings = Settings {
-        method: method.unwrap_or(Method::Heun),
-        steps: info.recommended.steps,
-        spacing: Spacing::ALL[random.below(Spacing::ALL.len() as u32) as usize],
-        guidance,
-        clip: random.below(2) == 0,
-        seed: u64::from(random.bits()),
-        picture: 0,
-        class,
-    };
+    let settings = Settings::new(method.unwrap_or(Method::Heun), info.recommended.steps)
+        .class(class)
+        .seed(u64::from(random.bits()))
+        .guidance(guidance)
+        .spacing(Spacing::ALL[random.below(Spacing::ALL.len() as u32) as usize])
+        .clip(random.below(2) == 0);
     let mut unet = Unet::new(model, workspace).map_err(Refusal::Unet)?;
     let mut sampler =
         InPlaceSampler::new(model.schedule(), settings, x, memory).map_err(Refusal::Settings)?;

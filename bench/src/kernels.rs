@@ -5,7 +5,7 @@ use super::layers::{Attention, Convolution, Linear, Normalisation};
 use super::memory::{Memory, Random};
 use core::hint::black_box;
 use tiny_ddpm::graph::Geometry;
-use tiny_ddpm::kernels::packing::Form;
+use tiny_ddpm::kernels::packing::WeightLayout;
 
 /// What was counted.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub struct Row {
     /// Of what size.
     pub shape: &'static str,
     /// How the weights are stored.
-    pub form: &'static str,
+    pub layout: &'static str,
     /// Multiply-accumulates.
     pub macs: usize,
     /// What it takes.
@@ -45,16 +45,16 @@ const CONVOLUTIONS: [(&str, &str, Geometry, usize, usize, usize); 7] = [
     ("conv1x1", "14x14x64->32", Geometry::Pointwise, 14, 64, 32),
 ];
 
-/// All forms, with their names.
-pub const FORMS: [(Form, &str); 4] = [
-    (Form::Direct, "direct"),
-    (Form::Winograd, "winograd"),
-    (Form::Phases, "phases"),
-    (Form::Nibbles, "nibbles"),
+/// All layouts, with their names.
+pub const LAYOUTS: [(WeightLayout, &str); 4] = [
+    (WeightLayout::Direct, "direct"),
+    (WeightLayout::Winograd, "winograd"),
+    (WeightLayout::Phases, "phases"),
+    (WeightLayout::Int4, "int4"),
 ];
 
 /// Shapes that are also counted with weights of 4 bits.
-const NIBBLES: [&str; 2] = ["14x14x32->32", "14x14x64->32"];
+const INT4: [&str; 2] = ["14x14x32->32", "14x14x64->32"];
 
 /// Runs all layers.
 pub fn run(
@@ -71,23 +71,23 @@ pub fn run(
         }
     };
     for (kernel, shape, geometry, side, inputs, outputs) in CONVOLUTIONS {
-        let forms = FORMS.into_iter().filter(|&(form, _)| {
-            form.fits(geometry) && (form != Form::Nibbles || NIBBLES.contains(&shape))
+        let layouts = LAYOUTS.into_iter().filter(|&(layout, _)| {
+            layout.fits(geometry) && (layout != WeightLayout::Int4 || INT4.contains(&shape))
         });
-        for (form, name) in forms {
+        for (layout, name) in layouts {
             // Opaque: the compiler must not make a kernel for one size only.
             let layer = black_box(Convolution {
                 geometry,
                 side,
                 inputs,
                 outputs,
-                form,
+                layout,
             });
             layer.prepare(memory, &mut random);
             let row = Row {
                 kernel,
                 shape,
-                form: name,
+                layout: name,
                 macs: layer.macs(),
                 instructions: counter.of(&mut || layer.run(memory)),
             };
@@ -105,7 +105,7 @@ pub fn run(
     let row = Row {
         kernel: "norm-silu",
         shape: "14x14x32",
-        form: "-",
+        layout: "-",
         // One for each value.
         macs: norm.values(),
         instructions: counter.of(&mut || norm.run(memory)),
@@ -121,7 +121,7 @@ pub fn run(
     let row = Row {
         kernel: "attention",
         shape: "7x7x48/4",
-        form: "-",
+        layout: "-",
         macs: attention.macs(),
         instructions: counter.of(&mut || attention.run(memory)),
     };
@@ -135,7 +135,7 @@ pub fn run(
     let row = Row {
         kernel: "fully-connected",
         shape: "64->128",
-        form: "-",
+        layout: "-",
         macs: linear.inputs * linear.outputs,
         instructions: counter.of(&mut || linear.run(memory)),
     };

@@ -7,7 +7,7 @@ use tiny_ddpm::kernels::conv::{Plane, Task, conv};
 use tiny_ddpm::kernels::epilogue::Requantise;
 use tiny_ddpm::kernels::linear;
 use tiny_ddpm::kernels::norm::{self, Fine, Statistics, Sums, Target};
-use tiny_ddpm::kernels::packing::Form;
+use tiny_ddpm::kernels::packing::WeightLayout;
 use tiny_ddpm::kernels::quant::Scale;
 
 use super::memory::{Memory, Random, coarse};
@@ -24,7 +24,7 @@ pub struct Convolution {
     /// Output channels.
     pub outputs: usize,
     /// How the weights are stored.
-    pub form: Form,
+    pub layout: WeightLayout,
 }
 
 impl Convolution {
@@ -40,12 +40,12 @@ impl Convolution {
         random.activations(&mut memory.x[..self.side * self.side * self.inputs]);
         let rows = &mut memory.rows[..fan_in * self.outputs];
         random.weights(rows);
-        if self.form == Form::Nibbles {
+        if self.layout == WeightLayout::Int4 {
             coarse(rows);
         }
-        let bytes = self.form.bytes(self.geometry, self.inputs, self.outputs);
+        let bytes = self.layout.bytes(self.geometry, self.inputs, self.outputs);
         let packed = &mut memory.packed.0[..bytes];
-        self.form.pack(self.geometry, self.inputs, rows, packed);
+        self.layout.pack(self.geometry, self.inputs, rows, packed);
         random.words(&mut memory.bias[..4 * self.outputs], -20_000, 20_000);
         random.words(
             &mut memory.multipliers[..4 * self.outputs],
@@ -98,7 +98,7 @@ impl Convolution {
             zero_point: 0,
             zero_points: &[],
         };
-        let bytes = self.form.bytes(self.geometry, self.inputs, self.outputs);
+        let bytes = self.layout.bytes(self.geometry, self.inputs, self.outputs);
         let task = Task {
             geometry: self.geometry,
             side: self.side,
@@ -109,7 +109,7 @@ impl Convolution {
                 zero_points: &[],
             },
             skip: none,
-            form: self.form,
+            layout: self.layout,
             weights: &packed.0[..bytes],
             initial,
         };

@@ -101,8 +101,8 @@ fn run(word: &str, statics: &mut Statics) -> Result<(), Failure> {
             let counter = Counter::start().ok_or(Failure::Counter)?;
             kernels::run(counter, &mut statics.memory, |row| {
                 println!(
-                    "@kernel kernel={} shape={} form={} macs={} instructions={}",
-                    row.kernel, row.shape, row.form, row.macs, row.instructions
+                    "@kernel kernel={} shape={} layout={} macs={} instructions={}",
+                    row.kernel, row.shape, row.layout, row.macs, row.instructions
                 );
             })
             .map_err(Failure::NotRepeatable)

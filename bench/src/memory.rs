@@ -15,7 +15,7 @@ pub struct Memory {
     pub skip: [i8; 4096],
     /// Weights, an output channel's after the other's.
     pub rows: [i8; 36_864],
-    /// The same as a form packs them.
+    /// The same as a layout packs them.
     pub packed: Aligned<{ 131_072 + 16 }>,
     /// The same again, for the other engine.
     pub other_packed: Aligned<18_432>,
@@ -132,7 +132,7 @@ impl Random {
     }
 }
 
-/// Makes weights such as [`Form::Nibbles`](tiny_ddpm::kernels::packing::Form)
+/// Makes weights such as [`WeightLayout::Int4`](tiny_ddpm::kernels::packing::WeightLayout)
 /// can hold: multiples of 16, and no -128.
 pub fn coarse(weights: &mut [i8]) {
     for weight in weights {

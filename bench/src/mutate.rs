@@ -161,7 +161,7 @@ impl Workshop {
     }
 
     /// What stands before an array or behind it: lengths, factors, scales,
-    /// zero points, forms. A length may be written longer than it needs to be.
+    /// zero points, layouts. A length may be written longer than it needs to be.
     fn change_length(&mut self, base: &[u8], length: usize, random: &mut Random) -> usize {
         let Some(array) = self.array(base, random) else {
             return length;

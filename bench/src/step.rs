@@ -165,16 +165,7 @@ pub fn around(counter: Counter, blob: &[u8], room: &mut Room) -> Result<Around, 
     let model = Model::load(blob).map_err(StepError::Blob)?;
     let x = &mut room.x[..model.topology().pixels()];
     let values = x.len() as u64;
-    let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps: 1,
-        spacing: Spacing::Trailing,
-        guidance: 0.0,
-        clip: true,
-        seed: SEED.into(),
-        picture: 0,
-        class: None,
-    };
+    let settings = Settings::new(Method::Ddim { eta: 0.0 }, 1).seed(SEED.into());
     let start = counter.stamp();
     Noise::new(settings.seed, 0).fill(x);
     let noise = counter.between(start, counter.stamp());

@@ -138,16 +138,10 @@ pub fn run(
     if needed > limit && trial != Trial::Unchecked {
         return Err(WatchdogError::TooMuchWork { needed, limit });
     }
-    let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps: 40,
-        spacing: Spacing::Trailing,
-        guidance: 0.5,
-        clip: true,
-        seed: 1,
-        picture: 0,
-        class: Some(0),
-    };
+    let settings = Settings::new(Method::Ddim { eta: 0.0 }, 40)
+        .class(Some(0))
+        .seed(1)
+        .guidance(0.5);
     let x = &mut room.x[..model.topology().pixels()];
     let mut unet = Unet::new(model, &mut room.workspace).map_err(WatchdogError::Unet)?;
     let mut sampler = InPlaceSampler::new(model.schedule(), settings, x, &mut [])

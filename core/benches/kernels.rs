@@ -16,7 +16,7 @@ use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, scratch_words};
 use tiny_ddpm::kernels::engine::Portable;
 use tiny_ddpm::kernels::epilogue::Requantise;
 use tiny_ddpm::kernels::norm::{Fine, Sums, Target, apply};
-use tiny_ddpm::kernels::packing::Form;
+use tiny_ddpm::kernels::packing::WeightLayout;
 use tiny_ddpm::kernels::quant::Scale;
 use tiny_ddpm::{Denoiser, Level, Model, Topology, Unet};
 
@@ -62,22 +62,22 @@ fn predict(bencher: Bencher<'_, '_>, transformed: bool) {
     bencher.bench_local(|| unet.predict(&x, 500, Some(7), &mut out));
 }
 
-/// A convolution's geometry and form, side, channels of input and output.
-type Shape = (Geometry, Form, usize, usize, usize);
+/// A convolution's geometry and layout, side, channels of input and output.
+type Shape = (Geometry, WeightLayout, usize, usize, usize);
 
 const SHAPES: [Shape; 8] = [
-    (Geometry::Same, Form::Direct, 14, 24, 24),
-    (Geometry::Same, Form::Winograd, 14, 24, 24),
-    (Geometry::Same, Form::Nibbles, 14, 24, 24),
-    (Geometry::Same, Form::Direct, 7, 48, 48),
-    (Geometry::Same, Form::Winograd, 7, 48, 48),
-    (Geometry::Up, Form::Direct, 7, 48, 48),
-    (Geometry::Up, Form::Phases, 7, 48, 48),
-    (Geometry::Pointwise, Form::Direct, 14, 72, 24),
+    (Geometry::Same, WeightLayout::Direct, 14, 24, 24),
+    (Geometry::Same, WeightLayout::Winograd, 14, 24, 24),
+    (Geometry::Same, WeightLayout::Int4, 14, 24, 24),
+    (Geometry::Same, WeightLayout::Direct, 7, 48, 48),
+    (Geometry::Same, WeightLayout::Winograd, 7, 48, 48),
+    (Geometry::Up, WeightLayout::Direct, 7, 48, 48),
+    (Geometry::Up, WeightLayout::Phases, 7, 48, 48),
+    (Geometry::Pointwise, WeightLayout::Direct, 14, 72, 24),
 ];
 
 /// With this machine's best engine; items are multiply-accumulates of the
-/// direct form.
+/// direct layout.
 #[divan::bench(args = SHAPES)]
 fn convolution(bencher: Bencher<'_, '_>, shape: Shape) {
     bench_conv(bencher, shape, |task, scratch, finish| {
@@ -107,13 +107,13 @@ fn convolution_avx2(bencher: Bencher<'_, '_>, shape: Shape) {
 
 fn bench_conv(
     bencher: Bencher<'_, '_>,
-    (geometry, form, side, inputs, outputs): Shape,
+    (geometry, layout, side, inputs, outputs): Shape,
     run: impl Fn(&Task<'_>, &mut [u32], &mut Requantise<'_>),
 ) {
     let values = bytes(side * side * inputs);
     let rows = bytes(geometry.taps() * inputs * outputs);
-    let mut weights = vec![0; form.bytes(geometry, inputs, outputs)];
-    form.pack(geometry, inputs, &rows, &mut weights);
+    let mut weights = vec![0; layout.bytes(geometry, inputs, outputs)];
+    layout.pack(geometry, inputs, &rows, &mut weights);
     let initial = vec![1000; outputs];
     let plane = |values, channels| Plane {
         values,
@@ -126,11 +126,11 @@ fn bench_conv(
         side,
         x: plane(&values, inputs),
         skip: plane(&[], 0),
-        form,
+        layout,
         weights: &weights,
         initial: &initial,
     };
-    let mut scratch = vec![0; scratch_words(form, geometry, inputs, 0)];
+    let mut scratch = vec![0; scratch_words(layout, geometry, inputs, 0)];
     let positions = geometry.output_side(side).pow(2);
     let scale = Scale {
         multiplier: 1 << 19,

@@ -8,29 +8,20 @@
 
 use static_cell::ConstStaticCell;
 use tiny_ddpm::picture::{picture_hash, to_pixels};
-use tiny_ddpm::{BlobError, Buffers, Method, Model, Sampler, Settings, SettingsError, Spacing};
-use tiny_ddpm::{Unet, UnetError};
+use tiny_ddpm::{BlobError, InPlaceSampler, Model, Settings, SettingsError, Unet, UnetError};
 
-/// Weights are best placed where fast kernels can load whole words.
-#[repr(align(16))]
-struct Aligned<T: ?Sized>(T);
-static BLOB: &Aligned<[u8]> = &Aligned(*include_bytes!("digits.tddpm"));
+static BLOB: &[u8] = tiny_ddpm::include_blob!("digits.tddpm");
 
-// `tiny-ddpm inspect --rust` prints the sizes for a blob. `Unet::new` and `Sampler::new`
-// refuse smaller buffers.
 /// Width and height of a picture.
 const SIDE: usize = 28;
 const PIXELS: usize = SIDE * SIDE;
-/// Bytes for the network's activations, which are lent to it as words.
-const WORKSPACE_BYTES: usize = 24_624;
-const WORKSPACE_WORDS: usize = WORKSPACE_BYTES / 4;
+/// Words of the network's activations: `tiny-ddpm inspect --rust` prints the sizes
+/// for a blob, and `Unet::new` and `InPlaceSampler::new` refuse smaller buffers.
+const WORKSPACE_WORDS: usize = 24_624 / 4;
 
 static WORKSPACE: ConstStaticCell<[u32; WORKSPACE_WORDS]> =
     ConstStaticCell::new([0; WORKSPACE_WORDS]);
 static X: ConstStaticCell<[f32; PIXELS]> = ConstStaticCell::new([0.0; PIXELS]);
-static X0_HAT: ConstStaticCell<[f32; PIXELS]> = ConstStaticCell::new([0.0; PIXELS]);
-/// Only for guidance.
-static UNCONDITIONAL: ConstStaticCell<[f32; PIXELS]> = ConstStaticCell::new([0.0; PIXELS]);
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "`main` shows them by Debug")]
@@ -41,33 +32,13 @@ enum Error {
 }
 
 /// Draws one picture. The statics are taken here, so that this can be called
-/// once; firmware that draws more keeps `buffers` and `workspace`.
+/// once; firmware that draws more keeps them.
 fn draw(class: u8) -> Result<[u8; PIXELS], Error> {
-    let workspace = WORKSPACE.take();
-    let buffers = Buffers {
-        x: X.take(),
-        x0_hat: X0_HAT.take(),
-        unconditional: UNCONDITIONAL.take(),
-        // Only Heun and DPM-Solver++ need one.
-        memory: &mut [],
-    };
-
-    let model = Model::load(&BLOB.0).map_err(Error::Blob)?;
-    let mut unet = Unet::new(&model, workspace).map_err(Error::Unet)?;
-    let recommended = model.info().recommended;
-    let settings = Settings {
-        method: Method::Ddim {
-            eta: recommended.eta,
-        },
-        steps: recommended.steps,
-        spacing: Spacing::Trailing,
-        guidance: recommended.guidance,
-        clip: true,
-        seed: 42,
-        picture: 0,
-        class: Some(class),
-    };
-    let mut sampler = Sampler::new(model.schedule(), settings, buffers).map_err(Error::Settings)?;
+    let model = Model::load(BLOB).map_err(Error::Blob)?;
+    let mut unet = Unet::new(&model, WORKSPACE.take()).map_err(Error::Unet)?;
+    let settings = Settings::recommended(&model).class(class).seed(42);
+    let mut sampler = InPlaceSampler::new(model.schedule(), settings, X.take(), &mut [])
+        .map_err(Error::Settings)?;
     while let Some(_step) = sampler.step(&mut unet).map_err(Error::Unet)? {
         // Here a watchdog is fed.
     }
@@ -94,7 +65,7 @@ mod tests {
 
     #[test]
     fn buffers_are_exactly_as_large_as_the_model_needs() {
-        let model = Model::load(&BLOB.0).unwrap();
+        let model = Model::load(BLOB).unwrap();
         assert_eq!(WORKSPACE_WORDS, model.workspace_words());
         assert_eq!(PIXELS, model.topology().pixels());
         let pixels = draw(7).unwrap();

@@ -13,42 +13,25 @@
 //! Imports go one way: `unet` builds on `blob`, `blob` on `kernels`, `kernels`
 //! on `graph`. `diffusion` knows networks by the [`Denoiser`] trait only.
 //!
-//! Whoever calls provides every buffer and can ask beforehand how large it
-//! must be. One seed, one blob and one set of settings give the same picture,
+//! The caller provides all buffers; their sizes can be queried beforehand. One
+//! seed, one blob and one set of settings give the same picture,
 //! bit for bit, on every target: integers inside the network, and outside it
 //! only IEEE 754 basic operations and `libm`. Programs that are compared must
 //! have locked the same version of `libm` (`cargo update -p libm --precise`),
 //! since a later one may round a sine or a logarithm otherwise.
 //!
 //! ```no_run
-//! use tiny_ddpm::{Buffers, Method, Model, Sampler, Settings, Spacing, Unet};
+//! use tiny_ddpm::{InPlaceSampler, Model, Settings, Unet};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let blob: &[u8] = &[];
 //! let model = Model::load(blob)?;
-//! let recommended = model.info().recommended;
 //! let pixels = model.topology().pixels();
 //!
 //! let mut workspace = vec![0; model.workspace_words()];
 //! let mut unet = Unet::new(&model, &mut workspace)?;
-//! let (mut x, mut x0_hat, mut spare) = (vec![0.0; pixels], vec![0.0; pixels], vec![0.0; pixels]);
-//! let buffers = Buffers {
-//!     x: &mut x,
-//!     x0_hat: &mut x0_hat,
-//!     unconditional: &mut spare,
-//!     // Heun and DPM-Solver++ need one.
-//!     memory: &mut [],
-//! };
-//! let settings = Settings {
-//!     method: Method::Ddim { eta: recommended.eta },
-//!     steps: recommended.steps,
-//!     spacing: Spacing::Trailing,
-//!     guidance: recommended.guidance,
-//!     clip: true,
-//!     seed: 1,
-//!     picture: 0,
-//!     class: Some(7),
-//! };
-//! let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
+//! let mut x = vec![0.0; pixels];
+//! let settings = Settings::recommended(&model).class(7).seed(1);
+//! let mut sampler = InPlaceSampler::new(model.schedule(), settings, &mut x, &mut [])?;
 //! while let Some(step) = sampler.step(&mut unet)? {
 //!     println!("step {} of {}", step.index, step.of);
 //! }

@@ -3,12 +3,12 @@
 mod common;
 
 use common::{
-    Numbers, changed_blob, info, nibble_blob, point_topology, random_blob, small_topology,
+    Numbers, changed_blob, info, int4_blob, point_topology, random_blob, small_topology,
     smallest_topology, transformed_blob,
 };
 use proptest::prelude::*;
-use tiny_ddpm::blob::records::{Form, Info, Packing, Recommended, Record};
-use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, Writer, header};
+use tiny_ddpm::blob::records::{WeightLayout, Info, Packing, Recommended, Record};
+use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, Writer, encoded_len, header};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::picture::picture_hash;
 use tiny_ddpm::{Denoiser, Model, Unet};
@@ -89,11 +89,40 @@ fn the_encodings_of_both_kinds_of_data_stay() {
     }
 }
 
+/// In a flash partition a blob is followed by whatever was there.
+#[test]
+fn a_blob_s_length_is_in_its_header() {
+    let blob = random_blob(small_topology(), 1);
+    let mut partition = blob.clone();
+    partition.resize(blob.len() + 1000, 0xff);
+    assert!(matches!(
+        Model::load(&partition),
+        Err(BlobError::TooLong { .. })
+    ));
+    assert_eq!(encoded_len(&partition), Ok(blob.len()));
+    assert_eq!(encoded_len(&blob[..HEADER_LEN]), Ok(blob.len()));
+    let (needed, found) = (HEADER_LEN, HEADER_LEN - 1);
+    let error = encoded_len(&blob[..found]);
+    assert_eq!(error, Err(BlobError::TooShort { needed, found }));
+    for at in 0..HEADER_LEN {
+        let mut changed = partition.clone();
+        changed[at] ^= 1;
+        assert!(encoded_len(&changed).is_err(), "byte {at}");
+    }
+    // The largest length that a header can hold.
+    let mut header: [u8; HEADER_LEN] = blob[..HEADER_LEN].try_into().unwrap();
+    header[16..20].fill(0xff);
+    let crc = picture_hash(&header[..28]).to_le_bytes();
+    header[28..].copy_from_slice(&crc);
+    let len = (u32::MAX as usize).saturating_add(HEADER_LEN);
+    assert_eq!(encoded_len(&header), Ok(len));
+}
+
 #[test]
 fn a_random_point_model_loads_and_runs() {
     for blob in [
         random_blob(point_topology(), 1),
-        nibble_blob(point_topology(), 1),
+        int4_blob(point_topology(), 1),
     ] {
         let out = one_step(&blob).unwrap();
         assert_eq!(out.len(), 3);
@@ -266,7 +295,7 @@ fn a_number_in_more_bytes_than_it_needs_is_refused() {
                 vec![r.gains, r.offsets]
             }
             Record::Conv(r) => {
-                // The factor of a residual, and the form.
+                // The factor of a residual, and the layout.
                 place(end(r.multipliers));
                 place(end(r.zero_points));
                 vec![
@@ -449,29 +478,29 @@ fn rename_packing(blob: &mut [u8], from: Packing, to: Packing) {
 #[test]
 fn forms_that_the_packing_does_not_announce_are_refused() {
     let transformed = transformed_blob(small_topology(), 3);
-    let nibbles = nibble_blob(small_topology(), 3);
+    let int4 = int4_blob(small_topology(), 3);
     for (blob, from, to) in [
         (&transformed, Packing::Transformed, Packing::Portable),
-        (&nibbles, Packing::Nibbles, Packing::Portable),
-        (&nibbles, Packing::Nibbles, Packing::Transformed),
+        (&int4, Packing::Int4, Packing::Portable),
+        (&int4, Packing::Int4, Packing::Transformed),
     ] {
         let mut blob = blob.clone();
         one_step(&blob).unwrap();
         rename_packing(&mut blob, from, to);
         let error = one_step(&blob).unwrap_err();
-        let form = ParamError::Form;
+        let layout = ParamError::WeightLayout;
         assert!(
-            matches!(error, BlobError::Param { what, .. } if what == form),
+            matches!(error, BlobError::Param { what, .. } if what == layout),
             "{from:?} as {to:?}: {error}"
         );
     }
 }
 
-/// Where 4 bits are announced, all other forms may be, too.
+/// Where 4 bits are announced, all other layouts may be, too.
 #[test]
 fn a_blob_of_four_bits_may_have_every_form() {
     let mut blob = transformed_blob(small_topology(), 3);
-    let pictures = [Packing::Transformed, Packing::Nibbles].map(|packing| {
+    let pictures = [Packing::Transformed, Packing::Int4].map(|packing| {
         rename_packing(&mut blob, Packing::Transformed, packing);
         one_step(&blob).unwrap()
     });
@@ -481,11 +510,11 @@ fn a_blob_of_four_bits_may_have_every_form() {
 /// Weights of 4 bits take half the bytes, and -8 is no weight, wherever it is.
 #[test]
 fn minus_eight_is_refused() {
-    let clean = nibble_blob(small_topology(), 4);
+    let clean = int4_blob(small_topology(), 4);
     let mut found = Vec::new();
     Model::load(&clean).unwrap().for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record
-            && conv.form == Form::Nibbles
+            && conv.layout == WeightLayout::Int4
         {
             // Channels are whole groups, but for the first convolution's.
             assert_eq!(2 * conv.weights.len(), layer.fan_in * layer.output.channels);
@@ -531,9 +560,9 @@ fn transformed_weights_beyond_their_limit_are_refused() {
     Model::load(&clean).unwrap().for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record {
             let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
-            match conv.form {
-                Form::Winograd => found.push((start, MAX_WINOGRAD, layer.id.to_string())),
-                Form::Phases => found.push((start, MAX_PHASE, layer.id.to_string())),
+            match conv.layout {
+                WeightLayout::Winograd => found.push((start, MAX_WINOGRAD, layer.id.to_string())),
+                WeightLayout::Phases => found.push((start, MAX_PHASE, layer.id.to_string())),
                 _ => {}
             }
         }
@@ -575,7 +604,7 @@ fn scales_that_are_not_positive_and_normal_are_refused() {
 fn a_flipped_bit_behind_valid_checksums_is_an_error_or_a_model() {
     for clean in [
         random_blob(small_topology(), 5),
-        nibble_blob(small_topology(), 5),
+        int4_blob(small_topology(), 5),
         random_blob(point_topology(), 5),
     ] {
         let mut accepted = 0;
@@ -611,12 +640,12 @@ proptest! {
     #[test]
     fn a_mangled_model_is_an_error_or_a_model(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
-        nibbles: bool,
+        int4: bool,
         points: bool,
     ) {
         let topology = if points { point_topology() } else { small_topology() };
-        let mut blob = match nibbles {
-            true => nibble_blob(topology, 6),
+        let mut blob = match int4 {
+            true => int4_blob(topology, 6),
             false => random_blob(topology, 6),
         };
         for (index, value) in changes {

@@ -77,7 +77,7 @@ fn errors() -> Vec<(Box<dyn Error>, Vec<&'static str>)> {
         case(ParamError::Scale, &["scale", "normal"]),
         case(ParamError::NotFinite, &["finite"]),
         case(ParamError::Weight, &["weight", "-128"]),
-        case(ParamError::Form, &["form"]),
+        case(ParamError::WeightLayout, &["layout"]),
         case(ParamError::Bias, &["bias", "2^29"]),
         case(ParamError::Multiplier, &["multiplier"]),
         case(ParamError::Gain, &["gain"]),

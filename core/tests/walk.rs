@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::{
     Buffers, Denoiser, InPlace, InPlaceSampler, Method, Prediction, Sampler, Schedule,
-    ScheduleKind, Settings, Spacing, Walk,
+    ScheduleKind, Settings, Walk,
 };
 
 const WALK: Walk = Walk {
@@ -143,16 +143,7 @@ fn samplers_go_on_from_given_noise() {
     let schedule = Schedule::new(ScheduleKind::Cosine, 100).unwrap();
     for name in Method::NAMES {
         let method = Method::from_name(name, 0.5).unwrap();
-        let settings = Settings {
-            method,
-            steps: 4,
-            spacing: Spacing::Trailing,
-            guidance: 0.0,
-            clip: true,
-            seed: 5,
-            picture: 41,
-            class: None,
-        };
+        let settings = Settings::new(method, 4).seed(5).picture(41);
         let finish = |mut sampler: Sampler<'_>| {
             while sampler.step(&mut Half).unwrap().is_some() {}
             bits(sampler.x())

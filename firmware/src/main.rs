@@ -21,11 +21,7 @@ use tiny_ddpm::{Model, SettingsError, Unet};
 
 include!(concat!(env!("OUT_DIR"), "/sizes.rs"));
 
-/// The alignment that fast kernels want of weights.
-#[repr(C, align(16))]
-struct Aligned<B: ?Sized>(B);
-
-static BLOB: &Aligned<[u8]> = &Aligned(*include_bytes!(env!("TINY_DDPM_BLOB_PATH")));
+static BLOB: &[u8] = tiny_ddpm::include_blob!(env!("TINY_DDPM_BLOB_PATH"));
 
 struct Memory {
     /// Between pictures it holds what is read and what is reported.
@@ -68,7 +64,7 @@ fn main() -> ! {
 
 fn generate(counter: &mut Counter, memory: &mut Memory) -> Result<(), Failure> {
     // Opaque: what is in flash counts, not what the compiler saw of it.
-    let blob = core::hint::black_box(&BLOB.0);
+    let blob = core::hint::black_box(BLOB);
     let mut model = None;
     load(blob, &mut model)?;
     let Some(model) = model.as_ref() else {

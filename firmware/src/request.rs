@@ -148,20 +148,16 @@ impl Request {
         memory: &'b mut [f32],
     ) -> Result<InPlaceSampler<'b>, SettingsError> {
         let frame = self.frame(index);
-        let settings = Settings {
-            method: self.method,
-            steps: self.sampling.steps,
-            spacing: self.spacing,
-            guidance: self.sampling.guidance,
-            clip: true,
-            seed: self.seed,
+        let settings = Settings::new(self.method, self.sampling.steps)
+            .class(self.class(index))
+            .seed(self.seed)
             // A walk's frames share all noise but x_T.
-            picture: match frame {
+            .picture(match frame {
                 Some(_) => self.first,
                 None => self.number(index),
-            },
-            class: self.class(index),
-        };
+            })
+            .guidance(self.sampling.guidance)
+            .spacing(self.spacing);
         match frame {
             Some(frame) => {
                 frame.fill(x);

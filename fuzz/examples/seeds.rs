@@ -11,7 +11,7 @@ use std::{fs, io};
 
 use tiny_ddpm::blob::HEADER_LEN;
 use tiny_ddpm::{Level, Topology};
-use tiny_ddpm_fuzz::common::{nibble_blob, random_blob, transformed_blob};
+use tiny_ddpm_fuzz::common::{int4_blob, random_blob, transformed_blob};
 use tiny_ddpm_fuzz::run::Question;
 
 /// What the targets take.
@@ -59,11 +59,11 @@ fn main() -> io::Result<()> {
         let blobs = [
             ("direct", random_blob(topology.clone(), 1)),
             ("transformed", transformed_blob(topology.clone(), 1)),
-            ("nibbles", nibble_blob(topology, 1)),
+            ("int4", int4_blob(topology, 1)),
         ];
-        for (form, blob) in blobs {
+        for (layout, blob) in blobs {
             let body = &blob[HEADER_LEN..];
-            println!("{i}, {form}: {} bytes", body.len());
+            println!("{i}, {layout}: {} bytes", body.len());
             if body.len() > MOST_BYTES {
                 continue;
             }
@@ -71,7 +71,7 @@ fn main() -> io::Result<()> {
             for (target, bytes) in [("blob", body), ("step", &question), ("host", body)] {
                 let folder = corpus.join(target);
                 fs::create_dir_all(&folder)?;
-                fs::write(folder.join(format!("{form}-{i}")), bytes)?;
+                fs::write(folder.join(format!("{layout}-{i}")), bytes)?;
             }
         }
     }

@@ -3,8 +3,8 @@
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::header;
 use tiny_ddpm::blob::records::Info;
-use tiny_ddpm::picture::picture_hash;
 use tiny_ddpm::graph::Cost;
+use tiny_ddpm::picture::picture_hash;
 
 use crate::rewrite::rewritten;
 

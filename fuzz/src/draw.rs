@@ -7,14 +7,15 @@ use std::ops::RangeInclusive;
 
 use arbitrary::Unstructured;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Form, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
+    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
     OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
 use tiny_ddpm::blob::{HEADER_LEN, Writer};
-use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Linear, Norm, Part, Shape, Table, walk};
+use tiny_ddpm::graph::{
+    Attention, Conv, Extra, Interpreter, Linear, Norm, Part, Shape, Table, walk,
+};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::{Level, Prediction, Schedule, ScheduleKind, Topology};
-
 
 thread_local! {
     /// Where models are written: more than any that is drawn takes.
@@ -38,7 +39,7 @@ pub struct Drawn {
 pub fn draw(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Option<Drawn>> {
     let topology = topology(bytes)?;
     let schedule = schedule(bytes)?;
-    let packings = [Packing::Portable, Packing::Transformed, Packing::Nibbles];
+    let packings = [Packing::Portable, Packing::Transformed, Packing::Int4];
     let info = Info {
         name: ["", "drawn", "größer", "a name"][bytes.choose_index(4)?],
         topology,
@@ -235,12 +236,12 @@ impl Drawing<'_, '_, '_> {
         }
     }
 
-    fn weights<D>(&mut self, form: Form, conv: &Conv<D>) -> Vec<u8> {
-        let bytes = form.bytes(conv.geometry, conv.input_channels(), conv.channels);
-        let limit = match form {
-            Form::Winograd => i64::from(MAX_WINOGRAD),
-            Form::Phases => i64::from(MAX_PHASE),
-            Form::Nibbles => {
+    fn weights<D>(&mut self, layout: WeightLayout, conv: &Conv<D>) -> Vec<u8> {
+        let bytes = layout.bytes(conv.geometry, conv.input_channels(), conv.channels);
+        let limit = match layout {
+            WeightLayout::Winograd => i64::from(MAX_WINOGRAD),
+            WeightLayout::Phases => i64::from(MAX_PHASE),
+            WeightLayout::Int4 => {
                 let draw = |me: &mut Self| {
                     let [low, high] = [(); 2].map(|()| me.number(-7..=7) & 15);
                     high << 4 | low
@@ -257,20 +258,20 @@ impl Drawing<'_, '_, '_> {
         self.array(bytes / 2, draw, |half| (half as i16).to_le_bytes())
     }
 
-    /// A form that is possible, and rarely one that is not announced.
-    fn form<D>(&mut self, conv: &Conv<D>) -> Form {
-        let fastest = Form::fastest(conv.geometry);
+    /// A layout that is possible, and rarely one that is not announced.
+    fn layout<D>(&mut self, conv: &Conv<D>) -> WeightLayout {
+        let fastest = WeightLayout::fastest(conv.geometry);
         let packing = self.info.packing;
-        let forms: &[Form] = match packing {
-            Packing::Transformed => &[Form::Direct, fastest],
-            Packing::Nibbles => &[Form::Direct, fastest, Form::Nibbles],
+        let layouts: &[WeightLayout] = match packing {
+            Packing::Transformed => &[WeightLayout::Direct, fastest],
+            Packing::Int4 => &[WeightLayout::Direct, fastest, WeightLayout::Int4],
             _ if self.byte() == 255 => {
                 self.valid = false;
-                &[Form::Nibbles]
+                &[WeightLayout::Int4]
             }
-            _ => &[Form::Direct],
+            _ => &[WeightLayout::Direct],
         };
-        self.one_of(forms)
+        self.one_of(layouts)
     }
 
     fn record<R: serde::Serialize>(&mut self, record: &R) {
@@ -331,8 +332,8 @@ impl Interpreter for Drawing<'_, '_, '_> {
 
     fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
         let outputs = conv.channels;
-        let form = self.form(conv);
-        let weights = self.weights(form, conv);
+        let layout = self.layout(conv);
+        let weights = self.weights(layout, conv);
         let bias = self.words(outputs, 1 << 29);
         // The next one above is negative.
         let factor = |me: &mut Self| me.number(0..=i32::MAX.into());
@@ -367,7 +368,7 @@ impl Interpreter for Drawing<'_, '_, '_> {
             scale,
             shifts: &shifts,
             zero_points: &zero_points,
-            form,
+            layout,
         });
         self.full |= written.is_err();
         Ok(())
@@ -386,7 +387,7 @@ impl Interpreter for Drawing<'_, '_, '_> {
     }
 
     fn output(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
-        let weights = self.weights(Form::Direct, conv);
+        let weights = self.weights(WeightLayout::Direct, conv);
         let bias = self.words(conv.channels, 1 << 29);
         let scales = self.scales(conv.channels);
         let written = self.writer.aligned(weights.len(), |padding| OutputRecord {

@@ -5,7 +5,7 @@ use arbitrary::Unstructured;
 use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv_on, least_scratch_words, scratch_words};
 use tiny_ddpm::kernels::engine::{Engine, Portable, Words};
-use tiny_ddpm::kernels::packing::{Form, MAX_PHASE, MAX_WINOGRAD};
+use tiny_ddpm::kernels::packing::{WeightLayout, MAX_PHASE, MAX_WINOGRAD};
 
 /// What a fuzzer's bytes are repeated for.
 struct Tape<'u> {
@@ -37,20 +37,20 @@ impl Tape<'_> {
     }
 }
 
-/// Weights in a form, each within its limit; `offset` bytes stand before them.
-fn weights(form: Form, count: usize, offset: usize, tape: &mut Tape<'_>) -> Vec<u8> {
+/// Weights in a layout, each within its limit; `offset` bytes stand before them.
+fn weights(layout: WeightLayout, count: usize, offset: usize, tape: &mut Tape<'_>) -> Vec<u8> {
     let mut bytes = vec![0; offset];
-    match form {
-        Form::Winograd | Form::Phases => {
-            let limit = match form {
-                Form::Winograd => MAX_WINOGRAD,
+    match layout {
+        WeightLayout::Winograd | WeightLayout::Phases => {
+            let limit = match layout {
+                WeightLayout::Winograd => MAX_WINOGRAD,
                 _ => MAX_PHASE,
             };
             for half in tape.halves(count / 2) {
                 bytes.extend(half.clamp(-limit, limit).to_le_bytes());
             }
         }
-        Form::Nibbles => bytes.extend((0..count).map(|_| {
+        WeightLayout::Int4 => bytes.extend((0..count).map(|_| {
             let [low, high] = [(); 2].map(|()| tape.next() & 15);
             let legal = |half: u8| if half == 8 { 9 } else { half };
             legal(high) << 4 | legal(low)
@@ -70,18 +70,18 @@ fn weights(form: Form, count: usize, offset: usize, tape: &mut Tape<'_>) -> Vec<
 pub fn compare(mut bytes: Unstructured<'_>) -> arbitrary::Result<()> {
     use Geometry::{Down, Pointwise, Same, Up};
     let kernels = [
-        (Pointwise, Form::Direct),
-        (Same, Form::Direct),
-        (Same, Form::Winograd),
-        (Down, Form::Direct),
-        (Up, Form::Direct),
-        (Up, Form::Phases),
-        (Pointwise, Form::Nibbles),
-        (Same, Form::Nibbles),
-        (Down, Form::Nibbles),
-        (Up, Form::Nibbles),
+        (Pointwise, WeightLayout::Direct),
+        (Same, WeightLayout::Direct),
+        (Same, WeightLayout::Winograd),
+        (Down, WeightLayout::Direct),
+        (Up, WeightLayout::Direct),
+        (Up, WeightLayout::Phases),
+        (Pointwise, WeightLayout::Int4),
+        (Same, WeightLayout::Int4),
+        (Down, WeightLayout::Int4),
+        (Up, WeightLayout::Int4),
     ];
-    let (geometry, form) = *bytes.choose(&kernels)?;
+    let (geometry, layout) = *bytes.choose(&kernels)?;
     let side = match geometry {
         Down => 2 * bytes.int_in_range(1..=2)?,
         _ => bytes.int_in_range(1..=4)?,
@@ -106,8 +106,8 @@ pub fn compare(mut bytes: Unstructured<'_>) -> arbitrary::Result<()> {
         (tape.values(side * side * channels), zeros)
     };
     let halves = channels.map(&mut plane);
-    let size = form.bytes(geometry, inputs, outputs);
-    let weights = weights(form, size, offset, &mut tape);
+    let size = layout.bytes(geometry, inputs, outputs);
+    let weights = weights(layout, size, offset, &mut tape);
     // A bias and what an embedding adds.
     let initial: Vec<i32> = tape.words(outputs).iter().map(|word| word >> 1).collect();
     let half = |i: usize| Plane {
@@ -124,12 +124,12 @@ pub fn compare(mut bytes: Unstructured<'_>) -> arbitrary::Result<()> {
         side,
         x: half(0),
         skip: half(1),
-        form,
+        layout,
         weights: &weights[offset..],
         initial: &initial,
     };
-    let full = scratch_words(form, geometry, channels[0], channels[1]);
-    let least = least_scratch_words(form, geometry, channels[0], channels[1], outputs);
+    let full = scratch_words(layout, geometry, channels[0], channels[1]);
+    let least = least_scratch_words(layout, geometry, channels[0], channels[1], outputs);
     assert!(least <= full);
     let defined = sums(Portable, &task, full);
     assert_eq!(defined, sums(Portable, &task, least), "little memory");

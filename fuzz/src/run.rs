@@ -70,16 +70,16 @@ impl Question {
         let names = Method::NAMES;
         let spacings = Spacing::ALL;
         let name = names[usize::from(self.method) % names.len()];
-        Settings {
-            method: Method::from_name(name, f32::from(self.eta) / 250.0).expect("its own name"),
-            steps: u16::from(self.steps & 3),
-            spacing: spacings[usize::from(self.spacing) % spacings.len()],
-            guidance: f32::from(self.guidance) / 2.0,
-            clip: self.steps & 4 == 0,
-            seed: self.seed,
-            picture: self.seed >> 32,
-            class: self.class,
-        }
+        Settings::new(
+            Method::from_name(name, f32::from(self.eta) / 250.0).expect("its own name"),
+            u16::from(self.steps & 3),
+        )
+        .class(self.class)
+        .seed(self.seed)
+        .picture(self.seed >> 32)
+        .guidance(f32::from(self.guidance) / 2.0)
+        .spacing(spacings[usize::from(self.spacing) % spacings.len()])
+        .clip(self.steps & 4 == 0)
     }
 }
 

@@ -46,7 +46,7 @@ fuzz_target!(|body: &[u8]| {
         (Target::CortexM4, usize::MAX),
         (Target::CortexM4, 2 * blob.len()),
     ] {
-        // Refused where the weights are none that the other form can hold.
+        // Refused where the weights are none that the other layout can hold.
         let Ok(other) = repack(&blob, target, flash) else {
             continue;
         };

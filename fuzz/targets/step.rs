@@ -4,8 +4,8 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use tiny_ddpm::graph::Cost;
 use tiny_ddpm::Model;
+use tiny_ddpm::graph::Cost;
 use tiny_ddpm_fuzz::blob::{MOST_MACS, sealed};
 use tiny_ddpm_fuzz::run::{Question, ask};
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
-use tiny_ddpm::blob::records::{Channels, Form, LayerInfo, Packing, Recommended, Record};
+use tiny_ddpm::blob::records::{Channels, WeightLayout, LayerInfo, Packing, Recommended, Record};
 use tiny_ddpm::graph::{Cost, Part, Shape};
 use tiny_ddpm::{Data, Model, Prediction, ScheduleKind, Topology};
 
@@ -182,7 +182,7 @@ pub struct Layer {
     /// input channels; rows and columns of a table. Empty without weights.
     pub weights: Vec<usize>,
     /// How the weights of a convolution are stored.
-    pub form: Option<&'static str>,
+    pub layout: Option<&'static str>,
     /// Bytes of its arrays.
     pub bytes: usize,
     /// Trained numbers.
@@ -234,7 +234,7 @@ impl Report {
             arch_hash: format!("{:08x}", model.arch_hash()),
             packing: match info.packing {
                 Packing::Transformed => "transformed",
-                Packing::Nibbles => "nibbles",
+                Packing::Int4 => "int4",
                 _ => "portable",
             },
             flash_bytes: model.blob_len(),
@@ -366,9 +366,9 @@ impl Report {
 
     fn table(&self, text: &mut String) {
         let mut row = |cells: [&str; 8]| {
-            let [name, output, weights, form, bytes, macs, scale, zero] = cells;
+            let [name, output, weights, layout, bytes, macs, scale, zero] = cells;
             let line = format!(
-                "{name:<18} {output:>10} {weights:>13} {form:<8} {bytes:>8} {macs:>11}  {scale:<18}  {zero}"
+                "{name:<18} {output:>10} {weights:>13} {layout:<8} {bytes:>8} {macs:>11}  {scale:<18}  {zero}"
             );
             let _ = writeln!(text, "{}", line.trim_end());
         };
@@ -376,7 +376,7 @@ impl Report {
             "layer",
             "output",
             "weights",
-            "form",
+            "layout",
             "bytes",
             "MACs",
             "scale",
@@ -392,7 +392,7 @@ impl Report {
                 &layer.name,
                 &shape(&layer.output),
                 &shape(&layer.weights),
-                layer.form.unwrap_or_default(),
+                layer.layout.unwrap_or_default(),
                 &grouped(layer.bytes as u64),
                 &work,
                 &range(&layer.scales, |scale| format!("{scale:.5}")),
@@ -435,8 +435,8 @@ impl Layer {
             weights: weights(layer, topology),
             bytes: arrays.iter().map(|(array, _)| array.len()).sum::<usize>() + rest,
             parameters: parameters(layer, &arrays),
-            form: match layer.record {
-                Record::Conv(r) => Some(form(r.form)),
+            layout: match layer.record {
+                Record::Conv(r) => Some(layout(r.layout)),
                 Record::Output(_) => Some("direct"),
                 _ => None,
             },
@@ -463,12 +463,12 @@ fn parameters(layer: &LayerInfo<'_>, arrays: &[(&[u8], usize)]) -> usize {
     }
 }
 
-fn form(form: Form) -> &'static str {
-    match form {
-        Form::Direct => "direct",
-        Form::Winograd => "winograd",
-        Form::Phases => "phases",
-        Form::Nibbles => "nibbles",
+fn layout(layout: WeightLayout) -> &'static str {
+    match layout {
+        WeightLayout::Direct => "direct",
+        WeightLayout::Winograd => "winograd",
+        WeightLayout::Phases => "phases",
+        WeightLayout::Int4 => "int4",
         _ => "unknown",
     }
 }

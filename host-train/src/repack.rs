@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
-use tiny_ddpm::blob::records::{Form, Record};
+use tiny_ddpm::blob::records::{WeightLayout, Record};
 
 use crate::model_file;
 use crate::output::{Staged, check_file};
@@ -32,7 +32,7 @@ impl TargetArgs {
     ///
     /// # Errors
     /// Where it is not valid, or a size is given that would change nothing or
-    /// that the smallest form exceeds.
+    /// that the smallest layout exceeds.
     pub fn repack(&self, blob: &[u8]) -> Result<Vec<u8>> {
         ensure!(
             self.flash.is_none() || self.target == Target::CortexM4,
@@ -42,7 +42,7 @@ impl TargetArgs {
         if let Some(flash) = self.flash {
             ensure!(
                 flash >= smallest.len(),
-                "--flash {flash}: the blob has {} bytes even in its smallest form",
+                "--flash {flash}: the blob has {} bytes even in its smallest layout",
                 smallest.len()
             );
         }
@@ -87,12 +87,12 @@ pub fn run(args: &RepackArgs) -> Result<()> {
     check_file(&args.out)?;
     let repacked = args.target.repack(&bytes)?;
     let model = model_file::load(&args.out, &repacked)?;
-    let (mut convolutions, mut transformed, mut nibbles) = (0, 0, 0);
+    let (mut convolutions, mut transformed, mut int4) = (0, 0, 0);
     model.for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record {
             convolutions += 1;
-            transformed += usize::from(matches!(conv.form, Form::Winograd | Form::Phases));
-            nibbles += usize::from(conv.form == Form::Nibbles);
+            transformed += usize::from(matches!(conv.layout, WeightLayout::Winograd | WeightLayout::Phases));
+            int4 += usize::from(conv.layout == WeightLayout::Int4);
         }
     });
     let mut staged = Staged::default();
@@ -100,7 +100,7 @@ pub fn run(args: &RepackArgs) -> Result<()> {
     staged.publish()?;
     println!(
         "{}: {} bytes (before: {}), {transformed} of {convolutions} convolutions transformed, \
-         {nibbles} in 4 bits, SHA-256 {}",
+         {int4} in 4 bits, SHA-256 {}",
         args.out.display(),
         repacked.len(),
         bytes.len(),

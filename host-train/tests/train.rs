@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use common::{arg, losses, stderr, subset, subset_data, tool, train};
-use tiny_ddpm::blob::records::{Form, Packing, Record};
+use tiny_ddpm::blob::records::{WeightLayout, Packing, Record};
 use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::{Config, DistillConfig};
 use tiny_ddpm_train::network::{Network, Parameter};
@@ -759,24 +759,24 @@ fn weights_are_exported_in_8_bits_or_in_4() {
     });
     let [wide, narrow] = [&wide, &narrow].map(|blob| Model::load(blob).unwrap());
     assert_eq!(wide.info().packing, Packing::Portable);
-    assert_eq!(narrow.info().packing, Packing::Nibbles);
-    let forms = |model: &Model<'_>| {
-        let mut forms = Vec::new();
+    assert_eq!(narrow.info().packing, Packing::Int4);
+    let layouts = |model: &Model<'_>| {
+        let mut layouts = Vec::new();
         model.for_each_layer(|layer| {
             if let Record::Conv(conv) = layer.record {
-                forms.push((layer.id.to_string(), conv.form, conv.weights.len()));
+                layouts.push((layer.id.to_string(), conv.layout, conv.weights.len()));
             }
         });
-        forms
+        layouts
     };
     let mut saved = 0;
-    for ((name, form, bytes), (_, narrow, halved)) in forms(&wide).iter().zip(forms(&narrow)) {
-        assert_eq!(*form, Form::Direct, "{name}");
+    for ((name, layout, bytes), (_, narrow, halved)) in layouts(&wide).iter().zip(layouts(&narrow)) {
+        assert_eq!(*layout, WeightLayout::Direct, "{name}");
         let fine = ["conv_in", "down0", "up0"].iter();
         let kept = name.ends_with("shortcut") || fine.clone().any(|fine| name.starts_with(fine));
         let expected = match kept {
-            true => (Form::Direct, *bytes),
-            false => (Form::Nibbles, bytes / 2),
+            true => (WeightLayout::Direct, *bytes),
+            false => (WeightLayout::Int4, bytes / 2),
         };
         assert_eq!((narrow, halved), expected, "{name}");
         saved += bytes - halved;

@@ -17,7 +17,7 @@ import sys
 import zlib
 
 SAME, DOWN, UP, POINTWISE = "same", "down", "up", "pointwise"
-FORMS = ("direct", "winograd", "phases", "nibbles")
+LAYOUTS = ("direct", "winograd", "phases", "int4")
 PREDICTIONS = ("epsilon", "x0", "v")
 
 
@@ -248,17 +248,17 @@ def ceil4(x):
     return -(-x // 4) * 4
 
 
-def stored_numbers(r, form, data):
-    """A form's numbers in the order in which they lie; nibbles as the direct form's."""
-    if form == "nibbles":
+def stored_numbers(r, layout, data):
+    """A layout's numbers in the order in which they lie; int4 as the direct layout's."""
+    if layout == "int4":
         r.need(all(b & 15 != 8 and b >> 4 != 8 for b in data), "a weight of -8")
         expanded = bytearray()
         for i in range(0, len(data), 4):
             expanded += bytes(b << 4 & 240 for b in data[i : i + 4])
             expanded += bytes(b & 240 for b in data[i : i + 4])
         return numbers("b", bytes(expanded))
-    values = numbers("b" if form == "direct" else "h", data)
-    limit = {"direct": 127, "winograd": 1143, "phases": 508}[form]
+    values = numbers("b" if layout == "direct" else "h", data)
+    limit = {"direct": 127, "winograd": 1143, "phases": 508}[layout]
     r.need(all(-limit <= v <= limit for v in values), f"a weight beyond {limit}")
     return values
 
@@ -314,16 +314,16 @@ def phases_kernel(v, o, c, inputs, outputs):
     return g, exact, at.values()
 
 
-def canonical(form, v, outputs, taps, inputs):
+def canonical(layout, v, outputs, taps, inputs):
     """Weights in canonical order; None where none give what is stored."""
     row = taps * inputs
-    if form in ("direct", "nibbles"):
+    if layout in ("direct", "int4"):
         first = [direct(0, k, row) for k in range(row)]
         starts = [direct(o, 0, row) for o in range(outputs)]
         weights = [v[start + k] for start in starts for k in first]
         used, exact = weights, True
     else:
-        kernel = winograd_kernel if form == "winograd" else phases_kernel
+        kernel = winograd_kernel if layout == "winograd" else phases_kernel
         weights, used, exact = [0] * (outputs * row), [], True
         for o in range(outputs):
             for c in range(inputs):
@@ -427,27 +427,27 @@ class Network:
         self.layer(name, "norm", h.side, channels, 2 * channels, **more)
         return Activation(h.side, channels)
 
-    def weights(self, form, data, padding, start, geometry, inputs, outputs):
+    def weights(self, layout, data, padding, start, geometry, inputs, outputs):
         """Checks a convolution's weights; returns them in canonical order."""
         allowed = {
             "direct": True,
             "winograd": geometry == SAME and self.packing >= 1,
             "phases": geometry == UP and self.packing >= 1,
-            "nibbles": self.packing == 2,
+            "int4": self.packing == 2,
         }
-        self.r.need(allowed[form], f"form {form} of a convolution {geometry}")
+        self.r.need(allowed[layout], f"layout {layout} of a convolution {geometry}")
         taps = 1 if geometry == POINTWISE else 9
         pairs, quads, row = (outputs + 1) // 2 * 2, ceil4(outputs), ceil4(taps * inputs)
         lengths = {
             "direct": pairs * row,
             "winograd": 32 * quads * ceil4(inputs),
             "phases": 8 * quads * ceil4(4 * inputs),
-            "nibbles": pairs * row // 2,
+            "int4": pairs * row // 2,
         }
-        self.length(data, lengths[form])
+        self.length(data, lengths[layout])
         self.aligned(padding, start)
-        values = stored_numbers(self.r, form, data)
-        return canonical(form, values, outputs, taps, inputs)
+        values = stored_numbers(self.r, layout, data)
+        return canonical(layout, values, outputs, taps, inputs)
 
     def conv(self, name, h, geometry, outputs, skip=None, embedding=False, residual=False):
         self.begin(name)
@@ -455,11 +455,11 @@ class Network:
         padding, data, start = self.padded()
         bias, multipliers, factor = self.r.bytes(), self.r.bytes(), self.r.i32()
         scale, shifts, zeros = self.r.f32(), self.r.bytes(), self.r.bytes()
-        form = self.r.choice(FORMS)
+        layout = self.r.choice(LAYOUTS)
         if geometry != POINTWISE:
             good = all(-128 <= zero <= 127 for zero in h.zeros)
             self.r.need(good, "reads zero points that padding cannot hold")
-        weights = self.weights(form, data, padding, start, geometry, inputs, outputs)
+        weights = self.weights(layout, data, padding, start, geometry, inputs, outputs)
         self.length(bias, 4 * outputs)
         self.length(multipliers, 4 * outputs)
         self.within("i", bias, -(2**29), 2**29)
@@ -477,7 +477,7 @@ class Network:
         crc["weights"] = zlib.crc32(weights) if weights is not None else None
         side = {DOWN: h.side // 2, UP: 2 * h.side}.get(geometry, h.side)
         parameters = outputs * ((1 if geometry == POINTWISE else 9) * inputs + 1)
-        more = {"form": form, "residual": factor, "scale": scale, "crc": crc}
+        more = {"layout": layout, "residual": factor, "scale": scale, "crc": crc}
         self.layer(name, "conv", side, outputs, parameters, **more)
         if embedding:
             stage = name.rpartition(".")[0]
@@ -507,7 +507,7 @@ class Network:
         crc["weights"] = zlib.crc32(weights) if weights is not None else None
         taps = 1 if self.around == POINTWISE else 9
         parameters = outputs * (taps * h.channels + 1)
-        self.layer(name, "output", h.side, outputs, parameters, form="direct", crc=crc)
+        self.layer(name, "output", h.side, outputs, parameters, layout="direct", crc=crc)
 
     def res_block(self, stage, h, skip, channels):
         x = self.norm(f"{stage}.norm1", h, skip)

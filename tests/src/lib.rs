@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Spacing, Unet};
+use tiny_ddpm::{Buffers, Denoiser, Method, Model, Sampler, Settings, Unet};
 
 /// The folder of shipped models.
 #[must_use]
@@ -26,18 +26,15 @@ pub fn digits() -> Result<Vec<u8>> {
 #[must_use]
 pub fn settings(model: &Model<'_>, class: u8) -> Settings {
     let recommended = model.info().recommended;
-    Settings {
-        method: Method::Ddim {
+    Settings::new(
+        Method::Ddim {
             eta: recommended.eta,
         },
-        steps: recommended.steps,
-        spacing: Spacing::Trailing,
-        guidance: 0.0,
-        clip: true,
-        seed: 1,
-        picture: class.into(),
-        class: (model.topology().classes > 0).then_some(class),
-    }
+        recommended.steps,
+    )
+    .class((model.topology().classes > 0).then_some(class))
+    .seed(1)
+    .picture(class.into())
 }
 
 /// x_0 of a whole run; `each` sees every x_t and its timestep before the step

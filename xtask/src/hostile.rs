@@ -10,7 +10,7 @@ use crate::bench::reference::hostile::{self, Cases, Meter, Room, Tally};
 use crate::bench::reference::mutate::KINDS;
 use crate::bench::{Values, run_words};
 use crate::random::{
-    self, nibble_blob, point_topology, random_blob, small_topology, smallest_topology,
+    self, int4_blob, point_topology, random_blob, small_topology, smallest_topology,
 };
 use crate::setup::{self, Purpose};
 use crate::shell::{duration, heading};
@@ -98,7 +98,7 @@ pub fn bases() -> Vec<Vec<u8>> {
     vec![
         random_blob(smallest_topology(), 1),
         random::transformed_blob(smallest_topology(), 2),
-        nibble_blob(smallest_topology(), 3),
+        int4_blob(smallest_topology(), 3),
         random_blob(point_topology(), 4),
         random_blob(levels.clone(), 5),
         random::transformed_blob(levels, 6),

@@ -119,17 +119,13 @@ impl Request {
     pub fn settings(&self, picture: usize) -> Settings {
         let frame = self.frame(picture);
         let stop = frame.map_or(picture, |frame| frame.nearest() as usize);
-        Settings {
-            method: self.method,
-            steps: self.steps,
-            spacing: self.spacing,
-            guidance: self.guidance,
-            clip: true,
-            seed: self.seed,
+        Settings::new(self.method, self.steps)
+            .class(self.classes.get(stop).copied())
+            .seed(self.seed)
             // A walk's frames share all noise but x_T.
-            picture: if frame.is_some() { 0 } else { picture as u64 },
-            class: self.classes.get(stop).copied(),
-        }
+            .picture(if frame.is_some() { 0 } else { picture as u64 })
+            .guidance(self.guidance)
+            .spacing(self.spacing)
     }
 
     /// Checks against the model, before anything is built.

@@ -12,7 +12,7 @@ use xtask::bench::reference::hostile::{Cases, Ran, step};
 use xtask::bench::reference::memory::Random;
 use xtask::hostile::{bases, hex, on_chip, on_host, uncounted, with_bases};
 use xtask::random::{
-    nibble_blob, point_topology, random_blob, small_topology, smallest_topology, transformed_blob,
+    int4_blob, point_topology, random_blob, small_topology, smallest_topology, transformed_blob,
 };
 use xtask::setup::{CORTEX_M4, OTHER_TARGETS, Toolchain, has_qemu, has_riscv_qemu};
 
@@ -104,7 +104,7 @@ fn mutations_reach_every_check() {
         "Param.Scale",
         "Param.NotFinite",
         "Param.Weight",
-        "Param.Form",
+        "Param.WeightLayout",
         "Param.Bias",
         "Param.Multiplier",
         "Param.Gain",
@@ -202,7 +202,7 @@ fn worst() -> Vec<Vec<u8>> {
     let blobs = vec![
         random_blob(thin.clone(), 1),
         transformed_blob(resampled, 2),
-        nibble_blob(odd, 3),
+        int4_blob(odd, 3),
         random_blob(heads, 4),
         random_blob(embedding, 5),
         random_blob(wide, 6),

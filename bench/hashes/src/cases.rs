@@ -61,16 +61,15 @@ pub fn case(model: &Model<'_>, number: usize) -> Option<Settings> {
         return None;
     }
     let guided = classes > 0 && (round + method) % 2 == 0;
-    Some(Settings {
-        method: methods().nth(method)?,
-        steps: if large { 2 } else { 3 },
-        spacing: Spacing::ALL[(round + method) % Spacing::ALL.len()],
-        guidance: if guided { 0.5 } else { 0.0 },
-        clip: (round / 2 + method) % 2 == 0,
-        seed: 1 + round as u64,
-        picture: method as u64,
-        class: (classes > 0).then(|| (number % classes.max(1)) as u8),
-    })
+    Some(
+        Settings::new(methods().nth(method)?, if large { 2 } else { 3 })
+            .class((classes > 0).then(|| (number % classes.max(1)) as u8))
+            .seed(1 + round as u64)
+            .picture(method as u64)
+            .guidance(if guided { 0.5 } else { 0.0 })
+            .spacing(Spacing::ALL[(round + method) % Spacing::ALL.len()])
+            .clip((round / 2 + method) % 2 == 0),
+    )
 }
 
 impl Failure {

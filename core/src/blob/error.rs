@@ -112,12 +112,12 @@ pub enum ParamError {
     Scale,
     /// A float is infinite or NaN.
     NotFinite,
-    /// A weight beyond what its form allows, as -128, or -8 of 4 bits: weights
+    /// A weight beyond what its layout allows, as -128, or -8 of 4 bits: weights
     /// are symmetric.
     Weight,
-    /// Weights in a form that this convolution cannot have, or in one that the
+    /// Weights in a layout that this convolution cannot have, or in one that the
     /// blob's packing does not announce.
-    Form,
+    WeightLayout,
     /// A bias beyond 2^29, which could overflow an accumulator.
     Bias,
     /// A multiplier out of range.
@@ -141,9 +141,9 @@ impl fmt::Display for ParamError {
             Self::Scale => f.write_str("a scale is not a positive, normal number"),
             Self::NotFinite => f.write_str("a number is not finite"),
             Self::Weight => {
-                f.write_str("a weight is -128 (-8 of 4 bits), or beyond its form's limit")
+                f.write_str("a weight is -128 (-8 of 4 bits), or beyond its layout's limit")
             }
-            Self::Form => f.write_str("weights in a form that does not fit here"),
+            Self::WeightLayout => f.write_str("weights in a layout that does not fit here"),
             Self::Bias => f.write_str("a bias is beyond 2^29"),
             Self::Multiplier => f.write_str("a multiplier is out of range"),
             Self::Gain => f.write_str("a gain or offset is out of range"),

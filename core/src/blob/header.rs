@@ -30,10 +30,16 @@ pub const VERSION: u16 = 2;
 const RESERVED: [Range<usize>; 2] = [10..12, 24..28];
 const MAGIC: &[u8; 8] = b"tinyddpm";
 
-/// Splits a blob into its architecture hash and its body, after checking all
-/// that the header says.
-pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
-    let Some((header, body)) = blob.split_first_chunk::<HEADER_LEN>() else {
+/// The header's numbers.
+struct Header {
+    arch_hash: u32,
+    body_len: u32,
+    body_crc: u32,
+}
+
+/// Reads the header at the beginning of `blob` and checks it.
+fn read(blob: &[u8]) -> Result<Header, BlobError> {
+    let Some(header) = blob.first_chunk::<HEADER_LEN>() else {
         return Err(BlobError::TooShort {
             needed: HEADER_LEN,
             found: blob.len(),
@@ -64,10 +70,43 @@ pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
             return Err(BlobError::Reserved { at });
         }
     }
-    let length = word(16) as usize;
+    Ok(Header {
+        arch_hash: word(12),
+        body_len: word(16),
+        body_crc: word(20),
+    })
+}
+
+/// Bytes of the blob that `header` begins, which is its first [`HEADER_LEN`]
+/// bytes or more: for a blob in a larger flash partition, since
+/// [`Model::load`](crate::Model::load) refuses bytes behind the last. The
+/// largest `usize` stands for whatever is larger.
+///
+/// ```
+/// use tiny_ddpm::{BlobError, Model, blob};
+///
+/// fn load(partition: &[u8]) -> Result<Model<'_>, BlobError> {
+///     let len = blob::encoded_len(partition)?;
+///     Model::load(partition.get(..len).unwrap_or(partition))
+/// }
+/// ```
+///
+/// # Errors
+/// [`BlobError`] where these bytes begin no blob that this build reads.
+pub fn encoded_len(header: &[u8]) -> Result<usize, BlobError> {
+    let Header { body_len, .. } = read(header)?;
+    Ok((body_len as usize).saturating_add(HEADER_LEN))
+}
+
+/// Splits a blob into its architecture hash and its body, after checking all
+/// that the header says.
+pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
+    let header = read(blob)?;
+    let body = blob.get(HEADER_LEN..).unwrap_or_default();
+    let length = header.body_len as usize;
     if body.len() < length {
         // The same number where a `usize` has 64 bits.
-        let needed = word(16).saturating_add(HEADER_LEN as u32);
+        let needed = header.body_len.saturating_add(HEADER_LEN as u32);
         return Err(BlobError::TooShort {
             needed: needed as usize,
             found: blob.len(),
@@ -79,11 +118,11 @@ pub(super) fn open(blob: &[u8]) -> Result<(u32, &[u8]), BlobError> {
             found: blob.len(),
         });
     }
-    let (computed, stored) = (crc32(body), word(20));
+    let (computed, stored) = (crc32(body), header.body_crc);
     if computed != stored {
         return Err(BlobError::Crc { computed, stored });
     }
-    Ok((word(12), body))
+    Ok((header.arch_hash, body))
 }
 
 /// The header of a body.

@@ -9,10 +9,11 @@ pub(crate) mod checksum;
 pub(crate) mod contents;
 mod error;
 pub mod header;
+mod include;
 pub mod records;
 mod validate;
 mod writer;
 
 pub use error::{BlobError, ParamError};
-pub use header::{HEADER_LEN, VERSION};
+pub use header::{HEADER_LEN, VERSION, encoded_len};
 pub use writer::{WriteError, Writer};

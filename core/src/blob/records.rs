@@ -6,7 +6,7 @@
 use crate::diffusion::prediction::Prediction;
 use crate::diffusion::schedule::ScheduleKind;
 use crate::graph::{LayerId, Shape, Topology};
-pub use crate::kernels::packing::Form;
+pub use crate::kernels::packing::WeightLayout;
 pub use crate::kernels::quant::{Channels, MAX_SHIFT, Quant};
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,12 @@ pub const MAX_ZERO: i16 = 256;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Packing {
-    /// All weights are [direct](Form::Direct): the smallest, for every device.
+    /// All weights are [direct](WeightLayout::Direct): the smallest, for every device.
     Portable,
     /// Some weights are transformed, so that fewer multiplications are needed.
     Transformed,
-    /// Some weights have [4 bits](Form::Nibbles); others may be transformed.
-    Nibbles,
+    /// Some weights have [4 bits](WeightLayout::Int4); others may be transformed.
+    Int4,
     /// Something that this build cannot run.
     Unknown(u8),
 }
@@ -39,7 +39,7 @@ impl From<u8> for Packing {
         match byte {
             0 => Self::Portable,
             1 => Self::Transformed,
-            2 => Self::Nibbles,
+            2 => Self::Int4,
             other => Self::Unknown(other),
         }
     }
@@ -50,7 +50,7 @@ impl From<Packing> for u8 {
         match packing {
             Packing::Portable => 0,
             Packing::Transformed => 1,
-            Packing::Nibbles => 2,
+            Packing::Int4 => 2,
             Packing::Unknown(other) => other,
         }
     }
@@ -134,7 +134,7 @@ pub struct NormRecord<'b> {
 pub struct ConvRecord<'b> {
     /// Zeros that align the weights.
     pub padding: &'b [u8],
-    /// As [`Form::pack`] writes them.
+    /// As [`WeightLayout::pack`] writes them.
     pub weights: &'b [u8],
     /// `i32` for each output channel, in units of its accumulator, with the
     /// input's zero point folded in.
@@ -153,7 +153,7 @@ pub struct ConvRecord<'b> {
     /// `i16` for each output channel.
     pub zero_points: &'b [u8],
     /// How the weights are stored.
-    pub form: Form,
+    pub layout: WeightLayout,
 }
 
 impl<'b> ConvRecord<'b> {
@@ -174,7 +174,7 @@ impl<'b> ConvRecord<'b> {
 pub struct OutputRecord<'b> {
     /// Zeros that align the weights.
     pub padding: &'b [u8],
-    /// [Direct](Form::Direct).
+    /// [Direct](WeightLayout::Direct).
     pub weights: &'b [u8],
     /// `i32` for each output channel, as in [`ConvRecord`].
     pub bias: &'b [u8],

@@ -6,7 +6,7 @@
 
 use super::error::{BlobError, ParamError};
 use super::records::{
-    ConvRecord, Form, Info, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
+    ConvRecord, WeightLayout, Info, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
     NormRecord, OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
 };
 use crate::graph::{
@@ -127,23 +127,23 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'b, F> {
         ensure(aligned && padded, ParamError::Alignment)
     }
 
-    fn weights(&self, padding: &[u8], weights: &[u8], form: Form, conv: &Conv<&[u8]>) -> Check {
-        let packed = match form {
-            Form::Direct => true,
-            Form::Winograd | Form::Phases => self.packing != Packing::Portable,
-            Form::Nibbles => self.packing == Packing::Nibbles,
+    fn weights(&self, padding: &[u8], weights: &[u8], layout: WeightLayout, conv: &Conv<&[u8]>) -> Check {
+        let packed = match layout {
+            WeightLayout::Direct => true,
+            WeightLayout::Winograd | WeightLayout::Phases => self.packing != Packing::Portable,
+            WeightLayout::Int4 => self.packing == Packing::Int4,
         };
-        let allowed = packed && form.fits(conv.geometry);
-        ensure(allowed, ParamError::Form)?;
+        let allowed = packed && layout.fits(conv.geometry);
+        ensure(allowed, ParamError::WeightLayout)?;
         let inputs = conv.input_channels();
-        length(weights, form.bytes(conv.geometry, inputs, conv.channels))?;
+        length(weights, layout.bytes(conv.geometry, inputs, conv.channels))?;
         self.alignment(padding, weights)?;
-        let in_range = match form {
-            Form::Direct => weights.iter().all(|&w| w != 0x80),
-            Form::Winograd => within(weights, MAX_WINOGRAD),
-            Form::Phases => within(weights, MAX_PHASE),
+        let in_range = match layout {
+            WeightLayout::Direct => weights.iter().all(|&w| w != 0x80),
+            WeightLayout::Winograd => within(weights, MAX_WINOGRAD),
+            WeightLayout::Phases => within(weights, MAX_PHASE),
             // -8 is -128 where it is used.
-            Form::Nibbles => weights
+            WeightLayout::Int4 => weights
                 .iter()
                 .all(|&w| w & 0xf0 != 0x80 && w & 0x0f != 0x08),
         };
@@ -158,7 +158,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'b, F> {
             conv.geometry == Geometry::Pointwise || halfwords(conv.x.data).all(fits),
             ParamError::ZeroPoint,
         )?;
-        self.weights(record.padding, record.weights, record.form, conv)?;
+        self.weights(record.padding, record.weights, record.layout, conv)?;
         length(record.bias, 4 * outputs)?;
         length(record.multipliers, 4 * outputs)?;
         magnitudes(record.bias, MAX_BIAS, ParamError::Bias)?;
@@ -276,7 +276,7 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Interpreter for Validator<'b, F> {
         let record: OutputRecord<'b> = self.next(conv.id)?;
         let outputs = conv.channels;
         let check = || {
-            self.weights(record.padding, record.weights, Form::Direct, conv)?;
+            self.weights(record.padding, record.weights, WeightLayout::Direct, conv)?;
             length(record.bias, 4 * outputs)?;
             length(record.scales, 4 * outputs)?;
             magnitudes(record.bias, MAX_BIAS, ParamError::Bias)?;

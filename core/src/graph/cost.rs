@@ -16,7 +16,7 @@ use core::convert::Infallible;
 pub const MAX_MACS: u32 = 1 << 31;
 
 /// What one run of a network computes, its weights counted as if they were
-/// stored [directly](crate::kernels::packing::Form::Direct): other forms only
+/// stored [directly](crate::kernels::packing::WeightLayout::Direct): other layouts only
 /// do less.
 ///
 /// A run takes at most `macs`, `values` and `floats`, each times a constant of

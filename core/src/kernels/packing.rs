@@ -2,19 +2,19 @@
 //!
 //! Training thinks of rows: for each output channel its taps from top left to
 //! bottom right, and for each tap the input channels. Kernels want what they
-//! multiply at once to lie side by side. Each [`Form`] has a function here
+//! multiply at once to lie side by side. Each [`WeightLayout`] has a function here
 //! that makes it from rows; nothing but the order changes, or, for
-//! [`Form::Winograd`] and [`Form::Phases`], a sum of weights is taken that a
+//! [`WeightLayout::Winograd`] and [`WeightLayout::Phases`], a sum of weights is taken that a
 //! convolution would otherwise take again for every picture.
 //!
-//! | form | order | numbers |
+//! | layout | order | numbers |
 //! | --- | --- | --- |
 //! | direct | \[pair of outputs\]\[4 inputs\]: inputs 0, 2, 1, 3, of each input both outputs | `i8` |
 //! | Winograd | \[4 outputs\]\[16 frequencies\]\[4 inputs\] | `i16` |
 //! | phases | \[phase\]\[4 outputs\]\[4 inputs\] | `i16` |
-//! | nibbles | as direct, of each 8 bytes the first 4 in the lower halves of 4 bytes | 4 bits |
+//! | int4 | as direct, of each 8 bytes the first 4 in the lower halves of 4 bytes | 4 bits |
 //!
-//! Within \[4 inputs\] of the `i16` forms come inputs 0 and 2 of each of the 4
+//! Within \[4 inputs\] of the `i16` layouts come inputs 0 and 2 of each of the 4
 //! outputs, then inputs 1 and 3. "Inputs" are taps times channels, except that
 //! a frequency has only channels. What is missing to a whole group is 0.
 //!
@@ -23,7 +23,7 @@
 //!
 //! A weight of 4 bits is the upper half of an `i8` weight whose lower half is
 //! 0: a multiple of 16 within ±112. So a word of eight becomes two words of the
-//! direct form by a shift and two masks, no sign needs to be extended, and what
+//! direct layout by a shift and two masks, no sign needs to be extended, and what
 //! holds for `i8` weights holds for these. The 16 is part of the accumulator's
 //! unit, which an export chooses.
 
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Form {
+pub enum WeightLayout {
     /// The weights themselves.
     #[default]
     Direct,
@@ -49,48 +49,48 @@ pub enum Form {
     Phases,
     /// Weights of 4 bits, two in a byte: half of what [`Direct`](Self::Direct)
     /// takes, and a little more work. Only for weights that
-    /// [`is_nibble`] accepts.
-    Nibbles,
+    /// [`is_int4`] accepts.
+    Int4,
 }
 
-/// Outputs that lie side by side in [`Form::Direct`].
+/// Outputs that lie side by side in [`WeightLayout::Direct`].
 pub(crate) const PAIR: usize = 2;
-/// Outputs that lie side by side in the other forms.
+/// Outputs that lie side by side in the other layouts.
 pub(crate) const QUAD: usize = 4;
 /// Inputs that lie side by side.
 pub(crate) const GROUP: usize = 4;
 /// Products of a Winograd tile.
 pub(crate) const FREQUENCIES: usize = 16;
-/// Largest magnitude of a weight in [`Form::Winograd`]: nine weights of 127.
+/// Largest magnitude of a weight in [`WeightLayout::Winograd`]: nine weights of 127.
 pub const MAX_WINOGRAD: i16 = 9 * 127;
-/// Largest magnitude of a weight in [`Form::Phases`]: four weights of 127.
+/// Largest magnitude of a weight in [`WeightLayout::Phases`]: four weights of 127.
 pub const MAX_PHASE: i16 = 4 * 127;
 
 /// The bits of each byte in which an `i8` weight keeps one of 4 bits.
 const UPPER: u32 = 0xf0f0_f0f0;
 
-/// Whether an `i8` weight can be stored in [`Form::Nibbles`]: a multiple of 16,
-/// and not -128, which no form has.
+/// Whether an `i8` weight can be stored in [`WeightLayout::Int4`]: a multiple of 16,
+/// and not -128, which no layout has.
 #[must_use]
-pub const fn is_nibble(weight: i8) -> bool {
+pub const fn is_int4(weight: i8) -> bool {
     weight & 0x0f == 0 && weight != i8::MIN
 }
 
 /// The place of input `k` within its group.
 const PLACE: [usize; GROUP] = [0, 2, 1, 3];
 
-impl Form {
-    /// Whether there is such a form of a convolution.
+impl WeightLayout {
+    /// Whether there is such a layout of a convolution.
     #[must_use]
     pub const fn fits(self, geometry: Geometry) -> bool {
         match self {
-            Self::Direct | Self::Nibbles => true,
+            Self::Direct | Self::Int4 => true,
             Self::Winograd => matches!(geometry, Geometry::Same),
             Self::Phases => matches!(geometry, Geometry::Up),
         }
     }
 
-    /// The form that needs the fewest multiplications.
+    /// The layout that needs the fewest multiplications.
     #[must_use]
     pub const fn fastest(geometry: Geometry) -> Self {
         match geometry {
@@ -107,7 +107,7 @@ impl Form {
         let pairs = outputs.next_multiple_of(PAIR);
         match self {
             Self::Direct => pairs * (geometry.taps() * inputs).next_multiple_of(GROUP),
-            Self::Nibbles => pairs * (geometry.taps() * inputs).next_multiple_of(GROUP) / 2,
+            Self::Int4 => pairs * (geometry.taps() * inputs).next_multiple_of(GROUP) / 2,
             Self::Winograd => 2 * FREQUENCIES * quads * inputs.next_multiple_of(GROUP),
             Self::Phases => 2 * 4 * quads * (4 * inputs).next_multiple_of(GROUP),
         }
@@ -115,8 +115,8 @@ impl Form {
 
     /// Packs `rows` (\[output\]\[tap\]\[input channel\]) of a convolution with
     /// `inputs` channels. `packed` has [`bytes`](Self::bytes) bytes; what does
-    /// not fit is left out. [`Nibbles`](Self::Nibbles) keep the upper half of a
-    /// weight, which is all of it where [`is_nibble`] says so.
+    /// not fit is left out. [`Int4`](Self::Int4) keep the upper half of a
+    /// weight, which is all of it where [`is_int4`] says so.
     pub fn pack(self, geometry: Geometry, inputs: usize, rows: &[i8], packed: &mut [u8]) {
         packed.fill(0);
         let taps = geometry.taps();
@@ -135,9 +135,9 @@ impl Form {
                         }
                     }
                 }
-                Self::Nibbles => {
+                Self::Int4 => {
                     for (k, &w) in row.iter().enumerate() {
-                        let (index, shift) = nibble_index(taps * inputs, output, k);
+                        let (index, shift) = int4_index(taps * inputs, output, k);
                         if let Some(to) = packed.get_mut(index) {
                             *to |= (w as u8 >> 4) << shift;
                         }
@@ -187,8 +187,8 @@ impl Form {
                     Self::Direct => packed
                         .get(direct_index(taps * inputs, output, k))
                         .map_or(0, |&w| w as i8),
-                    Self::Nibbles => {
-                        let (index, shift) = nibble_index(taps * inputs, output, k);
+                    Self::Int4 => {
+                        let (index, shift) = int4_index(taps * inputs, output, k);
                         let byte = packed.get(index).copied().unwrap_or(0);
                         (byte >> shift << 4) as i8
                     }
@@ -213,28 +213,28 @@ impl Form {
     }
 }
 
-/// Where weight `k` of an output lies in [`Form::Direct`].
+/// Where weight `k` of an output lies in [`WeightLayout::Direct`].
 fn direct_index(fan_in: usize, output: usize, k: usize) -> usize {
     let group = output / PAIR * fan_in.div_ceil(GROUP) + k / GROUP;
     let place = PLACE.get(k % GROUP).copied().unwrap_or(0);
     group * (PAIR * GROUP) + place * PAIR + output % PAIR
 }
 
-/// Where it lies in [`Form::Nibbles`]: the byte, and the bit that it begins at.
-fn nibble_index(fan_in: usize, output: usize, k: usize) -> (usize, u32) {
+/// Where it lies in [`WeightLayout::Int4`]: the byte, and the bit that it begins at.
+fn int4_index(fan_in: usize, output: usize, k: usize) -> (usize, u32) {
     let index = direct_index(fan_in, output, k);
     let shift = if index % 8 < 4 { 0 } else { 4 };
     (index / 8 * 4 + index % 4, shift)
 }
 
-/// Makes weights of [`Form::Direct`], in words of four, of those of
-/// [`Form::Nibbles`].
+/// Makes weights of [`WeightLayout::Direct`], in words of four, of those of
+/// [`WeightLayout::Int4`].
 ///
 /// Not inlined: compilers unroll it, and convolutions would have many copies.
 #[inline(never)]
-pub(super) fn expand(nibbles: &[u8], direct: &mut [u32]) {
+pub(super) fn expand(int4: &[u8], direct: &mut [u32]) {
     let groups = direct.as_chunks_mut().0.iter_mut();
-    for (to, &from) in groups.zip(nibbles.as_chunks().0) {
+    for (to, &from) in groups.zip(int4.as_chunks().0) {
         // Nothing passes from one byte to another, so that their order within
         // a word does not matter.
         let word = u32::from_ne_bytes(from);
@@ -242,7 +242,7 @@ pub(super) fn expand(nibbles: &[u8], direct: &mut [u32]) {
     }
 }
 
-/// Where weight `k` of an output lies in a block of the other forms, in
+/// Where weight `k` of an output lies in a block of the other layouts, in
 /// halfwords.
 fn wide_index(fan_in: usize, block: usize, output: usize, k: usize) -> usize {
     let group = block * fan_in.div_ceil(GROUP) + k / GROUP;

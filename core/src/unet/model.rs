@@ -4,6 +4,7 @@ use super::plan::Plan;
 use crate::blob::BlobError;
 use crate::blob::contents::Contents;
 use crate::blob::records::{Info, LayerInfo, Record, Records, TableRecord};
+use crate::diffusion::sampler::{Method, Settings};
 use crate::diffusion::schedule::Schedule;
 use crate::graph::Topology;
 
@@ -106,6 +107,18 @@ impl<'b> Model<'b> {
     /// them.
     pub fn for_each_layer(&self, report: impl FnMut(&LayerInfo<'b>)) {
         self.contents.for_each_layer(report);
+    }
+}
+
+impl Settings {
+    /// The settings that the model's makers found good, without a class:
+    /// [`class`](Self::class) sets one. A model with recommended guidance cannot
+    /// run without, unless [`guidance`](Self::guidance) is set to 0.
+    #[must_use]
+    pub fn recommended(model: &Model<'_>) -> Self {
+        let recommended = model.info().recommended;
+        let eta = recommended.eta;
+        Self::new(Method::Ddim { eta }, recommended.steps).guidance(recommended.guidance)
     }
 }
 

@@ -1,5 +1,5 @@
 //! What memory a network needs and how much it computes: from its topology,
-//! and from the forms in which its weights are stored.
+//! and from the layouts in which its weights are stored.
 
 use super::arena::{Arena, End, Place};
 use crate::blob::records::{
@@ -10,7 +10,7 @@ use crate::graph::{
 };
 use crate::kernels::conv::{least_scratch_words, scratch_words};
 use crate::kernels::engine::LANES;
-use crate::kernels::packing::Form;
+use crate::kernels::packing::WeightLayout;
 use core::convert::Infallible;
 
 /// Bytes for full speed, and those without which nothing runs.
@@ -63,7 +63,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a valid topology, all weights stored
-    /// [directly](Form::Direct).
+    /// [directly](WeightLayout::Direct).
     #[must_use]
     pub fn new(topology: &Topology) -> Self {
         Self::make(topology, None)
@@ -145,12 +145,12 @@ impl Plan {
 
 /// Words that a convolution needs for itself: what each channel's sum starts
 /// from and becomes, and its kernel's scratch.
-pub(super) fn conv_words<D>(conv: &Conv<D>, form: Form) -> Words {
+pub(super) fn conv_words<D>(conv: &Conv<D>, layout: WeightLayout) -> Words {
     let (x, outputs) = (conv.x.shape.channels, conv.channels);
     let skip = conv.skip.as_ref().map_or(0, |skip| skip.shape.channels);
-    let least = least_scratch_words(form, conv.geometry, x, skip, outputs);
+    let least = least_scratch_words(layout, conv.geometry, x, skip, outputs);
     Words {
-        full: 5 * outputs + scratch_words(form, conv.geometry, x, skip),
+        full: 5 * outputs + scratch_words(layout, conv.geometry, x, skip),
         least: 5 * outputs + least,
     }
 }
@@ -182,7 +182,7 @@ pub(super) fn part_values<D>(conv: &Conv<D>) -> usize {
 struct Planner<'b> {
     arena: Arena,
     plan: Plan,
-    /// Where the weights' forms are read.
+    /// Where the weights' layouts are read.
     records: Option<Records<'b>>,
 }
 
@@ -251,12 +251,12 @@ impl Interpreter for Planner<'_> {
 
     fn conv(&mut self, conv: &Conv<Option<Place>>) -> Result<Option<Place>, Infallible> {
         let record: Option<ConvRecord<'_>> = self.record();
-        let form = record.map_or(Form::Direct, |record| record.form);
+        let layout = record.map_or(WeightLayout::Direct, |record| record.layout);
         Ok(self.place(
             conv.id,
             conv.output(),
             End::of(conv),
-            conv_words(conv, form),
+            conv_words(conv, layout),
         ))
     }
 
@@ -270,7 +270,7 @@ impl Interpreter for Planner<'_> {
     }
 
     fn output(&mut self, conv: &Conv<Option<Place>>) -> Result<(), Infallible> {
-        let words = conv_words(conv, Form::Direct);
+        let words = conv_words(conv, WeightLayout::Direct);
         self.scratch(conv.id, words);
         // The last activation is kept from the first run on; in the end the
         // prediction from it joins the other's, a few positions at a time.

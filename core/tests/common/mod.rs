@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Form, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
+    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
     OutputRecord, Packing, Quant, Recommended, TableRecord,
 };
 use tiny_ddpm::graph::{
@@ -101,9 +101,9 @@ pub fn transformed_blob(topology: Topology, seed: u64) -> Vec<u8> {
 
 /// Weights of 4 bits, but for the first convolution and those after which
 /// planes are doubled, which are transformed.
-pub fn nibble_blob(topology: Topology, seed: u64) -> Vec<u8> {
+pub fn int4_blob(topology: Topology, seed: u64) -> Vec<u8> {
     let info = Info {
-        packing: Packing::Nibbles,
+        packing: Packing::Int4,
         ..info(topology)
     };
     blob_of(info, seed, |_, _| ())
@@ -159,10 +159,10 @@ const OUTPUT: Quant = Quant {
 };
 
 /// Rows of weights as a blob holds them.
-pub fn packed<D>(form: Form, conv: &Conv<D>, rows: &[i8]) -> Vec<u8> {
+pub fn packed<D>(layout: WeightLayout, conv: &Conv<D>, rows: &[i8]) -> Vec<u8> {
     let inputs = conv.input_channels();
-    let mut bytes = vec![0; form.bytes(conv.geometry, inputs, conv.channels)];
-    form.pack(conv.geometry, inputs, rows, &mut bytes);
+    let mut bytes = vec![0; layout.bytes(conv.geometry, inputs, conv.channels)];
+    layout.pack(conv.geometry, inputs, rows, &mut bytes);
     bytes
 }
 
@@ -187,12 +187,12 @@ impl Random<'_, '_> {
         (0..count).map(|_| (self.below(255) - 127) as i8).collect()
     }
 
-    fn form(&self, conv: &Conv<usize>) -> Form {
+    fn layout(&self, conv: &Conv<usize>) -> WeightLayout {
         match (self.packing, conv.geometry) {
-            (Packing::Transformed, geometry) => Form::fastest(geometry),
-            (Packing::Nibbles, Geometry::Up) => Form::Phases,
-            (Packing::Nibbles, _) if conv.id.stage != Stage::ConvIn => Form::Nibbles,
-            _ => Form::Direct,
+            (Packing::Transformed, geometry) => WeightLayout::fastest(geometry),
+            (Packing::Int4, Geometry::Up) => WeightLayout::Phases,
+            (Packing::Int4, _) if conv.id.stage != Stage::ConvIn => WeightLayout::Int4,
+            _ => WeightLayout::Direct,
         }
     }
 
@@ -275,8 +275,8 @@ impl Interpreter for Random<'_, '_> {
     fn conv(&mut self, conv: &Conv<usize>) -> Result<usize, Self::Error> {
         let (outputs, fan_in) = (conv.channels, conv.fan_in());
         let mut weights = self.weights(fan_in * outputs);
-        let form = self.form(conv);
-        if form == Form::Nibbles {
+        let layout = self.layout(conv);
+        if layout == WeightLayout::Int4 {
             weights.iter_mut().for_each(|w| *w = (*w & -16).max(-112));
         }
         // Spreads the outputs over most of the range.
@@ -329,7 +329,7 @@ impl Interpreter for Random<'_, '_> {
             zero_points,
         };
         (self.change)(conv.id, &mut numbers);
-        let weights = packed(form, conv, &weights);
+        let weights = packed(layout, conv, &weights);
         self.writer
             .aligned(weights.len(), |padding| ConvRecord {
                 padding,
@@ -340,7 +340,7 @@ impl Interpreter for Random<'_, '_> {
                 scale: numbers.scale,
                 shifts: &numbers.shifts,
                 zero_points: &numbers.zero_points,
-                form,
+                layout,
             })
             .unwrap();
         Ok(self.keep(centres))
@@ -358,7 +358,7 @@ impl Interpreter for Random<'_, '_> {
 
     fn output(&mut self, conv: &Conv<usize>) -> Result<(), Self::Error> {
         let (outputs, fan_in) = (conv.channels, conv.fan_in());
-        let weights = packed(Form::Direct, conv, &self.weights(fan_in * outputs));
+        let weights = packed(WeightLayout::Direct, conv, &self.weights(fan_in * outputs));
         let bias = self.words(outputs, -5000, 5000);
         let unit = 1.0 / ((fan_in as f32).sqrt() * 73.0 * 40.0);
         let scales: Vec<u8> = vec![unit; outputs]

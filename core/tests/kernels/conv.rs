@@ -8,9 +8,9 @@ use tiny_ddpm::kernels::conv::{Plane, Task, conv, conv_on, least_scratch_words, 
 #[cfg(target_arch = "x86_64")]
 use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Portable, Words};
-use tiny_ddpm::kernels::packing::{Form, is_nibble};
+use tiny_ddpm::kernels::packing::{WeightLayout, is_int4};
 
-const FORMS: [Form; 4] = [Form::Direct, Form::Winograd, Form::Phases, Form::Nibbles];
+const LAYOUTS: [WeightLayout; 4] = [WeightLayout::Direct, WeightLayout::Winograd, WeightLayout::Phases, WeightLayout::Int4];
 
 /// Which engine runs a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -108,15 +108,15 @@ impl Case {
 
     /// The sums of the definition's engine.
     fn run(&self) -> Vec<i32> {
-        self.run_on(Form::Direct, Runner::Portable)
+        self.run_on(WeightLayout::Direct, Runner::Portable)
     }
 
     /// The kernel's sums; each must be written once.
-    fn run_on(&self, form: Form, runner: Runner) -> Vec<i32> {
+    fn run_on(&self, layout: WeightLayout, runner: Runner) -> Vec<i32> {
         let inputs = self.channels[0] + self.channels[1];
-        let mut weights = vec![99; form.bytes(self.geometry, inputs, self.outputs)];
-        form.pack(self.geometry, inputs, &self.weights, &mut weights);
-        self.spoil_padding(form, &mut weights);
+        let mut weights = vec![99; layout.bytes(self.geometry, inputs, self.outputs)];
+        layout.pack(self.geometry, inputs, &self.weights, &mut weights);
+        self.spoil_padding(layout, &mut weights);
         let own = [0, 1].map(|half| -> Vec<u8> {
             let own = self.own_zero_points[half].iter();
             own.flat_map(|&zero| i16::from(zero).to_le_bytes())
@@ -133,14 +133,14 @@ impl Case {
             side: self.side,
             x: plane(0),
             skip: plane(1),
-            form,
+            layout,
             weights: &weights,
             initial: &self.initial,
         };
         let [x, skip] = self.channels;
-        let words = scratch_words(form, self.geometry, x, skip);
+        let words = scratch_words(layout, self.geometry, x, skip);
         let sums = self.sums(&task, words, runner);
-        let least = least_scratch_words(form, self.geometry, x, skip, self.outputs);
+        let least = least_scratch_words(layout, self.geometry, x, skip, self.outputs);
         if least < words {
             let slow = self.sums(&task, least, runner);
             assert_eq!(
@@ -153,17 +153,17 @@ impl Case {
 
     /// Weights of inputs and outputs that only fill up groups say nothing,
     /// whatever they are.
-    fn spoil_padding(&self, form: Form, weights: &mut [u8]) {
+    fn spoil_padding(&self, layout: WeightLayout, weights: &mut [u8]) {
         let inputs = self.channels[0] + self.channels[1];
         let mut some = vec![0; weights.len()];
-        form.pack(
+        layout.pack(
             self.geometry,
             inputs,
             &vec![16; self.weights.len()],
             &mut some,
         );
-        let width = match form {
-            Form::Winograd | Form::Phases => 2,
+        let width = match layout {
+            WeightLayout::Winograd | WeightLayout::Phases => 2,
             _ => 1,
         };
         for (weight, some) in weights.chunks_mut(width).zip(some.chunks(width)) {
@@ -266,18 +266,18 @@ impl Case {
     }
 
     fn check(&self) {
-        let [all, nibbles] = [self.clone(), self.coarse()];
-        for form in FORMS.into_iter().filter(|form| form.fits(self.geometry)) {
-            let case = if form == Form::Nibbles {
-                &nibbles
+        let [all, int4] = [self.clone(), self.coarse()];
+        for layout in LAYOUTS.into_iter().filter(|layout| layout.fits(self.geometry)) {
+            let case = if layout == WeightLayout::Int4 {
+                &int4
             } else {
                 &all
             };
             let expected = case.expected();
             for runner in runners() {
-                let sums = case.run_on(form, runner);
+                let sums = case.run_on(layout, runner);
                 let found: Vec<i64> = sums.into_iter().map(i64::from).collect();
-                assert_eq!(found, expected, "{form:?} by {runner:?}: {case:?}");
+                assert_eq!(found, expected, "{layout:?} by {runner:?}: {case:?}");
             }
         }
     }
@@ -422,10 +422,10 @@ fn ends_of_vectors_are_exact() {
 #[test]
 fn nibbles_lie_as_described() {
     let rows = [1, 2, 3, 4, 5, -1, -2, -3, -4, -7].map(|w: i8| 16 * w);
-    let bytes = Form::Nibbles.bytes(Geometry::Pointwise, 5, 2);
+    let bytes = WeightLayout::Int4.bytes(Geometry::Pointwise, 5, 2);
     assert_eq!(bytes, 8);
     let mut packed = vec![0xff; bytes];
-    Form::Nibbles.pack(Geometry::Pointwise, 5, &rows, &mut packed);
+    WeightLayout::Int4.pack(Geometry::Pointwise, 5, &rows, &mut packed);
     // Direct: inputs 0 and 2 of both outputs, then 1 and 3.
     let expected = [0x21, 0xef, 0x43, 0xcd, 0x05, 0x09, 0, 0];
     assert_eq!(packed, expected);
@@ -434,7 +434,7 @@ fn nibbles_lie_as_described() {
 /// Only weights that the upper half of a byte holds, and no -8.
 #[test]
 fn weights_of_four_bits_are_known() {
-    let found: Vec<i8> = (i8::MIN..=i8::MAX).filter(|&w| is_nibble(w)).collect();
+    let found: Vec<i8> = (i8::MIN..=i8::MAX).filter(|&w| is_int4(w)).collect();
     let expected: Vec<i8> = (-7..=7).map(|w| 16 * w).collect();
     assert_eq!(found, expected);
 }
@@ -446,9 +446,9 @@ fn nibbles_are_the_direct_weights() {
     for geometry in GEOMETRIES {
         for (channels, outputs) in [([16, 0], 6), ([7, 3], 5)] {
             let case = Case::random(geometry, 5, channels, [-7, 90], outputs, 11).coarse();
-            let direct = case.run_on(Form::Direct, Runner::Portable);
+            let direct = case.run_on(WeightLayout::Direct, Runner::Portable);
             for runner in runners() {
-                assert_eq!(case.run_on(Form::Nibbles, runner), direct, "{runner:?}");
+                assert_eq!(case.run_on(WeightLayout::Int4, runner), direct, "{runner:?}");
             }
         }
     }
@@ -458,20 +458,20 @@ fn nibbles_are_the_direct_weights() {
 #[test]
 fn packing_is_reversible() {
     for geometry in GEOMETRIES {
-        for form in FORMS.into_iter().filter(|form| form.fits(geometry)) {
+        for layout in LAYOUTS.into_iter().filter(|layout| layout.fits(geometry)) {
             for (inputs, outputs) in [(1, 1), (3, 5), (4, 4), (6, 7), (8, 2)] {
                 let fan_in = geometry.taps() * inputs;
                 let rows: Vec<i8> = uniform(3, 256 + fan_in * outputs);
-                let rows: Vec<i8> = match form {
-                    Form::Nibbles => rows.into_iter().filter(|&w| is_nibble(w)).collect(),
+                let rows: Vec<i8> = match layout {
+                    WeightLayout::Int4 => rows.into_iter().filter(|&w| is_int4(w)).collect(),
                     _ => rows.into_iter().map(|w| w.max(-127)).collect(),
                 };
                 let rows: Vec<i8> = rows.into_iter().cycle().take(fan_in * outputs).collect();
-                let mut packed = vec![1; form.bytes(geometry, inputs, outputs)];
-                form.pack(geometry, inputs, &rows, &mut packed);
+                let mut packed = vec![1; layout.bytes(geometry, inputs, outputs)];
+                layout.pack(geometry, inputs, &rows, &mut packed);
                 let mut unpacked = vec![99; rows.len()];
-                form.unpack(geometry, inputs, &packed, &mut unpacked);
-                assert_eq!(unpacked, rows, "{form:?} of {geometry:?}");
+                layout.unpack(geometry, inputs, &packed, &mut unpacked);
+                assert_eq!(unpacked, rows, "{layout:?} of {geometry:?}");
             }
         }
     }
@@ -502,7 +502,7 @@ proptest! {
         channels in [0_usize..=3, 0_usize..=3],
         lengths in [0_usize..80, 0_usize..80, 0_usize..80, 0_usize..5],
         scratch in 0_usize..200,
-        form in proptest::sample::select(FORMS.to_vec()),
+        layout in proptest::sample::select(LAYOUTS.to_vec()),
         zero_bytes in [0_usize..9, 0_usize..9],
     ) {
         let values = [7_i8; 80];
@@ -517,7 +517,7 @@ proptest! {
             side,
             x,
             skip,
-            form,
+            layout,
             weights: &[7; 80][..lengths[2]],
             initial: &[0; 5][..lengths[3]],
         };

@@ -261,10 +261,7 @@ pub fn allowed(variance: f64, count: usize) -> (f64, f64) {
 }
 
 fn with_method(method: Method, steps: u16) -> Settings {
-    Settings {
-        method,
-        ..plain(steps)
-    }
+    plain(steps).method(method)
 }
 
 /// With all T steps each method's own distribution is the data's, but for the
@@ -340,10 +337,7 @@ fn solvers_without_noise_are_their_affine_maps() {
                 .into_iter()
                 .flat_map(|steps| Spacing::ALL.map(|spacing| (steps, spacing)))
             {
-                let settings = Settings {
-                    spacing,
-                    ..with_method(method, steps)
-                };
+                let settings = with_method(method, steps).spacing(spacing);
                 let pairs: Vec<_> = pairs(&schedule, steps, spacing).collect();
                 let chain = Chain::along(&schedule, method, &pairs);
                 assert_eq!(chain.variance, 0.0);

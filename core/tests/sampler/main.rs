@@ -10,7 +10,7 @@ mod steps;
 
 use tiny_ddpm::{
     Buffers, Denoiser, Method, Prediction, Sampler, Schedule, ScheduleKind, Settings, SolverOrder,
-    Spacing, Variance,
+    Variance,
 };
 
 const METHODS: [Method; 11] = [
@@ -57,16 +57,9 @@ fn cosine() -> Schedule {
 
 /// DDIM without noise, clipping or guidance; the first picture of seed 1.
 fn plain(steps: u16) -> Settings {
-    Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps,
-        spacing: Spacing::Trailing,
-        guidance: 0.0,
-        clip: false,
-        seed: 1,
-        picture: 0,
-        class: None,
-    }
+    Settings::new(Method::Ddim { eta: 0.0 }, steps)
+        .seed(1)
+        .clip(false)
 }
 
 /// Every buffer of a sampler. What they hold at first must not matter.

@@ -5,7 +5,7 @@ use super::gaussian::{Chain, DEVIATION, MEAN, pairs};
 use super::order::linear_of;
 use super::{Memory, cosine, linear, of_denoisers, plain};
 use std::convert::Infallible;
-use tiny_ddpm::{Denoiser, Method, Prediction, Sampler, Schedule, Settings, Spacing};
+use tiny_ddpm::{Denoiser, Method, Prediction, Sampler, Schedule, Spacing};
 
 /// Where it is looked at.
 const SEEN: [u16; 7] = [900, 700, 500, 300, 100, 20, 0];
@@ -103,10 +103,7 @@ fn distance(schedule: &Schedule, t: u16, values: &[f32]) -> f64 {
 
 /// The distance of x_t from the forward process wherever it is looked at.
 fn distances(schedule: Schedule, method: Method, steps: u16, pixels: usize) -> Vec<(u16, f64)> {
-    let settings = Settings {
-        method,
-        ..plain(steps)
-    };
+    let settings = plain(steps).method(method);
     let mut memory = Memory::new(pixels);
     let mut sampler = Sampler::new(schedule, settings, memory.buffers()).unwrap();
     let mut found = Vec::new();

@@ -5,7 +5,7 @@ use super::gaussian::{Chain, DEVIATION, MEAN, pairs, predictor};
 use super::{UNIPC, UNIPC_1, cosine, generate, linear, plain};
 use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::diffusion::sampler::timesteps;
-use tiny_ddpm::{Method, Prediction, Schedule, ScheduleKind, Settings, Spacing};
+use tiny_ddpm::{Method, Prediction, Schedule, ScheduleKind, Spacing};
 
 const PIXELS: usize = 64;
 
@@ -41,11 +41,7 @@ fn exact(schedule: &Schedule, x_t: f64) -> f64 {
 fn error(schedule: Schedule, method: Method, spacing: Spacing, steps: u16) -> f64 {
     let mut x_t = [0.0; PIXELS];
     Noise::new(1, 0).fill(&mut x_t);
-    let settings = Settings {
-        method,
-        spacing,
-        ..plain(steps)
-    };
+    let settings = plain(steps).method(method).spacing(spacing);
     let mut denoiser = predictor(schedule, Prediction::V);
     let picture = generate(schedule, settings, &mut denoiser, PIXELS);
     let errors = picture.iter().zip(x_t).map(|(&found, x_t)| {

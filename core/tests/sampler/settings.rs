@@ -27,10 +27,7 @@ fn refused_with(settings: Settings, lengths: [usize; 4]) -> Option<SettingsError
 #[test]
 fn a_memory_must_be_long_enough() {
     for method in METHODS {
-        let settings = Settings {
-            method,
-            ..plain(10)
-        };
+        let settings = plain(10).method(method);
         let needed = method.memory_len(4);
         for found in 0..=9 {
             let error = refused_with(settings, [4, 4, 0, found]);
@@ -95,29 +92,19 @@ fn steps_outside_1_to_t_are_refused() {
 #[test]
 fn eta_outside_0_to_1_is_refused() {
     for eta in [-0.1, 1.001, f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let settings = Settings {
-            method: Method::Ddim { eta },
-            ..plain(10)
-        };
+        let settings = plain(10).method(Method::Ddim { eta });
         let error = refused(settings, [4, 4, 4]);
         assert!(matches!(error, Some(SettingsError::Eta(_))), "{error:?}");
     }
     for method in METHODS {
-        let settings = Settings {
-            method,
-            ..plain(10)
-        };
+        let settings = plain(10).method(method);
         assert_eq!(refused(settings, [4, 4, 4]), None);
     }
 }
 
 #[test]
 fn guidance_outside_0_to_100_is_refused() {
-    let with_guidance = |guidance| Settings {
-        guidance,
-        class: Some(3),
-        ..plain(10)
-    };
+    let with_guidance = |guidance| plain(10).guidance(guidance).class(Some(3));
     for guidance in [-0.1, 100.5, f32::NAN, f32::INFINITY] {
         let error = refused(with_guidance(guidance), [4, 4, 4]);
         assert!(
@@ -132,21 +119,14 @@ fn guidance_outside_0_to_100_is_refused() {
 
 #[test]
 fn guidance_needs_a_class() {
-    let settings = Settings {
-        guidance: 0.5,
-        ..plain(10)
-    };
+    let settings = plain(10).guidance(0.5);
     let error = refused(settings, [4, 4, 4]);
     assert_eq!(error, Some(SettingsError::GuidanceWithoutClass));
 }
 
 #[test]
 fn buffers_must_have_one_length() {
-    let guided = Settings {
-        guidance: 0.5,
-        class: Some(0),
-        ..plain(10)
-    };
+    let guided = plain(10).guidance(0.5).class(Some(0));
     let wrong = |other| Some(SettingsError::Buffers { x: 4, other });
     assert_eq!(refused(plain(10), [4, 3, 4]), wrong(3));
     assert_eq!(refused(plain(10), [4, 5, 4]), wrong(5));

@@ -57,11 +57,7 @@ impl Denoiser for Constant {
 }
 
 fn guided(guidance: f32, steps: u16) -> Settings {
-    Settings {
-        guidance,
-        class: Some(3),
-        ..plain(steps)
-    }
+    plain(steps).guidance(guidance).class(Some(3))
 }
 
 fn gaussian() -> Gaussian {
@@ -129,11 +125,7 @@ fn no_class_is_passed_on_as_none() {
 fn clipping_keeps_x0_hat_between_minus_1_and_1() {
     for (answer, expected) in [(5.0, 1.0), (-7.0, -1.0), (0.25, 0.25), (f32::INFINITY, 1.0)] {
         for method in METHODS {
-            let settings = Settings {
-                method,
-                clip: true,
-                ..plain(4)
-            };
+            let settings = plain(4).method(method).clip(true);
             let mut memory = Memory::new(5);
             let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
             let mut denoiser = Constant::new(0.0, answer);
@@ -159,7 +151,7 @@ fn without_clipping_x0_hat_is_the_network_s() {
 fn last_step_gives_x0_hat() {
     for method in METHODS {
         for prediction in PREDICTIONS {
-            let settings = Settings { method, ..plain(5) };
+            let settings = plain(5).method(method);
             let mut memory = Memory::new(20);
             let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
             let mut denoiser = Gaussian {
@@ -178,10 +170,7 @@ fn last_step_gives_x0_hat() {
 #[test]
 fn a_failure_leaves_x_and_the_step_can_be_made_again() {
     for method in METHODS {
-        let settings = Settings {
-            method,
-            ..guided(0.5, 4)
-        };
+        let settings = guided(0.5, 4).method(method);
         let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
         let calls = usize::from(2 * method.evaluations(4));
         for fails_at in 0..calls {
@@ -240,10 +229,7 @@ impl InPlace for Constant {
 #[test]
 fn a_failure_in_place_can_be_made_good() {
     for method in METHODS {
-        let settings = Settings {
-            method,
-            ..guided(0.5, 3)
-        };
+        let settings = guided(0.5, 3).method(method);
         let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
         for fails_at in 0..usize::from(2 * method.evaluations(3)) {
             let (mut x, mut memory) = ([f32::NAN; 6], vec![f32::NAN; method.memory_len(6)]);
@@ -280,11 +266,7 @@ fn a_failure_in_place_can_be_made_good() {
 fn every_method_asks_as_often_as_it_says() {
     for method in METHODS {
         for spacing in Spacing::ALL {
-            let settings = Settings {
-                method,
-                spacing,
-                ..plain(5)
-            };
+            let settings = plain(5).method(method).spacing(spacing);
             let mut memory = Memory::new(2);
             let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
             let mut denoiser = Constant::new(0.0, 0.1);
@@ -343,11 +325,7 @@ fn the_first_x_is_the_noise_of_seed_and_picture() {
     let mut expected = [0.0; 9];
     Noise::new(77, 5).fill(&mut expected);
     let mut memory = Memory::new(9);
-    let settings = Settings {
-        seed: 77,
-        picture: 5,
-        ..plain(3)
-    };
+    let settings = plain(3).seed(77).picture(5);
     let sampler = Sampler::new(linear(), settings, memory.buffers()).unwrap();
     assert_eq!(sampler.x(), expected);
 }
@@ -357,11 +335,7 @@ fn the_first_x_is_the_noise_of_seed_and_picture() {
 #[test]
 fn a_picture_alone_is_the_picture_in_a_batch() {
     for method in METHODS {
-        let settings = |picture| Settings {
-            method,
-            picture,
-            ..plain(10)
-        };
+        let settings = |picture| plain(10).method(method).picture(picture);
         let mut memory = Memory::new(8);
         let mut batch = Vec::new();
         for picture in 0..4 {

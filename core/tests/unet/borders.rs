@@ -337,16 +337,12 @@ fn in_place_makes_the_pictures_of_many_buffers() {
                 if guidance != 0.0 && class.is_none() {
                     continue;
                 }
-                let settings = Settings {
-                    method,
-                    steps: 3,
-                    spacing: Spacing::Quadratic,
-                    guidance,
-                    clip: true,
-                    seed: 5,
-                    picture: 1,
-                    class,
-                };
+                let settings = Settings::new(method, 3)
+                    .class(class)
+                    .seed(5)
+                    .picture(1)
+                    .guidance(guidance)
+                    .spacing(Spacing::Quadratic);
                 let mut workspace = vec![0; plan.workspace_words()];
                 let mut unet = Unet::new(&model, &mut workspace).unwrap();
                 let mut buffers = [1, 1, 1, 2].map(|pictures| vec![0.0; pictures * pixels]);
@@ -475,16 +471,11 @@ fn a_sampler_makes_pictures_with_it() {
             unconditional: &mut spare,
             memory: &mut memory,
         };
-        let settings = Settings {
-            method,
-            steps: 6,
-            spacing: Spacing::LogSnr,
-            guidance: 0.5,
-            clip: true,
-            seed: 1,
-            picture: 0,
-            class: Some(2),
-        };
+        let settings = Settings::new(method, 6)
+            .class(Some(2))
+            .seed(1)
+            .guidance(0.5)
+            .spacing(Spacing::LogSnr);
         let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
         while sampler.step(&mut unet).unwrap().is_some() {}
         sampler.x().to_vec()

@@ -9,7 +9,7 @@ use rand_core::{Rng, SeedableRng};
 use std::convert::Infallible;
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
+    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
     Packing, Quant, TableRecord,
 };
 use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Linear, Norm, Shape, Table, walk};
@@ -57,13 +57,13 @@ impl Extreme<'_> {
     }
 
     /// Also such transformed weights as no weights give.
-    fn packed(&mut self, conv: &Conv<()>, form: Form) -> Vec<u8> {
-        let bytes = form.bytes(conv.geometry, conv.input_channels(), conv.channels);
-        let limit = match form {
-            Form::Winograd => MAX_WINOGRAD,
-            Form::Phases => MAX_PHASE,
+    fn packed(&mut self, conv: &Conv<()>, layout: WeightLayout) -> Vec<u8> {
+        let bytes = layout.bytes(conv.geometry, conv.input_channels(), conv.channels);
+        let limit = match layout {
+            WeightLayout::Winograd => MAX_WINOGRAD,
+            WeightLayout::Phases => MAX_PHASE,
             // -7 and 7 in either half.
-            Form::Nibbles => {
+            WeightLayout::Int4 => {
                 return self.array(bytes, &[0x99, 0x00, 0x77, 0x97, 0x79], u8::to_le_bytes);
             }
             _ => return self.array(bytes, &[-127, 0, 127], i8::to_le_bytes),
@@ -140,12 +140,12 @@ impl Interpreter for Extreme<'_> {
     }
 
     fn conv(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
-        let form = match self.packing {
-            Packing::Transformed => Form::fastest(conv.geometry),
-            Packing::Nibbles => Form::Nibbles,
-            _ => Form::Direct,
+        let layout = match self.packing {
+            Packing::Transformed => WeightLayout::fastest(conv.geometry),
+            Packing::Int4 => WeightLayout::Int4,
+            _ => WeightLayout::Direct,
         };
-        let weights = self.packed(conv, form);
+        let weights = self.packed(conv, layout);
         let bias = self.bias(conv.channels);
         let multipliers = self.words(conv.channels, &[0, 1, 1 << 24, i32::MAX]);
         let residual = match conv.extra {
@@ -177,7 +177,7 @@ impl Interpreter for Extreme<'_> {
                 scale,
                 shifts: &shifts,
                 zero_points: &zero_points,
-                form,
+                layout,
             })
             .unwrap();
         Ok(())
@@ -194,7 +194,7 @@ impl Interpreter for Extreme<'_> {
     }
 
     fn output(&mut self, conv: &Conv<()>) -> Result<(), Infallible> {
-        let weights = self.packed(conv, Form::Direct);
+        let weights = self.packed(conv, WeightLayout::Direct);
         let bias = self.bias(conv.channels);
         let scales = self.floats(conv.channels, &[f32::MIN_POSITIVE, 0.03, f32::MAX]);
         self.writer
@@ -240,7 +240,7 @@ proptest! {
         ]),
         timestep in proptest::sample::select(vec![1_u16, 500, 1000]),
     ) {
-        let packings = [Packing::Portable, Packing::Transformed, Packing::Nibbles];
+        let packings = [Packing::Portable, Packing::Transformed, Packing::Int4];
         let packing = packings[(seed % 3) as usize];
         let blob = extreme_blob(&topology, packing, seed);
         let model = Model::load(&blob).expect("limits are allowed");
@@ -267,16 +267,7 @@ proptest! {
             (Method::UniPc { order: SolverOrder::Second }, Spacing::Shifted),
             (Method::Consistency, Spacing::Trailing),
         ] {
-            let settings = Settings {
-                method,
-                steps: 3,
-                spacing,
-                guidance: if class.is_some() && !needs_class { 100.0 } else { 0.0 },
-                clip: seed % 4 < 2,
-                seed,
-                picture: u64::MAX,
-                class,
-            };
+            let settings = Settings::new(method, 3).class(class).seed(seed).picture(u64::MAX).guidance(if class.is_some() && !needs_class { 100.0 } else { 0.0 }).spacing(spacing).clip(seed % 4 < 2);
             let buffers = Buffers {
                 x: &mut x_t,
                 x0_hat: &mut *x0_hat,

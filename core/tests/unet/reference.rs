@@ -4,12 +4,12 @@
 //! operation takes its inputs as they were observed, and its output must be
 //! what was observed, to the last rounding.
 
-use super::common::{nibble_blob, random_blob, transformed_blob};
+use super::common::{int4_blob, random_blob, transformed_blob};
 use super::definition::{self, Plane, silu};
 use super::topologies;
 use std::convert::Infallible;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Form, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
+    ConvRecord, WeightLayout, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
     TableRecord,
 };
 use tiny_ddpm::diffusion::noise::Noise;
@@ -54,9 +54,9 @@ fn halfwords(bytes: &[u8]) -> Vec<f64> {
 }
 
 /// Weights as training knows them.
-fn rows(op: &Conv<LayerId>, form: Form, packed: &[u8]) -> Vec<i8> {
+fn rows(op: &Conv<LayerId>, layout: WeightLayout, packed: &[u8]) -> Vec<i8> {
     let mut rows = vec![0; op.fan_in() * op.channels];
-    form.unpack(op.geometry, op.input_channels(), packed, &mut rows);
+    layout.unpack(op.geometry, op.input_channels(), packed, &mut rows);
     rows
 }
 
@@ -216,7 +216,7 @@ impl Interpreter for Reference<'_> {
         let sums = definition::conv(
             &inputs,
             op.geometry,
-            &rows(op, record.form, record.weights),
+            &rows(op, record.layout, record.weights),
             op.channels,
         );
         let multipliers = words(record.multipliers);
@@ -261,7 +261,7 @@ impl Interpreter for Reference<'_> {
         let sums = definition::conv(
             &inputs,
             op.geometry,
-            &rows(op, Form::Direct, record.weights),
+            &rows(op, WeightLayout::Direct, record.weights),
             op.channels,
         );
         for (i, sum) in sums.iter().enumerate() {
@@ -288,7 +288,7 @@ fn every_layer_is_its_definition() {
             let class = class.filter(|&class| u16::from(class) < topology.classes);
             let blob = match seed {
                 1 => transformed_blob(topology.clone(), seed),
-                2 => nibble_blob(topology.clone(), seed),
+                2 => int4_blob(topology.clone(), seed),
                 _ => random_blob(topology.clone(), seed),
             };
             let model = Model::load(&blob).unwrap();

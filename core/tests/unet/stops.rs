@@ -12,16 +12,12 @@ use tiny_ddpm::{
 const STEPS: u16 = 4;
 
 fn settings(method: &str, picture: u64) -> Settings {
-    Settings {
-        method: Method::from_name(method, 0.6).unwrap(),
-        steps: STEPS,
-        spacing: Spacing::LogSnr,
-        guidance: 0.5,
-        clip: true,
-        seed: 3,
-        picture,
-        class: Some(1),
-    }
+    Settings::new(Method::from_name(method, 0.6).unwrap(), STEPS)
+        .class(Some(1))
+        .seed(3)
+        .picture(picture)
+        .guidance(0.5)
+        .spacing(Spacing::LogSnr)
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

@@ -17,18 +17,14 @@ impl Request {
     #[inline(never)]
     pub fn parse(words: &str, recommended: &Recommended) -> Option<Self> {
         let mut request = Self {
-            settings: Settings {
-                method: Method::Ddim {
+            settings: Settings::new(
+                Method::Ddim {
                     eta: recommended.eta,
                 },
-                steps: recommended.steps,
-                spacing: Spacing::default(),
-                guidance: 0.0,
-                clip: true,
-                seed: 1,
-                picture: 0,
-                class: None,
-            },
+                recommended.steps,
+            )
+            .seed(1)
+            .spacing(Spacing::default()),
             apart: false,
         };
         let mut eta = recommended.eta;

@@ -10,7 +10,7 @@ use clap::Args;
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record};
 use tiny_ddpm::graph::{LayerId, Part, Stage};
-use tiny_ddpm::{Buffers, Method, Sampler, Settings, Spacing, Unet};
+use tiny_ddpm::{Buffers, Method, Sampler, Settings, Unet};
 
 use super::compare::{Input, LayerError, compare};
 use crate::config::Config;
@@ -293,16 +293,8 @@ fn trajectory(model: &Model<'_>) -> Result<Vec<(Vec<f32>, u16)>> {
         unconditional: &mut [],
         memory: &mut [],
     };
-    let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps: model.info().recommended.steps,
-        spacing: Spacing::Trailing,
-        guidance: 0.0,
-        clip: true,
-        seed: 0,
-        picture: 0,
-        class: (model.topology().classes > 0).then_some(0),
-    };
+    let settings = Settings::new(Method::Ddim { eta: 0.0 }, model.info().recommended.steps)
+        .class((model.topology().classes > 0).then_some(0));
     let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
     let mut seen = Vec::new();
     loop {

@@ -261,20 +261,17 @@ impl Request {
     /// The sampler's settings for the picture at `index` of the request.
     #[must_use]
     pub fn settings(&self, index: usize, classes: u16) -> Settings {
-        Settings {
-            method: self.method,
-            steps: self.steps,
-            spacing: self.spacing,
-            guidance: self.guidance,
-            clip: self.clip,
-            seed: self.seed,
+        Settings::new(self.method, self.steps)
+            .class(self.class_of(index, classes))
+            .seed(self.seed)
             // A walk's frames share all noise but x_T.
-            picture: match self.walk {
+            .picture(match self.walk {
                 Some(_) => self.first,
                 None => self.number(index),
-            },
-            class: self.class_of(index, classes),
-        }
+            })
+            .guidance(self.guidance)
+            .spacing(self.spacing)
+            .clip(self.clip)
     }
 
     /// The noise at `index`, if the request is a walk.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use tiny_ddpm::Model;
 use tiny_ddpm::Topology;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
+    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
     TableRecord,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
@@ -26,7 +26,7 @@ const TWO_32: f64 = 4_294_967_296.0;
 /// The blob of a network: weights of convolutions in `bits`, but for those that
 /// [`weight_bits`] keeps at 8.
 ///
-/// All are stored [directly](Form::Direct): [`repack`](super::repack) stores
+/// All are stored [directly](WeightLayout::Direct): [`repack`](super::repack) stores
 /// those of 4 bits as such.
 ///
 /// # Errors
@@ -97,8 +97,8 @@ impl Quantised {
     /// The weights as every device reads them.
     fn packed<D>(&self, conv: &Conv<D>) -> Vec<u8> {
         let inputs = conv.input_channels();
-        let mut packed = vec![0; Form::Direct.bytes(conv.geometry, inputs, conv.channels)];
-        Form::Direct.pack(conv.geometry, inputs, &self.weights, &mut packed);
+        let mut packed = vec![0; WeightLayout::Direct.bytes(conv.geometry, inputs, conv.channels)];
+        WeightLayout::Direct.pack(conv.geometry, inputs, &self.weights, &mut packed);
         packed
     }
 
@@ -339,7 +339,7 @@ impl<'a> Interpreter for Packer<'a, '_> {
             scale: range.scale,
             shifts: &range.shifts,
             zero_points: &zero_points,
-            form: Form::Direct,
+            layout: WeightLayout::Direct,
         })?;
         self.units = quantised.units;
         Ok(range)

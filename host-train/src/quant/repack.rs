@@ -1,6 +1,6 @@
 //! The same model with its weights stored in another way.
 //!
-//! Nothing is lost either way: [`Form`]s hold the same weights, and every
+//! Nothing is lost either way: [`WeightLayout`]s hold the same weights, and every
 //! device computes the same pictures from them. What changes is how much flash
 //! they take, and how many multiplications. Weights that 4 bits hold are stored
 //! in 4 bits, unless they are transformed.
@@ -9,12 +9,12 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{
-    ConvRecord, Form, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
+    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
     Packing, Records, TableRecord,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
 use tiny_ddpm::graph::{Attention, Conv, Geometry, Interpreter, Linear, Norm, Shape, Table, walk};
-use tiny_ddpm::kernels::packing::is_nibble;
+use tiny_ddpm::kernels::packing::is_int4;
 
 /// What a blob is to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,16 +34,16 @@ pub enum Target {
 const MIN_INPUTS: usize = 8;
 
 /// Repacks a blob for a target: at most `flash` bytes, unless even the
-/// smallest form has more.
+/// smallest layout has more.
 ///
 /// # Errors
 /// Where `blob` is no model, or has transformed weights that no weights of 8
-/// bits give: they have no other form.
+/// bits give: they have no other layout.
 pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
     let model = Model::load(blob)?;
     let mut choices = choices(&model)?;
-    let mut forms: Vec<Form> = choices.iter().map(|choice| choice.smallest).collect();
-    let portable = rewrite(&model, &forms)?;
+    let mut layouts: Vec<WeightLayout> = choices.iter().map(|choice| choice.smallest).collect();
+    let portable = rewrite(&model, &layouts)?;
     if target != Target::CortexM4 {
         return Ok(portable);
     }
@@ -54,10 +54,10 @@ pub fn repack(blob: &[u8], target: Target, flash: usize) -> Result<Vec<u8>> {
     for choice in &choices {
         if choice.inputs >= MIN_INPUTS && size + choice.extra_bytes() <= flash {
             size += choice.extra_bytes();
-            forms[choice.index] = choice.form;
+            layouts[choice.index] = choice.layout;
         }
     }
-    rewrite(&model, &forms)
+    rewrite(&model, &layouts)
 }
 
 /// A convolution whose weights could be transformed.
@@ -66,9 +66,9 @@ struct Choice {
     /// Counts all convolutions with an activation as output.
     index: usize,
     /// That takes the least flash.
-    smallest: Form,
+    smallest: WeightLayout,
     /// That takes the fewest multiplications.
-    form: Form,
+    layout: WeightLayout,
     geometry: Geometry,
     side: usize,
     inputs: usize,
@@ -79,18 +79,18 @@ impl Choice {
     /// Multiplications that the transformation saves.
     fn saved(&self) -> usize {
         let channels = self.inputs * self.outputs;
-        let (direct, transformed) = match self.form {
-            Form::Winograd => (9 * self.side.pow(2), 16 * self.side.div_ceil(2).pow(2)),
-            Form::Phases => (9 * (2 * self.side).pow(2), 4 * (2 * self.side).pow(2)),
+        let (direct, transformed) = match self.layout {
+            WeightLayout::Winograd => (9 * self.side.pow(2), 16 * self.side.div_ceil(2).pow(2)),
+            WeightLayout::Phases => (9 * (2 * self.side).pow(2), 4 * (2 * self.side).pow(2)),
             _ => return 0,
         };
         channels * direct.saturating_sub(transformed)
     }
 
     fn extra_bytes(&self) -> usize {
-        let bytes = |form: Form| form.bytes(self.geometry, self.inputs, self.outputs);
+        let bytes = |layout: WeightLayout| layout.bytes(self.geometry, self.inputs, self.outputs);
         // And what aligning it may add.
-        bytes(self.form) - bytes(self.smallest) + 16
+        bytes(self.layout) - bytes(self.smallest) + 16
     }
 
     fn bargain(&self) -> f64 {
@@ -153,7 +153,7 @@ impl Interpreter for Collector<'_> {
         self.choices.push(Choice {
             index: self.choices.len(),
             smallest: smallest(&rows),
-            form: Form::fastest(conv.geometry),
+            layout: WeightLayout::fastest(conv.geometry),
             geometry: conv.geometry,
             side: conv.x.shape.side,
             inputs: conv.input_channels(),
@@ -173,14 +173,14 @@ impl Interpreter for Collector<'_> {
     fn release(&mut self, (): ()) {}
 }
 
-/// The form in which these weights take the least flash. What was never trained
+/// The layout in which these weights take the least flash. What was never trained
 /// is all 0, and no reason for a blob that older readers refuse.
-fn smallest(rows: &[i8]) -> Form {
+fn smallest(rows: &[i8]) -> WeightLayout {
     let trained = rows.iter().any(|&weight| weight != 0);
-    if trained && rows.iter().all(|&weight| is_nibble(weight)) {
-        Form::Nibbles
+    if trained && rows.iter().all(|&weight| is_int4(weight)) {
+        WeightLayout::Int4
     } else {
-        Form::Direct
+        WeightLayout::Direct
     }
 }
 
@@ -188,29 +188,29 @@ fn smallest(rows: &[i8]) -> Form {
 fn rows<D>(conv: &Conv<D>, record: &ConvRecord<'_>) -> Vec<i8> {
     let mut rows = vec![0; conv.fan_in() * conv.channels];
     let inputs = conv.input_channels();
-    let form = record.form;
-    form.unpack(conv.geometry, inputs, record.weights, &mut rows);
+    let layout = record.layout;
+    layout.unpack(conv.geometry, inputs, record.weights, &mut rows);
     rows
 }
 
 /// Whether these rows are the record's weights: others can be run as well, but
 /// only as they are.
 fn gives<D>(rows: &[i8], conv: &Conv<D>, record: &ConvRecord<'_>) -> bool {
-    if matches!(record.form, Form::Direct | Form::Nibbles) {
+    if matches!(record.layout, WeightLayout::Direct | WeightLayout::Int4) {
         return true;
     }
     let mut packed = vec![0; record.weights.len()];
     let inputs = conv.input_channels();
-    record.form.pack(conv.geometry, inputs, rows, &mut packed);
+    record.layout.pack(conv.geometry, inputs, rows, &mut packed);
     packed == record.weights && !rows.contains(&i8::MIN)
 }
 
-/// Writes the model again, its convolutions in these forms.
-fn rewrite(model: &Model<'_>, forms: &[Form]) -> Result<Vec<u8>> {
+/// Writes the model again, its convolutions in these layouts.
+fn rewrite(model: &Model<'_>, layouts: &[WeightLayout]) -> Result<Vec<u8>> {
     let mut size = 4 * model.blob_len() + (1 << 12);
     loop {
         let mut buffer = vec![0; size];
-        match rewrite_into(&mut buffer, model, forms) {
+        match rewrite_into(&mut buffer, model, layouts) {
             Ok(length) => {
                 buffer.truncate(length);
                 Model::load(&buffer).context("the repacked model does not load")?;
@@ -222,10 +222,10 @@ fn rewrite(model: &Model<'_>, forms: &[Form]) -> Result<Vec<u8>> {
     }
 }
 
-fn rewrite_into(buffer: &mut [u8], model: &Model<'_>, forms: &[Form]) -> Result<usize> {
-    let packing = if forms.contains(&Form::Nibbles) {
-        Packing::Nibbles
-    } else if forms.iter().all(|form| *form == Form::Direct) {
+fn rewrite_into(buffer: &mut [u8], model: &Model<'_>, layouts: &[WeightLayout]) -> Result<usize> {
+    let packing = if layouts.contains(&WeightLayout::Int4) {
+        Packing::Int4
+    } else if layouts.iter().all(|layout| *layout == WeightLayout::Direct) {
         Packing::Portable
     } else {
         Packing::Transformed
@@ -237,7 +237,7 @@ fn rewrite_into(buffer: &mut [u8], model: &Model<'_>, forms: &[Form]) -> Result<
     let mut rewriter = Rewriter {
         records: model.records(),
         writer: Writer::new(buffer, &info)?,
-        forms: forms.iter(),
+        layouts: layouts.iter(),
     };
     walk(&mut rewriter, model.topology())?;
     Ok(rewriter.writer.finish())
@@ -246,7 +246,7 @@ fn rewrite_into(buffer: &mut [u8], model: &Model<'_>, forms: &[Form]) -> Result<
 struct Rewriter<'b, 'w, 'f> {
     records: Records<'b>,
     writer: Writer<'w>,
-    forms: std::slice::Iter<'f, Form>,
+    layouts: std::slice::Iter<'f, WeightLayout>,
 }
 
 impl<'b> Rewriter<'b, '_, '_> {
@@ -260,8 +260,8 @@ impl<'b> Rewriter<'b, '_, '_> {
     }
 }
 
-/// Weights of a convolution in another form.
-fn reform<D>(conv: &Conv<D>, record: &ConvRecord<'_>, to: Form) -> Vec<u8> {
+/// Weights of a convolution in another layout.
+fn reform<D>(conv: &Conv<D>, record: &ConvRecord<'_>, to: WeightLayout) -> Vec<u8> {
     let inputs = conv.input_channels();
     let mut packed = vec![0; to.bytes(conv.geometry, inputs, conv.channels)];
     to.pack(conv.geometry, inputs, &rows(conv, record), &mut packed);
@@ -300,12 +300,12 @@ impl Interpreter for Rewriter<'_, '_, '_> {
 
     fn conv(&mut self, conv: &Conv<()>) -> Result<()> {
         let record: ConvRecord<'_> = self.next()?;
-        let form = self.forms.next().copied().unwrap_or_default();
-        let weights = reform(conv, &record, form);
+        let layout = self.layouts.next().copied().unwrap_or_default();
+        let weights = reform(conv, &record, layout);
         self.writer.aligned(weights.len(), |padding| ConvRecord {
             padding,
             weights: &weights,
-            form,
+            layout,
             ..record
         })?;
         Ok(())

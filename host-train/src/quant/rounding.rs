@@ -164,7 +164,7 @@ fn unit(contributions: &[f64], bits: WeightBits) -> f64 {
 mod tests {
     use super::*;
     use tiny_ddpm::diffusion::noise::Noise;
-    use tiny_ddpm::kernels::packing::is_nibble;
+    use tiny_ddpm::kernels::packing::is_int4;
 
     fn normal(count: usize) -> Vec<f64> {
         let mut noise = Noise::new(3, 0);
@@ -188,7 +188,7 @@ mod tests {
         for count in [1, 2, 9, 432] {
             let row = normal(count);
             let (unit, weights) = quantise_row(&row, WeightBits::Four, 0.0);
-            assert!(weights.iter().all(|&w| is_nibble(w)), "{weights:?}");
+            assert!(weights.iter().all(|&w| is_int4(w)), "{weights:?}");
             assert!(unit > 0.0 && weights.iter().any(|&w| w != 0));
         }
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use tiny_ddpm::graph::LayerId;
-use tiny_ddpm::{Buffers, Data, Sampler, Settings, Spacing};
+use tiny_ddpm::{Buffers, Data, Sampler, Settings};
 
 use crate::config::Config;
 use crate::network::denoiser::FloatDenoiser;
@@ -98,16 +98,13 @@ pub fn calibrate(
         unconditional: &mut spare,
         memory: &mut [],
     };
-    let settings = Settings {
-        method: config.recommended_method(),
-        steps: settings.steps.min(schedule.timesteps()),
-        spacing: Spacing::Trailing,
-        guidance: if guided { settings.guidance } else { 0.0 },
-        clip: true,
-        seed: settings.seed,
-        picture: 0,
-        class: conditional.then_some(0),
-    };
+    let settings = Settings::new(
+        config.recommended_method(),
+        settings.steps.min(schedule.timesteps()),
+    )
+    .class(conditional.then_some(0))
+    .seed(settings.seed)
+    .guidance(if guided { settings.guidance } else { 0.0 });
 
     let mut calibration = Calibration::default();
     let taps = Observe(|layer: LayerId, x: &Tensor<4>| {

@@ -41,16 +41,10 @@ fn points_become_a_table_an_array_a_map_and_an_animation() {
             unconditional: &mut [],
             memory: &mut [],
         };
-        let settings = Settings {
-            method: Method::Ddim { eta: 0.0 },
-            steps: 4,
-            spacing: Spacing::default(),
-            guidance: 0.0,
-            clip: true,
-            seed: 1,
-            picture: index as u64,
-            class: None,
-        };
+        let settings = Settings::new(Method::Ddim { eta: 0.0 }, 4)
+            .seed(1)
+            .picture(index as u64)
+            .spacing(Spacing::default());
         let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
         while sampler.step(&mut unet).unwrap().is_some() {}
         assert_eq!(sampler.x(), &found[2 * index..2 * index + 2]);

@@ -29,16 +29,9 @@ fn hash_of(blob: &[u8]) -> u32 {
         unconditional: &mut [],
         memory: &mut [],
     };
-    let settings = Settings {
-        method: Method::Ddim { eta: 0.0 },
-        steps: 3,
-        spacing: Spacing::Trailing,
-        guidance: 0.0,
-        clip: true,
-        seed: 5,
-        picture: 0,
-        class: Some(5),
-    };
+    let settings = Settings::new(Method::Ddim { eta: 0.0 }, 3)
+        .class(Some(5))
+        .seed(5);
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
     while sampler.step(&mut unet).unwrap().is_some() {}
     let mut grey = vec![0; pixels];
@@ -141,27 +134,27 @@ fn repacking_stores_weights_in_four_bits_where_nothing_is_lost() {
     let [wide, small, fast] = [&wide, &small, &fast].map(|path| inspect(path));
     assert_eq!(wide["packing"], "portable");
     for json in [&small, &fast] {
-        assert_eq!(json["packing"], "nibbles");
+        assert_eq!(json["packing"], "int4");
         assert_eq!(json["parameters"], wide["parameters"]);
         assert_eq!(json["macs_per_step"], wide["macs_per_step"]);
     }
     let layers = |json: &Value| json["layers"].as_array().unwrap().clone();
-    let (mut nibbles, mut transformed) = (0, 0);
+    let (mut int4, mut transformed) = (0, 0);
     for ((wide, small), fast) in layers(&wide).iter().zip(layers(&small)).zip(layers(&fast)) {
-        if small["form"] != "nibbles" {
+        if small["layout"] != "int4" {
             assert_eq!(wide, &small);
             continue;
         }
-        nibbles += 1;
-        transformed += usize::from(fast["form"] == "winograd" || fast["form"] == "phases");
+        int4 += 1;
+        transformed += usize::from(fast["layout"] == "winograd" || fast["layout"] == "phases");
         let weights = wide["weights"].as_array().unwrap();
         let weights: u64 = weights.iter().map(|n| n.as_u64().unwrap()).product();
         let bytes = |layer: &Value| layer["bytes"].as_u64().unwrap();
         assert_eq!(bytes(wide) - bytes(&small), weights / 2, "{small}");
     }
     assert!(
-        transformed > 5 && nibbles > transformed,
-        "{nibbles}, {transformed}"
+        transformed > 5 && int4 > transformed,
+        "{int4}, {transformed}"
     );
 }
 

@@ -162,18 +162,16 @@ fn a_picture_is_what_core_makes_of_its_settings() {
     let mut workspace = vec![0; model.workspace_words()];
     let mut unet = Unet::new(&model, &mut workspace).unwrap();
     let [mut x, mut x0_hat, mut unconditional] = [[0.0; 28 * 28]; 3];
-    let settings = Settings {
-        method: Method::Ddim {
+    let settings = Settings::new(
+        Method::Ddim {
             eta: model.info().recommended.eta,
         },
-        steps: 3,
-        spacing: Spacing::Trailing,
-        guidance: 0.25,
-        clip: true,
-        seed: 9,
-        picture: 7,
-        class: Some(7),
-    };
+        3,
+    )
+    .class(Some(7))
+    .seed(9)
+    .picture(7)
+    .guidance(0.25);
     let buffers = Buffers {
         x: &mut x,
         x0_hat: &mut x0_hat,

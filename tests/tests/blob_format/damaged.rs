@@ -33,7 +33,7 @@ fn what_is_damaged_is_refused_or_accepted_alike() -> Result<()> {
         ("smallest", smallest.clone(), 5),
         ("linear", linear, 100),
         ("points", random_blob(point_topology(), 6), 23),
-        ("nibbles", nibble_blob(smallest_topology(), 3), 19),
+        ("int4", int4_blob(smallest_topology(), 3), 19),
         ("transformed", transformed_blob(small_topology(), 4), 19),
     ];
     for (name, base, step) in &bases {

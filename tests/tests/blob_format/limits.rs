@@ -291,17 +291,17 @@ fn numbers_are_accepted_up_to_the_same_limits() -> Result<()> {
             case(&transformed, at, &i16::to_le_bytes(weight), place);
         }
     }
-    let nibbles = nibble_blob(small_topology(), 5);
-    let at = array_of(&nibbles, "mid0.conv1", array!(Conv, weights))?;
+    let int4 = int4_blob(small_topology(), 5);
+    let at = array_of(&int4, "mid0.conv1", array!(Conv, weights))?;
     for (byte, place) in [(0x97, ""), (0x79, ""), (0x08, conv), (0x80, conv)] {
-        case(&nibbles, at, &[byte], place);
+        case(&int4, at, &[byte], place);
     }
     // Forms that the packing does not announce, or the geometry does not have:
-    // the form lies behind the zero points.
-    let form = array_of(&transformed, "mid0.conv1", array!(Conv, zero_points))? + 2 * 16;
-    ensure!(transformed[form] == 1, "no Winograd here");
+    // the layout lies behind the zero points.
+    let layout = array_of(&transformed, "mid0.conv1", array!(Conv, zero_points))? + 2 * 16;
+    ensure!(transformed[layout] == 1, "no Winograd here");
     for other in [0, 2, 3, 4] {
-        case(&transformed, form, &[other], conv);
+        case(&transformed, layout, &[other], conv);
     }
     let packing = first_record(&transformed)? - 10;
     ensure!(transformed[packing] == 1, "the packing is elsewhere");

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
-use tiny_ddpm::blob::records::{Form, Info, LayerInfo, Packing, Quant, Record};
+use tiny_ddpm::blob::records::{WeightLayout, Info, LayerInfo, Packing, Quant, Record};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, Writer, header};
 use tiny_ddpm::graph::{Geometry, Part, Stage};
 use tiny_ddpm::picture::picture_hash;
@@ -25,7 +25,7 @@ mod limits;
 mod whole;
 
 use common::{
-    info, nibble_blob, point_topology, random_blob, small_topology, smallest_topology,
+    info, int4_blob, point_topology, random_blob, small_topology, smallest_topology,
     transformed_blob,
 };
 
@@ -137,7 +137,7 @@ fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
     let (side, channels) = (layer.output.side, layer.output.channels);
     let crc = picture_hash;
     let quant = |quant: Quant| json!({"scale": quant.scale, "zero_point": quant.zero_point});
-    let weights = |form, weights| canonical(data, layer, form, weights).map(|rows| crc(&rows));
+    let weights = |layout, weights| canonical(data, layer, layout, weights).map(|rows| crc(&rows));
     let (kind, parameters, rest) = match layer.record {
         Record::Linear(r) => {
             let crc = json!({
@@ -160,14 +160,14 @@ fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
         }
         Record::Conv(r) => {
             let crc = json!({
-                "weights": weights(r.form, r.weights),
+                "weights": weights(r.layout, r.weights),
                 "bias": crc(r.bias),
                 "multipliers": crc(r.multipliers),
                 "shifts": crc(r.shifts),
                 "zero_points": crc(r.zero_points),
             });
-            let form = name(r.form);
-            let rest = json!({"form": form, "residual": r.residual, "scale": r.scale, "crc": crc});
+            let layout = name(r.layout);
+            let rest = json!({"layout": layout, "residual": r.residual, "scale": r.scale, "crc": crc});
             ("conv", channels * (layer.fan_in + 1), rest)
         }
         Record::Mix(r) => {
@@ -177,11 +177,11 @@ fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
         }
         Record::Output(r) => {
             let crc = json!({
-                "weights": weights(Form::Direct, r.weights),
+                "weights": weights(WeightLayout::Direct, r.weights),
                 "bias": crc(r.bias),
                 "scales": crc(r.scales),
             });
-            let rest = json!({"form": "direct", "crc": crc});
+            let rest = json!({"layout": "direct", "crc": crc});
             ("output", channels * (layer.fan_in + 1), rest)
         }
         _ => ("unknown", 0, json!({})),
@@ -197,19 +197,19 @@ fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
     (Value::Object(all), parameters)
 }
 
-fn name(form: Form) -> &'static str {
-    match form {
-        Form::Direct => "direct",
-        Form::Winograd => "winograd",
-        Form::Phases => "phases",
-        Form::Nibbles => "nibbles",
+fn name(layout: WeightLayout) -> &'static str {
+    match layout {
+        WeightLayout::Direct => "direct",
+        WeightLayout::Winograd => "winograd",
+        WeightLayout::Phases => "phases",
+        WeightLayout::Int4 => "int4",
         _ => "unknown",
     }
 }
 
 /// Weights of a convolution in canonical order; none where no weights give
 /// what is stored.
-fn canonical(data: Data, layer: &LayerInfo<'_>, form: Form, packed: &[u8]) -> Option<Vec<u8>> {
+fn canonical(data: Data, layer: &LayerInfo<'_>, layout: WeightLayout, packed: &[u8]) -> Option<Vec<u8>> {
     let geometry = match (layer.id.stage, layer.id.part) {
         (_, Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project) => {
             Geometry::Pointwise
@@ -221,9 +221,9 @@ fn canonical(data: Data, layer: &LayerInfo<'_>, form: Form, packed: &[u8]) -> Op
     };
     let (inputs, outputs) = (layer.fan_in / geometry.taps(), layer.output.channels);
     let mut rows = vec![0; layer.fan_in * outputs];
-    form.unpack(geometry, inputs, packed, &mut rows);
-    let mut again = vec![0; form.bytes(geometry, inputs, outputs)];
-    form.pack(geometry, inputs, &rows, &mut again);
+    layout.unpack(geometry, inputs, packed, &mut rows);
+    let mut again = vec![0; layout.bytes(geometry, inputs, outputs)];
+    layout.pack(geometry, inputs, &rows, &mut again);
     let exact = again == packed && !rows.contains(&i8::MIN);
     exact.then(|| rows.iter().map(|&weight| weight as u8).collect())
 }
@@ -275,20 +275,20 @@ fn agree(blobs: &[(String, Vec<u8>)]) -> Result<Vec<Value>> {
 }
 
 /// The same for blobs that must be accepted, with all their weights; returns
-/// the forms of weights that they have.
+/// the layouts of weights that they have.
 fn agree_and_accept(blobs: &[(String, Vec<u8>)]) -> Result<BTreeSet<String>> {
-    let mut forms = BTreeSet::new();
+    let mut layouts = BTreeSet::new();
     for ((name, _), value) in blobs.iter().zip(agree(blobs)?) {
         let layers = value["layers"].as_array();
         for layer in layers.with_context(|| format!("{name} was refused: {value}"))? {
-            let Some(form) = layer["form"].as_str() else {
+            let Some(layout) = layer["layout"].as_str() else {
                 continue;
             };
-            forms.insert(form.to_owned());
+            layouts.insert(layout.to_owned());
             assert!(layer["crc"]["weights"].is_u64(), "{name}: {layer}");
         }
     }
-    Ok(forms)
+    Ok(layouts)
 }
 
 /// The same body, changed, with checksums that are right.

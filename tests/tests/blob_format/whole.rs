@@ -19,19 +19,19 @@ fn every_shipped_model_is_read_to_the_last_number() -> Result<()> {
 #[test]
 fn every_form_of_weights_is_read() -> Result<()> {
     let repacked = repack(&digits()?, Target::CortexM4, 880 << 10)?;
-    let forms = agree_and_accept(&[("repacked".into(), repacked)])?;
-    assert!(forms.contains("winograd") && forms.contains("phases"));
+    let layouts = agree_and_accept(&[("repacked".into(), repacked)])?;
+    assert!(layouts.contains("winograd") && layouts.contains("phases"));
 
     let four_bits = repack(&with_four_bits(&digits()?)?, Target::Portable, 0)?;
-    let forms = agree_and_accept(&[("4 bits".into(), four_bits)])?;
-    assert!(forms.contains("nibbles"));
+    let layouts = agree_and_accept(&[("4 bits".into(), four_bits)])?;
+    assert!(layouts.contains("int4"));
 
     let mut blobs = Vec::new();
     for (shape, topology) in [("even", small_topology()), ("odd", odd_topology())] {
         for (packing, make) in [
             ("direct", random_blob as fn(_, _) -> _),
             ("transformed", transformed_blob),
-            ("nibbles", nibble_blob),
+            ("int4", int4_blob),
         ] {
             blobs.push((format!("{shape}, {packing}"), make(topology.clone(), 1)));
         }
@@ -66,7 +66,7 @@ fn transformed_weights_of_no_weights_are_not_repacked() -> Result<()> {
     let mut found = Vec::new();
     Model::load(&clean)?.for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record
-            && matches!(conv.form, Form::Winograd | Form::Phases)
+            && matches!(conv.layout, WeightLayout::Winograd | WeightLayout::Phases)
         {
             let start = conv.weights.as_ptr().addr() - clean.as_ptr().addr();
             found.push((start, layer.id.to_string()));

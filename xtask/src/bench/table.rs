@@ -13,7 +13,7 @@ pub struct Row {
     /// Of what size.
     pub shape: String,
     /// How its weights are stored.
-    pub form: String,
+    pub layout: String,
     /// Multiply-accumulates, convolutions counted directly.
     pub macs: u64,
     /// What it took.
@@ -59,7 +59,7 @@ impl Row {
 pub fn table(rows: &[&Row]) -> String {
     let mut text = format!(
         "{:16} {:13} {:9} {:>10} {:>12} {:>8} {:>9} {:>6}\n",
-        "kernel", "shape", "form", "MACs", "instructions", "per MAC", "CMSIS-NN", "ratio"
+        "kernel", "shape", "layout", "MACs", "instructions", "per MAC", "CMSIS-NN", "ratio"
     );
     for row in rows {
         let (theirs, ratio) = match row.cmsis_nn() {
@@ -75,7 +75,7 @@ pub fn table(rows: &[&Row]) -> String {
             "{:16} {:13} {:9} {:>10} {:>12} {:>8.2} {theirs:>9} {ratio:>6}",
             row.kernel,
             row.shape,
-            row.form,
+            row.layout,
             row.macs,
             row.instructions,
             row.per_mac()
@@ -93,12 +93,12 @@ pub fn json(rows: &[Row]) -> String {
         .map(|row| {
             format!(
                 "  {{\"target\": \"{}\", \"kernel\": \"{}\", \"shape\": \"{}\", \
-                 \"form\": \"{}\", \"macs\": {}, \"instructions\": {}, \
+                 \"layout\": \"{}\", \"macs\": {}, \"instructions\": {}, \
                  \"instructions_per_mac\": {:.4}}}",
                 row.machine.name(),
                 row.kernel,
                 row.shape,
-                row.form,
+                row.layout,
                 row.macs,
                 row.instructions,
                 row.per_mac()
@@ -117,7 +117,7 @@ mod tests {
             machine,
             kernel: "conv1x1".to_owned(),
             shape: "14x14x64->32".to_owned(),
-            form: "direct".to_owned(),
+            layout: "direct".to_owned(),
             macs: 1000,
             instructions: 2070,
         }
@@ -139,7 +139,7 @@ mod tests {
             text.lines().nth(1),
             Some(
                 "  {\"target\": \"m4\", \"kernel\": \"conv1x1\", \"shape\": \"14x14x64->32\", \
-                 \"form\": \"direct\", \"macs\": 1000, \"instructions\": 2070, \
+                 \"layout\": \"direct\", \"macs\": 1000, \"instructions\": 2070, \
                  \"instructions_per_mac\": 2.0700},"
             )
         );

@@ -112,7 +112,7 @@ pub fn subjects() -> Result<Vec<Subject>> {
     let random = [
         ("random, portable", random::random_blob(small(), 1)),
         ("random, transformed", random::transformed_blob(small(), 2)),
-        ("random, nibbles", random::nibble_blob(small(), 3)),
+        ("random, int4", random::int4_blob(small(), 3)),
         (
             "random points",
             random::random_blob(random::point_topology(), 4),

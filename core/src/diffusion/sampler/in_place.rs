@@ -18,16 +18,10 @@ use crate::diffusion::schedule::Schedule;
 /// let mut workspace = vec![0; model.plan().least_guided_workspace_words()];
 /// let mut unet = Unet::new(&model, &mut workspace)?;
 /// let mut x = vec![0.0; model.topology().pixels()];
-/// let settings = Settings {
-///     method: Method::Ddim { eta: 0.0 },
-///     steps: 20,
-///     spacing: Spacing::Trailing,
-///     guidance: 0.5,
-///     clip: true,
-///     seed: 1,
-///     picture: 0,
-///     class: Some(7),
-/// };
+/// let settings = Settings::new(Method::Ddim { eta: 0.0 }, 20)
+///     .class(Some(7))
+///     .seed(1)
+///     .guidance(0.5);
 /// let mut sampler = InPlaceSampler::new(model.schedule(), settings, &mut x, &mut [])?;
 /// while sampler.step(&mut unet)?.is_some() {}
 /// # Ok(())

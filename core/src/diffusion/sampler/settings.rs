@@ -5,7 +5,17 @@ use super::spacing::Spacing;
 use crate::diffusion::schedule::Schedule;
 
 /// Everything that, with the schedule and the network, fixes a picture.
+///
+/// ```
+/// use tiny_ddpm::{Method, Settings, Spacing};
+///
+/// let settings = Settings::new(Method::DpmSolver, 10)
+///     .spacing(Spacing::Shifted)
+///     .class(7)
+///     .seed(42);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Settings {
     /// How x_s is drawn from x_t.
     pub method: Method,
@@ -90,6 +100,73 @@ impl core::fmt::Display for SettingsError {
 impl core::error::Error for SettingsError {}
 
 impl Settings {
+    /// `steps` timesteps of `method`, evenly spaced; no class and no guidance;
+    /// x̂_0 is clipped; picture 0 of seed 0. The setters change the rest.
+    #[must_use]
+    pub fn new(method: Method, steps: u16) -> Self {
+        Self {
+            method,
+            steps,
+            spacing: Spacing::Trailing,
+            guidance: 0.0,
+            clip: true,
+            seed: 0,
+            picture: 0,
+            class: None,
+        }
+    }
+
+    /// Sets [`method`](Self::method).
+    #[must_use]
+    pub fn method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    /// Sets [`steps`](Self::steps).
+    #[must_use]
+    pub fn steps(self, steps: u16) -> Self {
+        Self { steps, ..self }
+    }
+
+    /// Sets [`spacing`](Self::spacing).
+    #[must_use]
+    pub fn spacing(self, spacing: Spacing) -> Self {
+        Self { spacing, ..self }
+    }
+
+    /// Sets [`guidance`](Self::guidance).
+    #[must_use]
+    pub fn guidance(self, guidance: f32) -> Self {
+        Self { guidance, ..self }
+    }
+
+    /// Sets [`clip`](Self::clip).
+    #[must_use]
+    pub fn clip(self, clip: bool) -> Self {
+        Self { clip, ..self }
+    }
+
+    /// Sets [`seed`](Self::seed).
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Sets [`picture`](Self::picture).
+    #[must_use]
+    pub fn picture(self, picture: u64) -> Self {
+        Self { picture, ..self }
+    }
+
+    /// Sets [`class`](Self::class): a number, or `None` for any.
+    #[must_use]
+    pub fn class(self, class: impl Into<Option<u8>>) -> Self {
+        Self {
+            class: class.into(),
+            ..self
+        }
+    }
+
     /// Checks all that does not depend on buffers.
     ///
     /// # Errors

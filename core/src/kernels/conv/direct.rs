@@ -1,4 +1,4 @@
-//! The direct forms, and weights of 4 bits: im2col, a few positions at a time.
+//! The direct layouts, and weights of 4 bits: im2col, a few positions at a time.
 
 use super::narrow::narrow;
 use super::task::{TAPS, Task, direct_weights, expanded_words, next_places, tap_source};
@@ -8,12 +8,12 @@ use crate::kernels::epilogue::Epilogue;
 use crate::kernels::packing::{GROUP, PAIR};
 use core::ops::Range;
 
-/// Of weights in the direct form, or else in 4 bits.
+/// Of weights in the direct layout, or else in 4 bits.
 // Where the target needs no special compiling, a function of its own, whose
-// memory is on the stack only for this form.
+// memory is on the stack only for this layout.
 #[cfg_attr(target_arch = "x86_64", inline(always))]
 #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
-pub(super) fn direct<E: Engine, const NIBBLES: bool>(
+pub(super) fn direct<E: Engine, const INT4: bool>(
     engine: E,
     task: &Task<'_>,
     positions: Range<usize>,
@@ -23,7 +23,7 @@ pub(super) fn direct<E: Engine, const NIBBLES: bool>(
 ) {
     let fan_in = (task.geometry.taps() * task.inputs()).next_multiple_of(GROUP);
     let gathered = if task.whole_groups() { 0 } else { fan_in };
-    let expanded = expanded_words(task.form, fan_in);
+    let expanded = expanded_words(task.layout, fan_in);
     if scratch.len() < LANES * fan_in / 2 + expanded + LANES * gathered / 4 {
         return narrow(engine, task, positions, padding, scratch, epilogue);
     }
@@ -35,7 +35,7 @@ pub(super) fn direct<E: Engine, const NIBBLES: bool>(
     };
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let gathered: &mut [i8] = bytemuck::cast_slice_mut(gathered);
-    let pair_bytes = task.form.bytes(Geometry::Pointwise, fan_in, PAIR);
+    let pair_bytes = task.layout.bytes(Geometry::Pointwise, fan_in, PAIR);
     // Where there are inputs there are bytes; this says so to the compiler,
     // which would have to panic where something is cut into pieces of none.
     if pair_bytes == 0 {
@@ -56,7 +56,7 @@ pub(super) fn direct<E: Engine, const NIBBLES: bool>(
         if count == LANES {
             for (initial, (pair, weights)) in initials.iter().zip(&mut pairs) {
                 let mut sums = initial.map(|sum| [sum; LANES]);
-                let weights = direct_weights::<NIBBLES>(weights, expanded);
+                let weights = direct_weights::<INT4>(weights, expanded);
                 engine.accumulate(columns, weights, &mut sums);
                 epilogue.put_run(PAIR * pair, first, &sums);
             }
@@ -68,7 +68,7 @@ pub(super) fn direct<E: Engine, const NIBBLES: bool>(
         let initials = initials.iter().map(|pair| &pair[..]).chain([last]);
         for (pair, weights) in pairs {
             let mut sums = [[0; LANES]; PAIR];
-            let weights = direct_weights::<NIBBLES>(weights, expanded);
+            let weights = direct_weights::<INT4>(weights, expanded);
             engine.accumulate(columns, weights, &mut sums);
             let initial = initials.clone().nth(pair).unwrap_or_default();
             for ((channel, sums), &initial) in (PAIR * pair..).zip(&sums).zip(initial) {

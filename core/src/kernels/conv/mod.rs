@@ -17,16 +17,16 @@ use self::narrow::{NARROW, narrow_words};
 use self::task::{expanded_words, whole_groups};
 use super::engine::{Engine, LANES, Work, with_best};
 use super::epilogue::Epilogue;
-use super::packing::{Form, GROUP};
+use super::packing::{WeightLayout, GROUP};
 use crate::graph::Geometry;
 use core::ops::Range;
 
 pub use self::task::{Plane, Task};
 
 /// Positions of padding that are needed side by side.
-const fn padding_positions(form: Form, geometry: Geometry) -> usize {
-    match form {
-        Form::Direct | Form::Nibbles if geometry.taps() == 9 => 3,
+const fn padding_positions(layout: WeightLayout, geometry: Geometry) -> usize {
+    match layout {
+        WeightLayout::Direct | WeightLayout::Int4 if geometry.taps() == 9 => 3,
         _ => 1,
     }
 }
@@ -36,38 +36,38 @@ const fn padding_positions(form: Form, geometry: Geometry) -> usize {
 /// faster.
 #[must_use]
 pub fn least_scratch_words(
-    form: Form,
+    layout: WeightLayout,
     geometry: Geometry,
     x: usize,
     skip: usize,
     outputs: usize,
 ) -> usize {
-    let full = scratch_words(form, geometry, x, skip);
-    match form {
-        Form::Direct | Form::Nibbles => {
-            let padding = padding_positions(form, geometry) * (x + skip);
-            let expanded = expanded_words(form, NARROW);
+    let full = scratch_words(layout, geometry, x, skip);
+    match layout {
+        WeightLayout::Direct | WeightLayout::Int4 => {
+            let padding = padding_positions(layout, geometry) * (x + skip);
+            let expanded = expanded_words(layout, NARROW);
             full.min(padding.div_ceil(4) + narrow_words(outputs) + expanded)
         }
-        Form::Winograd | Form::Phases => full,
+        WeightLayout::Winograd | WeightLayout::Phases => full,
     }
 }
 
 /// Words of scratch that a convolution wants: with `x` and `skip` input
 /// channels.
 #[must_use]
-pub fn scratch_words(form: Form, geometry: Geometry, x: usize, skip: usize) -> usize {
+pub fn scratch_words(layout: WeightLayout, geometry: Geometry, x: usize, skip: usize) -> usize {
     let inputs = x + skip;
-    let padding = padding_positions(form, geometry) * inputs;
+    let padding = padding_positions(layout, geometry) * inputs;
     padding.div_ceil(4)
-        + match form {
-            Form::Direct | Form::Nibbles => {
+        + match layout {
+            WeightLayout::Direct | WeightLayout::Int4 => {
                 let fan_in = (geometry.taps() * inputs).next_multiple_of(GROUP);
                 let gathered = if whole_groups(x, skip) { 0 } else { fan_in };
-                LANES * fan_in / 2 + expanded_words(form, fan_in) + LANES * gathered / 4
+                LANES * fan_in / 2 + expanded_words(layout, fan_in) + LANES * gathered / 4
             }
-            Form::Winograd => winograd::scratch_words(inputs),
-            Form::Phases => phases::scratch_words(x, skip),
+            WeightLayout::Winograd => winograd::scratch_words(inputs),
+            WeightLayout::Phases => phases::scratch_words(x, skip),
         }
 }
 
@@ -79,7 +79,7 @@ pub fn conv(task: &Task<'_>, scratch: &mut [u32], epilogue: &mut impl Epilogue) 
 }
 
 /// The same for some of the output's positions, from a multiple of [`LANES`]
-/// on; in any other form than [`Form::Direct`] and [`Form::Nibbles`] for all.
+/// on; in any other layout than [`WeightLayout::Direct`] and [`WeightLayout::Int4`] for all.
 pub(crate) fn conv_part(
     task: &Task<'_>,
     positions: Range<usize>,
@@ -113,7 +113,7 @@ impl<F: Epilogue> Work for Conv<'_, '_, F> {
             scratch,
             epilogue,
         } = self;
-        let length = padding_positions(task.form, task.geometry) * task.inputs();
+        let length = padding_positions(task.layout, task.geometry) * task.inputs();
         let Some((padding, scratch)) = scratch.split_at_mut_checked(length.div_ceil(4)) else {
             return;
         };
@@ -122,18 +122,18 @@ impl<F: Epilogue> Work for Conv<'_, '_, F> {
             return;
         };
         task.pad(padding);
-        if task.inputs() == 0 || !task.form.fits(task.geometry) {
+        if task.inputs() == 0 || !task.layout.fits(task.geometry) {
             return;
         }
-        match task.form {
-            Form::Direct => {
+        match task.layout {
+            WeightLayout::Direct => {
                 direct::<E, false>(engine, task, positions, padding, scratch, epilogue);
             }
-            Form::Nibbles => {
+            WeightLayout::Int4 => {
                 direct::<E, true>(engine, task, positions, padding, scratch, epilogue);
             }
-            Form::Winograd => winograd::conv(engine, task, padding, scratch, epilogue),
-            Form::Phases => phases::conv(engine, task, padding, scratch, epilogue),
+            WeightLayout::Winograd => winograd::conv(engine, task, padding, scratch, epilogue),
+            WeightLayout::Phases => phases::conv(engine, task, padding, scratch, epilogue),
         }
     }
 }

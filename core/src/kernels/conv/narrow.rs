@@ -4,7 +4,7 @@ use super::task::{TAPS, Task, direct_weights, expanded_words, next_places, tap_s
 use crate::graph::Geometry;
 use crate::kernels::engine::{Engine, LANES};
 use crate::kernels::epilogue::Epilogue;
-use crate::kernels::packing::{Form, GROUP, PAIR};
+use crate::kernels::packing::{WeightLayout, GROUP, PAIR};
 use core::ops::Range;
 
 /// Inputs that a narrow convolution spreads at once: a multiple of [`GROUP`].
@@ -15,7 +15,7 @@ pub(super) fn narrow_words(outputs: usize) -> usize {
     LANES * outputs.next_multiple_of(PAIR) + LANES * NARROW / 2 + LANES * NARROW / 4
 }
 
-/// The sums of the direct form, or of 4 bits: of a few positions all outputs' sums are
+/// The sums of the direct layout, or of 4 bits: of a few positions all outputs' sums are
 /// kept, and what the positions see is spread a few inputs at a time.
 #[cfg_attr(target_arch = "x86_64", inline(always))]
 #[cfg_attr(not(target_arch = "x86_64"), inline(never))]
@@ -36,7 +36,7 @@ pub(super) fn narrow<E: Engine>(
     let Some((columns, scratch)) = scratch.split_at_mut_checked(LANES * NARROW / 2) else {
         return;
     };
-    let expanded = expanded_words(task.form, NARROW);
+    let expanded = expanded_words(task.layout, NARROW);
     let Some((expanded, gathered)) = scratch.split_at_mut_checked(expanded) else {
         return;
     };
@@ -71,11 +71,11 @@ pub(super) fn narrow<E: Engine>(
                 .map(Option::unwrap_or_default);
             let columns = columns.get_mut(..LANES * width).unwrap_or_default();
             engine.spread(columns, 0, sources);
-            let bytes = |inputs| task.form.bytes(Geometry::Pointwise, inputs, PAIR);
+            let bytes = |inputs| task.layout.bytes(Geometry::Pointwise, inputs, PAIR);
             let weights = task.weights.chunks_exact(bytes(fan_in).max(1));
             for (sums, weights) in sums.as_chunks_mut::<PAIR>().0.iter_mut().zip(weights) {
                 let part = weights.get(bytes(k)..bytes(k + width)).unwrap_or_default();
-                if task.form == Form::Nibbles {
+                if task.layout == WeightLayout::Int4 {
                     let Some(expanded) = expanded.get_mut(..PAIR * width / 4) else {
                         return;
                     };

@@ -3,7 +3,7 @@
 use crate::graph::Geometry;
 use crate::kernels::engine::LANES;
 use crate::kernels::little_endian::halfwords;
-use crate::kernels::packing::{Form, GROUP, PAIR, expand};
+use crate::kernels::packing::{WeightLayout, GROUP, PAIR, expand};
 
 /// Where the taps of a convolution lie: rows and columns. A table, because not
 /// every processor divides.
@@ -43,9 +43,9 @@ pub struct Task<'a> {
     pub x: Plane<'a>,
     /// Further input channels, behind those of `x`.
     pub skip: Plane<'a>,
-    /// How the weights are stored; must [fit](Form::fits) the geometry.
-    pub form: Form,
-    /// The weights, as [`Form::pack`] writes them.
+    /// How the weights are stored; must [fit](WeightLayout::fits) the geometry.
+    pub layout: WeightLayout,
+    /// The weights, as [`WeightLayout::pack`] writes them.
     pub weights: &'a [u8],
     /// What each output channel's sum starts from.
     pub initial: &'a [i32],
@@ -118,9 +118,9 @@ pub(super) fn whole_groups(x: usize, skip: usize) -> bool {
 
 /// Words that the weights of a pair of outputs need, where they must be
 /// expanded.
-pub(super) const fn expanded_words(form: Form, fan_in: usize) -> usize {
-    match form {
-        Form::Nibbles => PAIR * fan_in / 4,
+pub(super) const fn expanded_words(layout: WeightLayout, fan_in: usize) -> usize {
+    match layout {
+        WeightLayout::Int4 => PAIR * fan_in / 4,
         _ => 0,
     }
 }
@@ -149,11 +149,11 @@ pub(super) fn next_places(
 /// expanded anew for each few positions: all of them at once would take the RAM
 /// that `i8` weights take of flash.
 #[inline(always)]
-pub(super) fn direct_weights<'w, const NIBBLES: bool>(
+pub(super) fn direct_weights<'w, const INT4: bool>(
     weights: &'w [u8],
     expanded: &'w mut [u32],
 ) -> &'w [u8] {
-    if !NIBBLES {
+    if !INT4 {
         return weights;
     }
     expand(weights, expanded);

@@ -22,7 +22,7 @@ pub trait Engine: Copy {
     }
 
     /// Sums of two outputs at each position: weights in
-    /// [`Form::Direct`](crate::kernels::packing::Form::Direct), a pair of outputs.
+    /// [`WeightLayout::Direct`](crate::kernels::packing::WeightLayout::Direct), a pair of outputs.
     fn tile(self, columns: &[i16], weights: &[u8]) -> [[i32; LANES]; 2] {
         portable::tile(columns, weights)
     }
@@ -39,7 +39,7 @@ pub trait Engine: Copy {
     }
 
     /// Sums of four outputs at each of two positions, for each block of
-    /// `columns` with its own block of `weights`, in the `i16` forms' order.
+    /// `columns` with its own block of `weights`, in the `i16` layouts' order.
     fn wide(self, columns: &[i16], weights: &[u8], sums: &mut [[[i32; WIDE_LANES]; 4]]) {
         portable::wide(columns, weights, sums);
     }

@@ -24,9 +24,9 @@ use core::arch::asm;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dsp;
 
-/// Bytes of weights for a group of inputs in the direct form: of two outputs.
+/// Bytes of weights for a group of inputs in the direct layout: of two outputs.
 const TILE_GROUP: usize = 8;
-/// The same in the wide forms: of four outputs, two bytes each.
+/// The same in the wide layouts: of four outputs, two bytes each.
 const WIDE_GROUP: usize = 32;
 
 impl Engine for Dsp {

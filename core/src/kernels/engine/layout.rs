@@ -2,7 +2,7 @@
 
 /// Positions that a direct convolution computes at once.
 pub const LANES: usize = 4;
-/// Positions, or Winograd tiles, that the other forms compute at once.
+/// Positions, or Winograd tiles, that the other layouts compute at once.
 pub const WIDE_LANES: usize = 2;
 
 /// Sums of four outputs for both lanes, for each of Winograd's frequencies.

@@ -24,7 +24,7 @@ impl Engine for Thumb {
     #[inline(always)]
     fn spread<const N: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; N]) {
         let Some(sources) = sources.first_chunk::<LANES>() else {
-            // Columns of another form, which are all Portable's.
+            // Columns of another layout, which are all Portable's.
             portable::spread(columns, k, sources);
             return;
         };

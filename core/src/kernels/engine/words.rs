@@ -14,7 +14,7 @@
 //! Of each four inputs of four lanes the columns have eight words: lanes 0 and
 //! 1 of inputs 0 and 2, lanes 2 and 3 of the same, then inputs 1 and 3 of
 //! both: the order of the weights in
-//! [`Form::Direct`](super::super::packing::Form::Direct).
+//! [`WeightLayout::Direct`](super::super::packing::WeightLayout::Direct).
 
 use super::{Engine, LANES, portable};
 
@@ -27,7 +27,7 @@ impl Engine for Words {
     fn spread<const N: usize>(self, columns: &mut [i16], k: usize, sources: [&[i8]; N]) {
         match sources.first_chunk::<LANES>() {
             Some(sources) => spread(columns, k, sources),
-            // The other forms have fewer lanes.
+            // The other layouts have fewer lanes.
             None => portable::spread(columns, k, sources),
         }
     }

@@ -147,7 +147,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
         let record: ConvRecord<'b> = self.records.next_record().ok_or(UnetError::Corrupt)?;
         let shape = op.output();
         let data = self.place(shape, End::of(op), MadeBy::Conv, remaining)?;
-        let scratch = self.scratch(conv_words(op, record.form));
+        let scratch = self.scratch(conv_words(op, record.layout));
         self.prepare(op, &record, &scratch)?;
         let residual = match &op.extra {
             Extra::Residual(residual) => Some(residual),
@@ -176,7 +176,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> 
             side: op.x.shape.side,
             x: plane(x_zeros?, x),
             skip: plane(skip_zeros?, skip),
-            form: record.form,
+            layout: record.layout,
             weights: record.weights,
             initial,
         };

@@ -7,7 +7,7 @@ use crate::graph::Conv;
 use crate::kernels::conv::{Task, conv_part};
 use crate::kernels::engine::LANES;
 use crate::kernels::little_endian::{floats, words};
-use crate::kernels::packing::Form;
+use crate::kernels::packing::WeightLayout;
 use crate::unet::arena::End;
 use crate::unet::error::UnetError;
 use crate::unet::io::{Io, Observation};
@@ -39,7 +39,7 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
         let operands = [
             self.operand(&op.x),
             conditional.map_or(0..0, |place| place.range(4 * part_values(op), size)),
-            self.scratch(conv_words(op, Form::Direct)),
+            self.scratch(conv_words(op, WeightLayout::Direct)),
         ];
         let [x, conditional, scratch] = disjoint(self.memory.arena, operands)?;
         let conditional: &mut [f32] = words_mut(conditional)?;
@@ -59,7 +59,7 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
                     side: op.x.shape.side,
                     x: plane(zeros, values),
                     skip: plane(Zeros::default(), &[]),
-                    form: Form::Direct,
+                    layout: WeightLayout::Direct,
                     weights: record.weights,
                     initial,
                 };

@@ -149,10 +149,7 @@ impl Asked {
 
     fn settings(&self, model: &Model<'_>, picture: u64) -> Settings {
         let classes = model.topology().classes;
-        Settings {
-            picture,
-            ..self.request(model).settings(0, classes)
-        }
+        self.request(model).settings(0, classes).picture(picture)
     }
 }
 
@@ -199,11 +196,7 @@ impl Story {
             .collect::<Result<_>>()?;
         let settings = asked.settings(model, stream::REVERSE);
         let mut follow = |method, steps| {
-            let settings = Settings {
-                method,
-                steps,
-                ..settings
-            };
+            let settings = settings.method(method).steps(steps);
             trajectory(schedule, settings, x_0.len(), &mut unet)
         };
         Ok(Self {

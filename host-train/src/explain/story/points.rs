@@ -187,11 +187,7 @@ impl PointsStory {
             .collect::<Result<_>>()?;
         let settings = asked.settings(model, stream::REVERSE);
         let follow = |method, steps| {
-            let settings = Settings {
-                method,
-                steps,
-                ..settings
-            };
+            let settings = settings.method(method).steps(steps);
             flock(model, settings, &curve)
         };
         Ok(Self {
@@ -284,10 +280,7 @@ fn flock(model: &Model<'_>, settings: Settings, curve: &Curve) -> Result<Flock> 
             || vec![0; model.workspace_words()],
             |workspace, picture| {
                 let mut unet = Unet::new(model, workspace)?;
-                let settings = Settings {
-                    picture,
-                    ..settings
-                };
+                let settings = settings.picture(picture);
                 trajectory(schedule, settings, VALUES, &mut unet)
             },
         )
