@@ -66,13 +66,13 @@ fn main() {
         Ok(Sizes {
             workspace_words,
             pixels,
-            memory_len,
+            history_len,
         }) => {
             println!("cargo::rustc-env=TINY_DDPM_BLOB_PATH={}", path.display());
             let code = format!(
                 "/// Words of workspace.\npub const WORKSPACE_WORDS: usize = {workspace_words};\n\
                  /// Pixels of a picture.\npub const PIXELS: usize = {pixels};\n\
-                 /// Values of a sampler's memory.\npub const MEMORY_LEN: usize = {memory_len};\n"
+                 /// Values of a sampler's memory.\npub const HISTORY_LEN: usize = {history_len};\n"
             );
             fs::write(Path::new(&out).join("sizes.rs"), code).expect("OUT_DIR is writable");
         }
@@ -145,7 +145,7 @@ struct Sizes {
     workspace_words: usize,
     pixels: usize,
     /// Values of a sampler's memory.
-    memory_len: usize,
+    history_len: usize,
 }
 
 /// What the blob needs.
@@ -169,7 +169,7 @@ fn sizes(blob: &[u8], board: Board) -> Result<Sizes, String> {
             (words, model.topology().pixels())
         }
     };
-    let memory_len = match board {
+    let history_len = match board {
         // Enough for every sampler.
         Board::Stm32f405 => 2 * pixels,
         Board::Microbit => 0,
@@ -177,7 +177,7 @@ fn sizes(blob: &[u8], board: Board) -> Result<Sizes, String> {
     Ok(Sizes {
         workspace_words,
         pixels,
-        memory_len,
+        history_len,
     })
 }
 
@@ -193,7 +193,7 @@ fn fits(blob: &[u8], sizes: Sizes, memory: &str) -> Result<(), String> {
         ));
     }
     let ram = kib(memory, "RAM ") << 10;
-    let buffers = 4 * (sizes.workspace_words + sizes.pixels + sizes.memory_len);
+    let buffers = 4 * (sizes.workspace_words + sizes.pixels + sizes.history_len);
     if buffers > ram {
         return Err(format!(
             "it takes {buffers} bytes of RAM for buffers, and the board has {ram} beside the stack"

@@ -7,7 +7,7 @@ use common::{
     smallest_topology, transformed_blob,
 };
 use proptest::prelude::*;
-use tiny_ddpm::blob::records::{WeightLayout, Info, Packing, Recommended, Record};
+use tiny_ddpm::blob::records::{Info, Packing, Recommended, Record, WeightLayout};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, ParamError, Writer, encoded_len, header};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::picture::picture_hash;

@@ -155,7 +155,7 @@ fn samplers_go_on_from_given_noise() {
                 x: &mut x,
                 x0_hat: &mut x0_hat,
                 unconditional: &mut [],
-                memory: &mut memory,
+                history: &mut memory,
             };
             finish(match given {
                 Some(_) => Sampler::from_noise(schedule, settings, buffers).unwrap(),

@@ -28,7 +28,7 @@ struct Memory {
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
     /// For samplers that need one; empty where there is no room.
-    memory: [f32; MEMORY_LEN],
+    memory: [f32; HISTORY_LEN],
 }
 
 /// Why there is no picture.
@@ -50,7 +50,7 @@ fn main() -> ! {
     static mut MEMORY: Memory = Memory {
         workspace: [0; WORKSPACE_WORDS],
         x: [0.0; PIXELS],
-        memory: [0.0; MEMORY_LEN],
+        memory: [0.0; HISTORY_LEN],
     };
     let mut counter = Counter::start();
     match generate(&mut counter, MEMORY) {

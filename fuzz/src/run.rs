@@ -144,14 +144,14 @@ fn samplings(model: &Model<'_>, question: &Question) {
     let mut apart = Unet::new(model, &mut full).expect("as much as asked for");
     let mut within = Unet::new(model, &mut least).expect("as much as asked for");
 
-    let memory_len = settings.method.memory_len(pixels);
+    let history_len = settings.method.history_len(pixels);
     let [mut x, mut y, mut x0_hat, mut unconditional] = [(); 4].map(|()| vec![0.0; pixels]);
-    let [mut memory, mut remembered] = [(); 2].map(|()| vec![0.0; memory_len]);
+    let [mut memory, mut remembered] = [(); 2].map(|()| vec![0.0; history_len]);
     let buffers = Buffers {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut unconditional,
-        memory: &mut memory,
+        history: &mut memory,
     };
     let first = Sampler::new(model.schedule(), settings, buffers);
     let second = InPlaceSampler::new(model.schedule(), settings, &mut y, &mut remembered);

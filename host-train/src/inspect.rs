@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use tiny_ddpm::blob::VERSION;
-use tiny_ddpm::blob::records::{Channels, WeightLayout, LayerInfo, Packing, Recommended, Record};
+use tiny_ddpm::blob::records::{Channels, LayerInfo, Packing, Recommended, Record, WeightLayout};
 use tiny_ddpm::graph::{Cost, Part, Shape};
 use tiny_ddpm::{Data, Model, Prediction, ScheduleKind, Topology};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
-use tiny_ddpm::blob::records::{WeightLayout, Record};
+use tiny_ddpm::blob::records::{Record, WeightLayout};
 
 use crate::model_file;
 use crate::output::{Staged, check_file};
@@ -91,7 +91,10 @@ pub fn run(args: &RepackArgs) -> Result<()> {
     model.for_each_layer(|layer| {
         if let Record::Conv(conv) = layer.record {
             convolutions += 1;
-            transformed += usize::from(matches!(conv.layout, WeightLayout::Winograd | WeightLayout::Phases));
+            transformed += usize::from(matches!(
+                conv.layout,
+                WeightLayout::Winograd | WeightLayout::Phases
+            ));
             int4 += usize::from(conv.layout == WeightLayout::Int4);
         }
     });

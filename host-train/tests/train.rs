@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use common::{arg, losses, stderr, subset, subset_data, tool, train};
-use tiny_ddpm::blob::records::{WeightLayout, Packing, Record};
+use tiny_ddpm::blob::records::{Packing, Record, WeightLayout};
 use tiny_ddpm::{Denoiser, Model, Unet};
 use tiny_ddpm_train::config::{Config, DistillConfig};
 use tiny_ddpm_train::network::{Network, Parameter};
@@ -770,7 +770,8 @@ fn weights_are_exported_in_8_bits_or_in_4() {
         layouts
     };
     let mut saved = 0;
-    for ((name, layout, bytes), (_, narrow, halved)) in layouts(&wide).iter().zip(layouts(&narrow)) {
+    for ((name, layout, bytes), (_, narrow, halved)) in layouts(&wide).iter().zip(layouts(&narrow))
+    {
         assert_eq!(*layout, WeightLayout::Direct, "{name}");
         let fine = ["conv_in", "down0", "up0"].iter();
         let kept = name.ends_with("shortcut") || fine.clone().any(|fine| name.starts_with(fine));

@@ -53,14 +53,14 @@ where
     anyhow::Error: From<D::Error>,
 {
     let pixels = model.topology().pixels();
-    let remembered = settings.method.memory_len(pixels);
+    let remembered = settings.method.history_len(pixels);
     let mut buffers = [pixels, pixels, pixels, remembered].map(|values| vec![0.0; values]);
     let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
         x,
         x0_hat,
         unconditional,
-        memory,
+        history: memory,
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers)?;
     loop {

@@ -55,14 +55,14 @@ fn picture(model: &Model<'_>, request: &Request, number: usize) -> Result<Pictur
     let mut workspace = vec![0; model.workspace_words()];
     let mut unet = Unet::new(model, &mut workspace)?;
     let settings = request.settings(number);
-    let remembered = settings.method.memory_len(count);
+    let remembered = settings.method.history_len(count);
     let mut states = [count, count, count, remembered].map(|values| vec![0.0; values]);
     let [x, x0_hat, unconditional, memory] = &mut states;
     let buffers = Buffers {
         x,
         x0_hat,
         unconditional,
-        memory,
+        history: memory,
     };
     let schedule = model.schedule();
     let mut sampler = match request.frame(number) {

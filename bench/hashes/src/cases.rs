@@ -52,7 +52,7 @@ pub fn case(model: &Model<'_>, number: usize) -> Option<Settings> {
     let methods = || {
         let all = Method::NAMES.iter();
         all.filter_map(|name| Method::from_name(name, 0.5))
-            .filter(|method| large || words + method.memory_len(pixels) <= SMALL_ARENA)
+            .filter(|method| large || words + method.history_len(pixels) <= SMALL_ARENA)
     };
     // Each round gives a method another spacing, guidance and clipping.
     let count = methods().count().max(1);
@@ -144,7 +144,7 @@ fn sample<const IN_PLACE: bool>(
 #[inline(never)]
 fn apart(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(), Failure> {
     let pixels = model.topology().pixels();
-    let remembered = settings.method.memory_len(pixels);
+    let remembered = settings.method.history_len(pixels);
     let parts = arena.split_at_mut_checked(3 * pixels + remembered);
     let (states, workspace) = parts.ok_or(Failure::Memory)?;
     let states: &mut [f32] = bytemuck::cast_slice_mut(states);
@@ -155,7 +155,7 @@ fn apart(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(),
         x,
         x0_hat,
         unconditional,
-        memory,
+        history: memory,
     };
     let mut unet = Unet::new(model, workspace).map_err(Failure::Unet)?;
     let sampler = Sampler::new(model.schedule(), settings, buffers);
@@ -168,7 +168,7 @@ fn apart(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(),
 #[inline(never)]
 fn in_place(model: &Model<'_>, settings: Settings, arena: &mut [u32]) -> Result<(), Failure> {
     let pixels = model.topology().pixels();
-    let values = pixels + settings.method.memory_len(pixels);
+    let values = pixels + settings.method.history_len(pixels);
     let least = match settings.guidance == 0.0 {
         true => model.plan().least_workspace_words(),
         false => model.plan().least_guided_workspace_words(),

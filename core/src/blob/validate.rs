@@ -6,8 +6,8 @@
 
 use super::error::{BlobError, ParamError};
 use super::records::{
-    ConvRecord, WeightLayout, Info, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
-    NormRecord, OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN,
+    ConvRecord, Info, InputRecord, LayerInfo, LinearRecord, MAX_SHIFT, MAX_ZERO, MixRecord,
+    NormRecord, OutputRecord, Packing, Record, Records, TableRecord, WEIGHT_ALIGN, WeightLayout,
 };
 use crate::graph::{
     Attention, Conv, Extra, Geometry, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage,
@@ -127,7 +127,13 @@ impl<'b, F: FnMut(&LayerInfo<'b>)> Validator<'b, F> {
         ensure(aligned && padded, ParamError::Alignment)
     }
 
-    fn weights(&self, padding: &[u8], weights: &[u8], layout: WeightLayout, conv: &Conv<&[u8]>) -> Check {
+    fn weights(
+        &self,
+        padding: &[u8],
+        weights: &[u8],
+        layout: WeightLayout,
+        conv: &Conv<&[u8]>,
+    ) -> Check {
         let packed = match layout {
             WeightLayout::Direct => true,
             WeightLayout::Winograd | WeightLayout::Phases => self.packing != Packing::Portable,

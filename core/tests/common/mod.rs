@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
-    OutputRecord, Packing, Quant, Recommended, TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord, OutputRecord,
+    Packing, Quant, Recommended, TableRecord, WeightLayout,
 };
 use tiny_ddpm::graph::{
     Attention, Conv, Extra, Geometry, Interpreter, LayerId, Linear, Norm, Shape, Stage, Table, walk,

@@ -10,7 +10,12 @@ use tiny_ddpm::kernels::engine::x86;
 use tiny_ddpm::kernels::engine::{Portable, Words};
 use tiny_ddpm::kernels::packing::{WeightLayout, is_int4};
 
-const LAYOUTS: [WeightLayout; 4] = [WeightLayout::Direct, WeightLayout::Winograd, WeightLayout::Phases, WeightLayout::Int4];
+const LAYOUTS: [WeightLayout; 4] = [
+    WeightLayout::Direct,
+    WeightLayout::Winograd,
+    WeightLayout::Phases,
+    WeightLayout::Int4,
+];
 
 /// Which engine runs a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +272,10 @@ impl Case {
 
     fn check(&self) {
         let [all, int4] = [self.clone(), self.coarse()];
-        for layout in LAYOUTS.into_iter().filter(|layout| layout.fits(self.geometry)) {
+        for layout in LAYOUTS
+            .into_iter()
+            .filter(|layout| layout.fits(self.geometry))
+        {
             let case = if layout == WeightLayout::Int4 {
                 &int4
             } else {
@@ -448,7 +456,11 @@ fn nibbles_are_the_direct_weights() {
             let case = Case::random(geometry, 5, channels, [-7, 90], outputs, 11).coarse();
             let direct = case.run_on(WeightLayout::Direct, Runner::Portable);
             for runner in runners() {
-                assert_eq!(case.run_on(WeightLayout::Int4, runner), direct, "{runner:?}");
+                assert_eq!(
+                    case.run_on(WeightLayout::Int4, runner),
+                    direct,
+                    "{runner:?}"
+                );
             }
         }
     }

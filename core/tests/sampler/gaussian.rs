@@ -44,7 +44,7 @@ impl Chain {
 
     /// What it makes of it over these steps from t to s.
     pub fn along(schedule: &Schedule, method: Method, pairs: &[(u16, u16)]) -> Self {
-        if method.memory_len(1) > 0 {
+        if method.history_len(1) > 0 {
             // Several values of x go into a step: follow two.
             let offset = flow(schedule, method, pairs, 0.0);
             return Self {

@@ -63,21 +63,21 @@ fn plain(steps: u16) -> Settings {
 }
 
 /// Every buffer of a sampler. What they hold at first must not matter.
-struct Memory([Vec<f32>; 4]);
+struct History([Vec<f32>; 4]);
 
-impl Memory {
+impl History {
     fn new(pixels: usize) -> Self {
-        // Of memory more than any method needs.
+        // Of history more than any method needs.
         Self([1, 1, 1, 3].map(|pictures| vec![f32::NAN; pictures * pixels]))
     }
 
     fn buffers(&mut self) -> Buffers<'_> {
-        let [x, x0_hat, unconditional, memory] = &mut self.0;
+        let [x, x0_hat, unconditional, history] = &mut self.0;
         Buffers {
             x,
             x0_hat,
             unconditional,
-            memory,
+            history,
         }
     }
 }
@@ -87,8 +87,8 @@ fn generate<D>(schedule: Schedule, settings: Settings, denoiser: &mut D, pixels:
 where
     D: Denoiser<Error: std::fmt::Debug>,
 {
-    let mut memory = Memory::new(pixels);
-    let mut sampler = Sampler::new(schedule, settings, memory.buffers()).unwrap();
+    let mut history = History::new(pixels);
+    let mut sampler = Sampler::new(schedule, settings, history.buffers()).unwrap();
     while sampler.step(denoiser).unwrap().is_some() {}
     sampler.x().to_vec()
 }

@@ -3,7 +3,7 @@
 
 use super::gaussian::{Chain, DEVIATION, MEAN, pairs};
 use super::order::linear_of;
-use super::{Memory, cosine, linear, of_denoisers, plain};
+use super::{History, cosine, linear, of_denoisers, plain};
 use std::convert::Infallible;
 use tiny_ddpm::{Denoiser, Method, Prediction, Sampler, Schedule, Spacing};
 
@@ -104,8 +104,8 @@ fn distance(schedule: &Schedule, t: u16, values: &[f32]) -> f64 {
 /// The distance of x_t from the forward process wherever it is looked at.
 fn distances(schedule: Schedule, method: Method, steps: u16, pixels: usize) -> Vec<(u16, f64)> {
     let settings = plain(steps).method(method);
-    let mut memory = Memory::new(pixels);
-    let mut sampler = Sampler::new(schedule, settings, memory.buffers()).unwrap();
+    let mut history = History::new(pixels);
+    let mut sampler = Sampler::new(schedule, settings, history.buffers()).unwrap();
     let mut found = Vec::new();
     loop {
         let Ok(step) = sampler.step(&mut Hills(schedule));
@@ -131,7 +131,7 @@ fn every_method_keeps_the_forward_process_s_distribution() {
             // The ODE's solvers need fewer; all timesteps seen are among them.
             let steps = match method {
                 Method::Ddim { eta: 0.0 } => 100,
-                _ if method.memory_len(1) > 0 => 100,
+                _ if method.history_len(1) > 0 => 100,
                 _ => 1000,
             };
             let found = distances(schedule, method, steps, PIXELS);

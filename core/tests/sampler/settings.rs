@@ -11,15 +11,15 @@ fn refused(settings: Settings, [x, x0_hat, unconditional]: [usize; 3]) -> Option
     refused_with(settings, [x, x0_hat, unconditional, 2 * x])
 }
 
-/// The same with a memory of any length.
+/// The same with a history of any length.
 fn refused_with(settings: Settings, lengths: [usize; 4]) -> Option<SettingsError> {
     let mut buffers = lengths.map(|length| vec![0.0; length]);
-    let [x, x0_hat, unconditional, memory] = &mut buffers;
+    let [x, x0_hat, unconditional, history] = &mut buffers;
     let buffers = Buffers {
         x,
         x0_hat,
         unconditional,
-        memory,
+        history,
     };
     Sampler::new(linear(), settings, buffers).err()
 }
@@ -28,26 +28,26 @@ fn refused_with(settings: Settings, lengths: [usize; 4]) -> Option<SettingsError
 fn a_memory_must_be_long_enough() {
     for method in METHODS {
         let settings = plain(10).method(method);
-        let needed = method.memory_len(4);
+        let needed = method.history_len(4);
         for found in 0..=9 {
             let error = refused_with(settings, [4, 4, 0, found]);
-            let expected = (found < needed).then_some(SettingsError::Memory { found, needed });
+            let expected = (found < needed).then_some(SettingsError::History { found, needed });
             assert_eq!(error, expected, "{method:?}");
             if let Some(error) = error {
                 let message = error.to_string();
                 assert!(message.contains(&found.to_string()), "{message}");
                 assert!(message.contains(&format!("needs {needed}")), "{message}");
             }
-            let (mut x, mut memory) = (vec![0.0; 4], vec![0.0; found]);
-            let in_place = InPlaceSampler::new(linear(), settings, &mut x, &mut memory);
+            let (mut x, mut history) = (vec![0.0; 4], vec![0.0; found]);
+            let in_place = InPlaceSampler::new(linear(), settings, &mut x, &mut history);
             assert_eq!(in_place.err(), expected, "{method:?}");
         }
     }
-    assert_eq!(Method::Ddim { eta: 0.0 }.memory_len(4), 0);
-    assert_eq!(Method::Consistency.memory_len(4), 0);
-    assert_eq!(UNIPC_1.memory_len(4), 4);
-    assert_eq!(UNIPC.memory_len(4), 8);
-    assert_eq!(UNIPC.memory_len(usize::MAX), usize::MAX);
+    assert_eq!(Method::Ddim { eta: 0.0 }.history_len(4), 0);
+    assert_eq!(Method::Consistency.history_len(4), 0);
+    assert_eq!(UNIPC_1.history_len(4), 4);
+    assert_eq!(UNIPC.history_len(4), 8);
+    assert_eq!(UNIPC.history_len(usize::MAX), usize::MAX);
 }
 
 #[test]

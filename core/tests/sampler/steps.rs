@@ -1,6 +1,6 @@
 //! How a sampler drives a denoiser, step by step.
 
-use super::{Gaussian, METHODS, Memory, PREDICTIONS, cosine, generate, linear, plain};
+use super::{Gaussian, History, METHODS, PREDICTIONS, cosine, generate, linear, plain};
 use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::diffusion::sampler::{respaced, timesteps};
 use tiny_ddpm::{
@@ -126,8 +126,8 @@ fn clipping_keeps_x0_hat_between_minus_1_and_1() {
     for (answer, expected) in [(5.0, 1.0), (-7.0, -1.0), (0.25, 0.25), (f32::INFINITY, 1.0)] {
         for method in METHODS {
             let settings = plain(4).method(method).clip(true);
-            let mut memory = Memory::new(5);
-            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
+            let mut history = History::new(5);
+            let mut sampler = Sampler::new(cosine(), settings, history.buffers()).unwrap();
             let mut denoiser = Constant::new(0.0, answer);
             while sampler.step(&mut denoiser).unwrap().is_some() {
                 assert_eq!(sampler.x0_hat(), [expected; 5]);
@@ -152,8 +152,8 @@ fn last_step_gives_x0_hat() {
     for method in METHODS {
         for prediction in PREDICTIONS {
             let settings = plain(5).method(method);
-            let mut memory = Memory::new(20);
-            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
+            let mut history = History::new(20);
+            let mut sampler = Sampler::new(cosine(), settings, history.buffers()).unwrap();
             let mut denoiser = Gaussian {
                 prediction,
                 ..gaussian()
@@ -174,8 +174,8 @@ fn a_failure_leaves_x_and_the_step_can_be_made_again() {
         let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
         let calls = usize::from(2 * method.evaluations(4));
         for fails_at in 0..calls {
-            let mut memory = Memory::new(6);
-            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
+            let mut history = History::new(6);
+            let mut sampler = Sampler::new(cosine(), settings, history.buffers()).unwrap();
             let mut denoiser = Constant {
                 fails_at: Some(fails_at),
                 ..Constant::new(0.5, 0.1)
@@ -232,8 +232,9 @@ fn a_failure_in_place_can_be_made_good() {
         let settings = guided(0.5, 3).method(method);
         let expected = generate(cosine(), settings, &mut Constant::new(0.5, 0.1), 6);
         for fails_at in 0..usize::from(2 * method.evaluations(3)) {
-            let (mut x, mut memory) = ([f32::NAN; 6], vec![f32::NAN; method.memory_len(6)]);
-            let mut sampler = InPlaceSampler::new(cosine(), settings, &mut x, &mut memory).unwrap();
+            let (mut x, mut history) = ([f32::NAN; 6], vec![f32::NAN; method.history_len(6)]);
+            let mut sampler =
+                InPlaceSampler::new(cosine(), settings, &mut x, &mut history).unwrap();
             let mut denoiser = Constant {
                 fails_at: Some(fails_at),
                 ..Constant::new(0.5, 0.1)
@@ -267,8 +268,8 @@ fn every_method_asks_as_often_as_it_says() {
     for method in METHODS {
         for spacing in Spacing::ALL {
             let settings = plain(5).method(method).spacing(spacing);
-            let mut memory = Memory::new(2);
-            let mut sampler = Sampler::new(cosine(), settings, memory.buffers()).unwrap();
+            let mut history = History::new(2);
+            let mut sampler = Sampler::new(cosine(), settings, history.buffers()).unwrap();
             let mut denoiser = Constant::new(0.0, 0.1);
             let mut asked = Vec::new();
             loop {
@@ -300,8 +301,8 @@ fn every_method_asks_as_often_as_it_says() {
 
 #[test]
 fn steps_are_counted_and_end() {
-    let mut memory = Memory::new(2);
-    let mut sampler = Sampler::new(linear(), plain(3), memory.buffers()).unwrap();
+    let mut history = History::new(2);
+    let mut sampler = Sampler::new(linear(), plain(3), history.buffers()).unwrap();
     let mut denoiser = Constant::new(0.0, 0.1);
     for index in 1..=3 {
         let step = sampler.step(&mut denoiser);
@@ -324,9 +325,9 @@ fn steps_are_counted_and_end() {
 fn the_first_x_is_the_noise_of_seed_and_picture() {
     let mut expected = [0.0; 9];
     Noise::new(77, 5).fill(&mut expected);
-    let mut memory = Memory::new(9);
+    let mut history = History::new(9);
     let settings = plain(3).seed(77).picture(5);
-    let sampler = Sampler::new(linear(), settings, memory.buffers()).unwrap();
+    let sampler = Sampler::new(linear(), settings, history.buffers()).unwrap();
     assert_eq!(sampler.x(), expected);
 }
 
@@ -336,10 +337,10 @@ fn the_first_x_is_the_noise_of_seed_and_picture() {
 fn a_picture_alone_is_the_picture_in_a_batch() {
     for method in METHODS {
         let settings = |picture| plain(10).method(method).picture(picture);
-        let mut memory = Memory::new(8);
+        let mut history = History::new(8);
         let mut batch = Vec::new();
         for picture in 0..4 {
-            let mut sampler = Sampler::new(cosine(), settings(picture), memory.buffers()).unwrap();
+            let mut sampler = Sampler::new(cosine(), settings(picture), history.buffers()).unwrap();
             while sampler.step(&mut gaussian()).unwrap().is_some() {}
             batch.push(sampler.x().to_vec());
         }

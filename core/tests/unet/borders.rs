@@ -351,7 +351,7 @@ fn in_place_makes_the_pictures_of_many_buffers() {
                     x,
                     x0_hat,
                     unconditional,
-                    memory,
+                    history: memory,
                 };
                 let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
                 let mut steps = Vec::new();
@@ -370,7 +370,7 @@ fn in_place_makes_the_pictures_of_many_buffers() {
                     let mut unet = Unet::new(&model, &mut workspace).unwrap();
                     let mut x = vec![0.0; pixels];
                     // A shorter one would be refused.
-                    let mut memory = vec![f32::NAN; method.memory_len(pixels)];
+                    let mut memory = vec![f32::NAN; method.history_len(pixels)];
                     let mut sampler =
                         InPlaceSampler::new(model.schedule(), settings, &mut x, &mut memory)
                             .unwrap();
@@ -469,7 +469,7 @@ fn a_sampler_makes_pictures_with_it() {
             x: &mut x,
             x0_hat: &mut x0_hat,
             unconditional: &mut spare,
-            memory: &mut memory,
+            history: &mut memory,
         };
         let settings = Settings::new(method, 6)
             .class(Some(2))

@@ -9,8 +9,8 @@ use rand_core::{Rng, SeedableRng};
 use std::convert::Infallible;
 use tiny_ddpm::blob::Writer;
 use tiny_ddpm::blob::records::{
-    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
-    Packing, Quant, TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Packing,
+    Quant, TableRecord, WeightLayout,
 };
 use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Linear, Norm, Shape, Table, walk};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
@@ -272,7 +272,7 @@ proptest! {
                 x: &mut x_t,
                 x0_hat: &mut *x0_hat,
                 unconditional: &mut *spare,
-                memory: &mut *memory,
+                history: &mut *memory,
             };
             let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
             while sampler.step(&mut unet).unwrap().is_some() {}

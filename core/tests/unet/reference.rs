@@ -9,8 +9,8 @@ use super::definition::{self, Plane, silu};
 use super::topologies;
 use std::convert::Infallible;
 use tiny_ddpm::blob::records::{
-    ConvRecord, WeightLayout, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
-    TableRecord,
+    ConvRecord, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Records,
+    TableRecord, WeightLayout,
 };
 use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::graph::FREQUENCIES;

@@ -35,7 +35,7 @@ fn at_once(model: &Model<'_>, settings: Settings) -> Vec<u32> {
         x,
         x0_hat,
         unconditional,
-        memory,
+        history: memory,
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
     while sampler.step(&mut unet).unwrap().is_some() {}
@@ -61,7 +61,7 @@ fn a_picture_that_waits_after_every_step_is_the_same() {
             x,
             x0_hat,
             unconditional,
-            memory,
+            history: memory,
         };
         let mut sampler = Sampler::new(model.schedule(), all, buffers).unwrap();
         let (mut x, mut memory) = (vec![0.0; pixels], vec![0.0; 2 * pixels]);

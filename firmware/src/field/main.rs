@@ -42,7 +42,7 @@ struct Memory {
     /// Between pictures it holds what is read and what is reported.
     workspace: [u32; WORKSPACE_WORDS],
     x: [f32; PIXELS],
-    memory: [f32; MEMORY_LEN],
+    memory: [f32; HISTORY_LEN],
 }
 
 /// Why there is no picture.
@@ -61,7 +61,7 @@ fn main() -> ! {
     static mut MEMORY: Memory = Memory {
         workspace: [0; WORKSPACE_WORDS],
         x: [0.0; PIXELS],
-        memory: [0.0; MEMORY_LEN],
+        memory: [0.0; HISTORY_LEN],
     };
     let (mut line, flash) = board::start();
     let mut slots = match Slots::new(flash, board::REGION) {

@@ -78,13 +78,13 @@ fn sample(slot: &[u8], words: Option<&str>, pool: &mut [u32]) -> Result<Sampled,
     let pixels = model.topology().pixels();
     let mut pool = Pool(pool);
     let x = pool.take(pixels)?;
-    let memory = pool.take(request.settings.method.memory_len(pixels))?;
+    let memory = pool.take(request.settings.method.history_len(pixels))?;
     let workspace = if request.apart {
         let buffers = Buffers {
             x: &mut *x,
             x0_hat: pool.take(pixels)?,
             unconditional: pool.take(pixels)?,
-            memory,
+            history: memory,
         };
         apart(&model, request, buffers, pool.0)?;
         pool.0

@@ -291,7 +291,7 @@ fn trajectory(model: &Model<'_>) -> Result<Vec<(Vec<f32>, u16)>> {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut [],
-        memory: &mut [],
+        history: &mut [],
     };
     let settings = Settings::new(Method::Ddim { eta: 0.0 }, model.info().recommended.steps)
         .class((model.topology().classes > 0).then_some(0));

@@ -124,7 +124,7 @@ fn watch_float<T: Taps>(
             .map(|index| request.class_of(index, classes))
             .collect();
         let values = wanted.len() * pixels;
-        let remembered = request.method.memory_len(pixels);
+        let remembered = request.method.history_len(pixels);
         let mut memory = vec![0.0; wanted.len() * remembered];
         let mut memory = memory.as_mut_slice();
         let mut buffers = [(); 3].map(|()| vec![0.0; values]);
@@ -141,7 +141,7 @@ fn watch_float<T: Taps>(
                 x,
                 x0_hat,
                 unconditional,
-                memory: of_picture,
+                history: of_picture,
             };
             samplers.push(request.sampler(schedule, index, classes, buffers)?);
         }
@@ -259,7 +259,7 @@ mod tests {
                     x,
                     x0_hat,
                     unconditional,
-                    memory,
+                    history: memory,
                 };
                 let settings = request.settings(index, 10);
                 let mut sampler = Sampler::new(schedule, settings, buffers).unwrap();

@@ -179,13 +179,13 @@ impl Worker {
         watch: impl Fn(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<&[f32], SampleError> {
         let mut unet = Unet::new(model, &mut self.workspace)?;
-        let remembered = request.method.memory_len(self.x.len());
+        let remembered = request.method.history_len(self.x.len());
         self.memory.resize(remembered, 0.0);
         let buffers = Buffers {
             x: &mut self.x,
             x0_hat: &mut self.x0_hat,
             unconditional: &mut self.unconditional,
-            memory: &mut self.memory,
+            history: &mut self.memory,
         };
         let classes = model.topology().classes;
         let sampler = request.sampler(model.schedule(), index, classes, buffers);

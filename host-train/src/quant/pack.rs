@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use tiny_ddpm::Model;
 use tiny_ddpm::Topology;
 use tiny_ddpm::blob::records::{
-    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
-    TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, TableRecord,
+    WeightLayout,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
 use tiny_ddpm::graph::{

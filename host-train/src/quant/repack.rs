@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tiny_ddpm::Model;
 use tiny_ddpm::blob::records::{
-    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord,
-    Packing, Records, TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MixRecord, NormRecord, OutputRecord, Packing,
+    Records, TableRecord, WeightLayout,
 };
 use tiny_ddpm::blob::{WriteError, Writer};
 use tiny_ddpm::graph::{Attention, Conv, Geometry, Interpreter, Linear, Norm, Shape, Table, walk};

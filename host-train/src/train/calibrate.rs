@@ -96,7 +96,7 @@ pub fn calibrate(
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut spare,
-        memory: &mut [],
+        history: &mut [],
     };
     let settings = Settings::new(
         config.recommended_method(),

@@ -39,7 +39,7 @@ fn points_become_a_table_an_array_a_map_and_an_animation() {
             x: &mut x,
             x0_hat: &mut x0_hat,
             unconditional: &mut [],
-            memory: &mut [],
+            history: &mut [],
         };
         let settings = Settings::new(Method::Ddim { eta: 0.0 }, 4)
             .seed(1)

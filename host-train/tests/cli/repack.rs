@@ -27,7 +27,7 @@ fn hash_of(blob: &[u8]) -> u32 {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut [],
-        memory: &mut [],
+        history: &mut [],
     };
     let settings = Settings::new(Method::Ddim { eta: 0.0 }, 3)
         .class(Some(5))

@@ -176,7 +176,7 @@ fn a_picture_is_what_core_makes_of_its_settings() {
         x: &mut x,
         x0_hat: &mut x0_hat,
         unconditional: &mut unconditional,
-        memory: &mut [],
+        history: &mut [],
     };
     let mut sampler = Sampler::new(model.schedule(), settings, buffers).unwrap();
     while sampler.step(&mut unet).unwrap().is_some() {}

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
-use tiny_ddpm::blob::records::{WeightLayout, Info, LayerInfo, Packing, Quant, Record};
+use tiny_ddpm::blob::records::{Info, LayerInfo, Packing, Quant, Record, WeightLayout};
 use tiny_ddpm::blob::{BlobError, HEADER_LEN, Writer, header};
 use tiny_ddpm::graph::{Geometry, Part, Stage};
 use tiny_ddpm::picture::picture_hash;
@@ -167,7 +167,8 @@ fn describe(data: Data, layer: &LayerInfo<'_>) -> (Value, usize) {
                 "zero_points": crc(r.zero_points),
             });
             let layout = name(r.layout);
-            let rest = json!({"layout": layout, "residual": r.residual, "scale": r.scale, "crc": crc});
+            let rest =
+                json!({"layout": layout, "residual": r.residual, "scale": r.scale, "crc": crc});
             ("conv", channels * (layer.fan_in + 1), rest)
         }
         Record::Mix(r) => {
@@ -209,7 +210,12 @@ fn name(layout: WeightLayout) -> &'static str {
 
 /// Weights of a convolution in canonical order; none where no weights give
 /// what is stored.
-fn canonical(data: Data, layer: &LayerInfo<'_>, layout: WeightLayout, packed: &[u8]) -> Option<Vec<u8>> {
+fn canonical(
+    data: Data,
+    layer: &LayerInfo<'_>,
+    layout: WeightLayout,
+    packed: &[u8],
+) -> Option<Vec<u8>> {
     let geometry = match (layer.id.stage, layer.id.part) {
         (_, Part::Shortcut | Part::Query | Part::Key | Part::Value | Part::Project) => {
             Geometry::Pointwise

@@ -6,7 +6,7 @@ use crate::diffusion::Denoiser;
 use crate::diffusion::schedule::Schedule;
 
 /// What a sampler works in: slices of one length, the picture's pixels, and a
-/// memory.
+/// history.
 ///
 /// Without guidance `unconditional` may be empty.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Buffers<'b> {
     /// The network's output without the class.
     pub unconditional: &'b mut [f32],
     /// What the method remembers from one run of the network to the next:
-    /// [`Method::memory_len`](super::Method::memory_len) values or more.
-    pub memory: &'b mut [f32],
+    /// [`Method::history_len`](super::Method::history_len) values or more.
+    pub history: &'b mut [f32],
 }
 
 /// A picture on its way from noise to x_0.
@@ -65,7 +65,7 @@ impl<'b> Sampler<'b> {
                 return Err(SettingsError::Buffers { x, other });
             }
         }
-        settings.validate_memory(x, buffers.memory.len())?;
+        settings.validate_history(x, buffers.history.len())?;
         let trajectory = Trajectory::start(schedule, settings, x);
         Ok(Self {
             trajectory,
@@ -87,11 +87,11 @@ impl<'b> Sampler<'b> {
         };
         self.predict(denoiser, update.timestep)?;
         let Buffers {
-            x, x0_hat, memory, ..
+            x, x0_hat, history, ..
         } = &mut self.buffers;
         for (at, (x, x0_hat)) in x.iter_mut().zip(x0_hat.iter_mut()).enumerate() {
             *x0_hat = update.x0_hat(*x, *x0_hat);
-            *x = update.next(*x, *x0_hat, memory, at);
+            *x = update.next(*x, *x0_hat, history, at);
         }
         Ok(Some(self.trajectory.finish(&update, x)))
     }

@@ -38,10 +38,10 @@ impl DpmSolver {
         }
     }
 
-    /// x_s; `memory` holds x̂_0 from one step to the next.
+    /// x_s; `history` holds x̂_0 from one step to the next.
     #[inline]
-    pub fn next(&self, x: f32, x0_hat: f32, memory: &mut f32) -> f32 {
-        let before = core::mem::replace(memory, x0_hat);
+    pub fn next(&self, x: f32, x0_hat: f32, history: &mut f32) -> f32 {
+        let before = core::mem::replace(history, x0_hat);
         let straight = self.weight_x_t * x + self.weight_x0_hat * x0_hat;
         match self.weight_change {
             Some(weight) => straight + weight * (x0_hat - before),

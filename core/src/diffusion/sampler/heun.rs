@@ -51,16 +51,16 @@ impl Heun {
         self.part == Part::Predict
     }
 
-    /// x' or x_s; `memory` holds v̂(x_t, t) in between.
+    /// x' or x_s; `history` holds v̂(x_t, t) in between.
     #[inline]
-    pub fn next(&self, x: f32, x0_hat: f32, memory: &mut f32) -> f32 {
+    pub fn next(&self, x: f32, x0_hat: f32, history: &mut f32) -> f32 {
         let v = v_hat(self.levels, x, x0_hat);
         match self.part {
             Part::Predict => {
-                *memory = v;
+                *history = v;
                 x + self.h * v
             }
-            Part::Correct => x + 0.5 * self.h * (v - *memory),
+            Part::Correct => x + 0.5 * self.h * (v - *history),
             Part::Last => x0_hat,
         }
     }

@@ -31,23 +31,23 @@ use crate::diffusion::schedule::Schedule;
 pub struct InPlaceSampler<'b> {
     trajectory: Trajectory,
     x: &'b mut [f32],
-    memory: &'b mut [f32],
+    history: &'b mut [f32],
 }
 
 impl<'b> InPlaceSampler<'b> {
-    /// Fills `x` with the noise x_T. `memory` has
-    /// [`memory_len`](super::Method::memory_len) values or more.
+    /// Fills `x` with the noise x_T. `history` has
+    /// [`history_len`](super::Method::history_len) values or more.
     ///
     /// # Errors
-    /// [`SettingsError`] where a setting is out of range or `memory` too short.
+    /// [`SettingsError`] where a setting is out of range or `history` too short.
     #[inline(never)]
     pub fn new(
         schedule: Schedule,
         settings: Settings,
         x: &'b mut [f32],
-        memory: &'b mut [f32],
+        history: &'b mut [f32],
     ) -> Result<Self, SettingsError> {
-        let sampler = Self::from_noise(schedule, settings, x, memory)?;
+        let sampler = Self::from_noise(schedule, settings, x, history)?;
         sampler.trajectory.draw_noise(sampler.x);
         Ok(sampler)
     }
@@ -63,15 +63,15 @@ impl<'b> InPlaceSampler<'b> {
         schedule: Schedule,
         settings: Settings,
         x: &'b mut [f32],
-        memory: &'b mut [f32],
+        history: &'b mut [f32],
     ) -> Result<Self, SettingsError> {
         settings.validate(&schedule)?;
-        settings.validate_memory(x.len(), memory.len())?;
+        settings.validate_history(x.len(), history.len())?;
         let trajectory = Trajectory::start(schedule, settings, x.len());
         Ok(Self {
             trajectory,
             x,
-            memory,
+            history,
         })
     }
 
@@ -88,9 +88,9 @@ impl<'b> InPlaceSampler<'b> {
             class, guidance, ..
         } = self.trajectory.settings;
         let timestep = update.timestep;
-        let memory = &mut *self.memory;
+        let history = &mut *self.history;
         denoiser.update(self.x, timestep, class, guidance, &mut |at, x, output| {
-            *x = update.next(*x, update.x0_hat(*x, output), memory, at);
+            *x = update.next(*x, update.x0_hat(*x, output), history, at);
         })?;
         Ok(Some(self.trajectory.finish(&update, self.x)))
     }

@@ -105,10 +105,10 @@ impl Method {
         }
     }
 
-    /// The length of the [memory](super::Buffers::memory) that the sampler needs
+    /// The length of the [history](super::Buffers::history) that the sampler needs
     /// for a picture of `pixels`: none, one picture or two.
     #[must_use]
-    pub fn memory_len(&self, pixels: usize) -> usize {
+    pub fn history_len(&self, pixels: usize) -> usize {
         let pictures = match self {
             Self::Heun | Self::DpmSolver => 1,
             Self::UniPc { order } => order.remembered(),

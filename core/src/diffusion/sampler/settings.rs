@@ -63,11 +63,11 @@ pub enum SettingsError {
         /// The length that should have been the same.
         other: usize,
     },
-    /// The method needs a longer memory.
-    Memory {
+    /// The method needs a longer history.
+    History {
         /// Its length.
         found: usize,
-        /// [`Method::memory_len`].
+        /// [`Method::history_len`].
         needed: usize,
     },
 }
@@ -87,10 +87,10 @@ impl core::fmt::Display for SettingsError {
                     "a buffer of {other} values beside x of {x}: must be equal"
                 )
             }
-            Self::Memory { found, needed } => {
+            Self::History { found, needed } => {
                 write!(
                     f,
-                    "a memory of {found} values: this sampler needs {needed}; lend it as many or choose another"
+                    "a history of {found} values: this sampler needs {needed}; lend it as many or choose another"
                 )
             }
         }
@@ -200,11 +200,15 @@ impl Settings {
         u32::from(self.method.evaluations(self.steps)) * if guided { 2 } else { 1 }
     }
 
-    /// Checks the length of a memory for a picture of `pixels`.
-    pub(super) fn validate_memory(&self, pixels: usize, found: usize) -> Result<(), SettingsError> {
-        let needed = self.method.memory_len(pixels);
+    /// Checks the length of a history for a picture of `pixels`.
+    pub(super) fn validate_history(
+        &self,
+        pixels: usize,
+        found: usize,
+    ) -> Result<(), SettingsError> {
+        let needed = self.method.history_len(pixels);
         if found < needed {
-            return Err(SettingsError::Memory { found, needed });
+            return Err(SettingsError::History { found, needed });
         }
         Ok(())
     }

@@ -205,16 +205,16 @@ impl Update {
 
     /// x_s or x' of pixel `at`, without its noise.
     #[inline]
-    pub fn next(&self, x: f32, x0_hat: f32, memory: &mut [f32], at: usize) -> f32 {
+    pub fn next(&self, x: f32, x0_hat: f32, history: &mut [f32], at: usize) -> f32 {
         let mut none = 0.0;
         match &self.rule {
             Rule::Ddpm(rule) => rule.mean(x, x0_hat),
             Rule::Ddim(rule) => rule.mean(x, x0_hat),
             Rule::EulerMaruyama(rule) => rule.mean(x, x0_hat),
             Rule::Consistency(rule) => rule.mean(x0_hat),
-            Rule::Heun(rule) => rule.next(x, x0_hat, memory.get_mut(at).unwrap_or(&mut none)),
-            Rule::DpmSolver(rule) => rule.next(x, x0_hat, memory.get_mut(at).unwrap_or(&mut none)),
-            Rule::UniPc(rule) => rule.next(x, x0_hat, memory, at),
+            Rule::Heun(rule) => rule.next(x, x0_hat, history.get_mut(at).unwrap_or(&mut none)),
+            Rule::DpmSolver(rule) => rule.next(x, x0_hat, history.get_mut(at).unwrap_or(&mut none)),
+            Rule::UniPc(rule) => rule.next(x, x0_hat, history, at),
         }
     }
 

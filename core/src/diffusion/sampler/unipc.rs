@@ -42,7 +42,7 @@ pub(super) struct UniPc {
     weight_change: Option<f32>,
     /// Of Δ'; none in the first order, and before the third step.
     weight_earlier: Option<f32>,
-    /// Values of a pixel's memory.
+    /// Values of a pixel's history.
     remembered: usize,
 }
 
@@ -91,17 +91,17 @@ impl UniPc {
         }
     }
 
-    /// x_s of pixel `at`. Beside each other, `memory` holds its last x̂_0 and, in
+    /// x_s of pixel `at`. Beside each other, `history` holds its last x̂_0 and, in
     /// the second order, the one before.
     #[inline]
-    pub fn next(&self, x: f32, x0_hat: f32, memory: &mut [f32], at: usize) -> f32 {
+    pub fn next(&self, x: f32, x0_hat: f32, history: &mut [f32], at: usize) -> f32 {
         let start = at * self.remembered;
-        let memory = memory.get_mut(start..start + self.remembered);
+        let history = history.get_mut(start..start + self.remembered);
         let mut next = self.weight_x_t * x + self.weight_x0_hat * x0_hat;
         let mut later = x0_hat;
         for (weight, earlier) in [self.weight_change, self.weight_earlier]
             .iter()
-            .zip(memory.unwrap_or_default())
+            .zip(history.unwrap_or_default())
         {
             let earlier = core::mem::replace(earlier, later);
             if let Some(weight) = weight {

@@ -17,7 +17,7 @@ use self::narrow::{NARROW, narrow_words};
 use self::task::{expanded_words, whole_groups};
 use super::engine::{Engine, LANES, Work, with_best};
 use super::epilogue::Epilogue;
-use super::packing::{WeightLayout, GROUP};
+use super::packing::{GROUP, WeightLayout};
 use crate::graph::Geometry;
 use core::ops::Range;
 

@@ -4,7 +4,7 @@ use super::task::{TAPS, Task, direct_weights, expanded_words, next_places, tap_s
 use crate::graph::Geometry;
 use crate::kernels::engine::{Engine, LANES};
 use crate::kernels::epilogue::Epilogue;
-use crate::kernels::packing::{WeightLayout, GROUP, PAIR};
+use crate::kernels::packing::{GROUP, PAIR, WeightLayout};
 use core::ops::Range;
 
 /// Inputs that a narrow convolution spreads at once: a multiple of [`GROUP`].

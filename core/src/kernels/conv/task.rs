@@ -3,7 +3,7 @@
 use crate::graph::Geometry;
 use crate::kernels::engine::LANES;
 use crate::kernels::little_endian::halfwords;
-use crate::kernels::packing::{WeightLayout, GROUP, PAIR, expand};
+use crate::kernels::packing::{GROUP, PAIR, WeightLayout, expand};
 
 /// Where the taps of a convolution lie: rows and columns. A table, because not
 /// every processor divides.

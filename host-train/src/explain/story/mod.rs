@@ -348,14 +348,14 @@ where
     D: Denoiser<Error: std::error::Error + Send + Sync + 'static>,
 {
     let mut counted = Counted { denoiser, runs: 0 };
-    let remembered = settings.method.memory_len(pixels);
+    let remembered = settings.method.history_len(pixels);
     let mut buffers = [pixels, pixels, pixels, remembered].map(|values| vec![0.0; values]);
     let [x, x0_hat, unconditional, memory] = &mut buffers;
     let buffers = Buffers {
         x,
         x0_hat,
         unconditional,
-        memory,
+        history: memory,
     };
     let mut sampler = Sampler::new(schedule, settings, buffers)?;
     let mut frames: Vec<Frame> = Vec::new();
