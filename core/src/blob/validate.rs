@@ -13,15 +13,10 @@ use crate::graph::{
     Attention, Conv, Extra, Geometry, Interpreter, LayerId, Linear, Norm, Part, Shape, Stage,
     Table, walk,
 };
+use crate::kernels::limits::{MAX_BIAS, MAX_GAIN, MAX_NORM_MULTIPLIER, MAX_VALUE_FACTOR};
 use crate::kernels::little_endian::{floats, halfwords, words};
 use crate::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use serde::{Deserialize, Serialize};
-
-/// Largest magnitude of a bias, and of what an embedding may add to it.
-pub(crate) const MAX_BIAS: i32 = 1 << 29;
-const MAX_GAIN: i32 = 1 << 22;
-const MAX_NORM_MULTIPLIER: i32 = 32_767;
-const MAX_VALUE_FACTOR: i32 = 1 << 23;
 
 /// Checks all layers and shows each to `report`. Without `blob`, whose address
 /// is then no longer known, weights may lie anywhere.

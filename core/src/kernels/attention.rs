@@ -13,6 +13,9 @@ use super::tables::{EXP2, EXP2_STEPS};
 /// microcontroller has registers for.
 const SIDE_BY_SIDE: usize = if cfg!(target_arch = "x86_64") { 8 } else { 4 };
 
+/// Fraction bits of logits to base 2.
+pub const LOGIT_BITS: u32 = EXP2_STEPS.ilog2();
+
 /// Fixed-point factors of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Factors {

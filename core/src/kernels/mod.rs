@@ -18,6 +18,7 @@ pub mod attention;
 pub mod conv;
 pub mod engine;
 pub mod epilogue;
+pub mod limits;
 pub mod linear;
 pub(crate) mod little_endian;
 pub mod norm;

@@ -18,6 +18,10 @@ use core::ops::Range;
 
 /// Fraction bits of u.
 pub const U_BITS: u32 = 7;
+/// u is clipped to [-8, 8).
+pub const U_REACH: i32 = SILU_REACH >> U_BITS;
+/// Fraction bits of u or SiLU(u) before it is scaled.
+pub const OUTPUT_BITS: u32 = SILU_BITS;
 /// Fraction bits of gains and offsets beyond those of u.
 pub const GAIN_BITS: u32 = 8;
 /// Fraction bits of slope and intercept beyond those of u.

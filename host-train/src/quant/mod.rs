@@ -20,7 +20,7 @@ pub use halves::skip_halves;
 pub use pack::pack;
 pub use ranges::{Calibration, Range, Ranges, Scales};
 pub use repack::{Target, repack};
-pub use rounded::{Grid, NORM_BITS, Origin, RoundedConv, grids, rounded_convs};
+pub use rounded::{Grid, Origin, RoundedConv, grids, rounded_convs};
 pub use rounding::{WeightBits, quantise, quantise_row, weight_bits};
 pub use rule::RangeRule;
 pub use scheme::{Scheme, schemes};

@@ -13,13 +13,15 @@ use tiny_ddpm::graph::{
     Table, walk,
 };
 
+use tiny_ddpm::kernels::limits;
+
 use super::ranges::{Range, Ranges};
 use super::rounding::{WeightBits, quantise_row, weight_bits};
 use super::weights::{Kind, Weights};
 
-/// Largest magnitude of a bias in accumulator units; half of what a blob may
-/// hold, so that folding in zero points cannot pass it.
-const MAX_BIAS: f64 = (1u32 << 28) as f64;
+/// Largest magnitude of a float bias in accumulator units; half of what a blob
+/// may hold, so that folding in zero points cannot pass it.
+const MAX_FLOAT_BIAS: f64 = (limits::MAX_BIAS / 2) as f64;
 /// 2^32, the denominator of an accumulator's multiplier.
 const TWO_32: f64 = 4_294_967_296.0;
 
@@ -163,7 +165,7 @@ impl<'a> Rounder<'a> {
                 .map(|(tap, input)| f64::from(channel[input * taps + tap]) * steps[input])
                 .collect();
             // A channel that does nothing still needs a unit for its bias.
-            let least = (f64::from(bias.abs()) / MAX_BIAS).max(f64::MIN_POSITIVE.sqrt());
+            let least = (f64::from(bias.abs()) / MAX_FLOAT_BIAS).max(f64::MIN_POSITIVE.sqrt());
             let (unit, row) = quantise_row(&contributions, bits, least);
             let mut sum = f64::from(bias) / unit;
             for (i, (contribution, &weight)) in contributions.iter().zip(&row).enumerate() {
@@ -242,7 +244,12 @@ pub(super) fn norm_steps(output: &Range) -> f64 {
 fn affine(layer: LayerId, what: &str, values: &[f32]) -> Result<Vec<u8>> {
     let mut words = Vec::with_capacity(4 * values.len());
     for &value in values {
-        let magnitude = fixed(layer, what, f64::from(value.abs()) * 32_768.0, 1 << 22)?;
+        let magnitude = fixed(
+            layer,
+            what,
+            f64::from(value.abs()) * 32_768.0,
+            limits::MAX_GAIN,
+        )?;
         let word = if value < 0.0 { -magnitude } else { magnitude };
         words.extend(word.to_le_bytes());
     }
@@ -295,7 +302,12 @@ impl<'a> Interpreter for Packer<'a, '_> {
         self.writer.record(&NormRecord {
             gains: &affine(layer, "a gain", gains)?,
             offsets: &affine(layer, "an offset", offsets)?,
-            multiplier: fixed(layer, "the output scale", norm_multiplier(range), 32_767)?,
+            multiplier: fixed(
+                layer,
+                "the output scale",
+                norm_multiplier(range),
+                limits::MAX_NORM_MULTIPLIER,
+            )?,
             output,
         })?;
         Ok(range)
@@ -357,7 +369,12 @@ impl<'a> Interpreter for Packer<'a, '_> {
         let value = scale(&attention.value) / f64::from(output.scale);
         self.writer.record(&MixRecord {
             logit: fixed(layer, "the logits' scale", logit * TWO_32, i32::MAX)?,
-            value: fixed(layer, "the values' scale", value * 65_536.0, 1 << 23)?,
+            value: fixed(
+                layer,
+                "the values' scale",
+                value * 65_536.0,
+                limits::MAX_VALUE_FACTOR,
+            )?,
             output,
         })?;
         Ok(range)

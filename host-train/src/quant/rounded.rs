@@ -36,13 +36,10 @@ pub enum Origin {
     Pixels,
     /// An accumulator: halves upwards.
     Sum,
-    /// A normalisation: first to [`NORM_BITS`] fraction bits, then halves
+    /// A normalisation: first to [`OUTPUT_BITS`](tiny_ddpm::kernels::norm::OUTPUT_BITS) fraction bits, then halves
     /// upwards.
     Norm,
 }
-
-/// Fraction bits that a normalised value has before it is scaled.
-pub const NORM_BITS: u32 = 12;
 
 /// The values that an activation can have on the chip: for each channel
 /// step * (q - zero), where q is -128 to 127.

@@ -20,7 +20,8 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use tiny_ddpm::Topology;
 use tiny_ddpm::graph::LayerId;
-use tiny_ddpm::kernels::norm::U_BITS;
+use tiny_ddpm::kernels::attention::LOGIT_BITS;
+use tiny_ddpm::kernels::norm::{OUTPUT_BITS, U_BITS, U_REACH};
 
 use super::calibrate::{CalibrationSettings, calibrate};
 use crate::config::Config;
@@ -29,16 +30,11 @@ use crate::network::taps::Taps;
 use crate::network::unet::UNet;
 use crate::output::Staged;
 use crate::quant::{
-    Grid, NORM_BITS, Origin, RangeRule, Ranges, RoundedConv, WeightBits, grids, rounded_convs,
-    schemes,
+    Grid, Origin, RangeRule, Ranges, RoundedConv, WeightBits, grids, rounded_convs, schemes,
 };
 
 /// In a run's folder: the ranges of its activations.
 const RANGES: &str = "ranges.json";
-/// Fraction bits of an attention's logits to base 2.
-const LOGIT_BITS: u32 = 8;
-/// What a normalisation gives is cut to [-8, 8).
-const U_REACH: f64 = 8.0;
 
 /// What a network is rounded to.
 #[derive(Clone, Debug)]
@@ -219,7 +215,7 @@ impl Taps for FakeQuantiser<'_> {
         let q = match grid.origin {
             Origin::Sum => round_up(exact.clone() * grid.inverse.clone() + grid.zeros.clone()),
             Origin::Norm => {
-                let ticks = f64::from(1u32 << NORM_BITS);
+                let ticks = f64::from(1u32 << OUTPUT_BITS);
                 let ticked = round_up(exact.clone() * ticks) / ticks;
                 round_up(ticked * grid.inverse.clone() + grid.zeros.clone())
             }
@@ -269,7 +265,8 @@ impl Taps for FakeQuantiser<'_> {
         let exact = constant(&u);
         let ticks = f64::from(1u32 << U_BITS);
         let value = round_up(exact.clone() * ticks) / ticks;
-        let kept = value.clone().clamp(-U_REACH, U_REACH - 1.0 / ticks);
+        let reach = f64::from(U_REACH);
+        let kept = value.clone().clamp(-reach, reach - 1.0 / ticks);
         let cut = kept.clone().not_equal(value);
         (u + (kept.clone() - exact)).mask_where(cut, kept)
     }

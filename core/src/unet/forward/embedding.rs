@@ -3,14 +3,12 @@
 use super::state::{Forward, Memory, words_mut};
 use crate::blob::records::{LinearRecord, TableRecord};
 use crate::graph::Linear;
+use crate::kernels::limits::MAX_BIAS;
 use crate::kernels::linear;
 use crate::kernels::little_endian::halfwords;
 use crate::unet::error::UnetError;
 use crate::unet::io::Observation;
 use core::ops::Range;
-
-/// Largest magnitude of what an embedding adds to an accumulator.
-const MAX_EMBEDDING_SUM: f32 = 536_870_912.0;
 
 impl Memory<'_> {
     /// The embedding as floats, and as it is quantised: before the first
@@ -89,7 +87,9 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
             self.embedding_scale,
             |output, added| {
                 if let Some(sum) = sums.get_mut(output) {
-                    let added = added.clamp(-MAX_EMBEDDING_SUM, MAX_EMBEDDING_SUM);
+                    // A power of 2, which a float holds.
+                    let limit = MAX_BIAS as f32;
+                    let added = added.clamp(-limit, limit);
                     let added = libm::roundf(added) as i32;
                     *sum = added.to_ne_bytes().map(|byte| byte as i8);
                 }
