@@ -126,48 +126,64 @@ impl<'n, I: Interpreter> Flow<'n, I> {
             return self.conv(stage, Part::Conv, Geometry::Up, channels(level));
         }
 
-        // Another resolution's convolution reads the level's last block, on the
-        // way down and on the way up.
-        let down = Readers {
-            skip: true,
-            padded: block + 1 == blocks && usize::from(index) + 1 < topology.levels.len(),
-        };
-        let up = Readers {
-            skip: false,
-            padded: block == 0 && index > 0,
-        };
-        let counterpart = blocks - 1 - block;
-        let stage = Stage::Down {
-            level: index,
-            block,
-        };
-        let attention = Stage::DownAttention {
-            level: index,
-            block,
-        };
-        self.block(stage, attention, None, level, down)?;
+        self.down_block(topology, index, block)?;
         let skip = self.lend();
         self.blocks(topology, index, block + 1)?;
-        let stage = Stage::Up {
-            level: index,
-            block: counterpart,
+        self.up_block(topology, index, block, &skip)
+    }
+
+    // Another resolution's convolution reads the last block of a level, on the
+    // way down and on the way up. Neither function is on the stack while what
+    // lies between them runs.
+
+    #[inline(never)]
+    fn down_block(&mut self, topology: &Topology, level: u8, block: u8) -> Result<(), I::Error> {
+        let last = block + 1 >= topology.blocks.min(MAX_BLOCKS);
+        let readers = Readers {
+            skip: true,
+            padded: last && usize::from(level) + 1 < topology.levels.len(),
         };
-        let attention = Stage::UpAttention {
-            level: index,
-            block: counterpart,
+        let (stage, attention) = (
+            Stage::Down { level, block },
+            Stage::DownAttention { level, block },
+        );
+        self.block(topology, level, [stage, attention], None, readers)
+    }
+
+    /// The counterpart of block `block`, which gave `skip`.
+    #[inline(never)]
+    fn up_block(
+        &mut self,
+        topology: &Topology,
+        level: u8,
+        block: u8,
+        skip: &Activation<I::Data>,
+    ) -> Result<(), I::Error> {
+        let readers = Readers {
+            skip: false,
+            padded: block == 0 && level > 0,
         };
-        self.block(stage, attention, Some(skip), level, up)
+        let block = topology.blocks.min(MAX_BLOCKS).saturating_sub(block + 1);
+        let (stage, attention) = (
+            Stage::Up { level, block },
+            Stage::UpAttention { level, block },
+        );
+        self.block(topology, level, [stage, attention], Some(*skip), readers)
     }
 
     /// A residual block, and the attention that may follow it.
+    #[inline(always)]
     fn block(
         &mut self,
-        stage: Stage,
-        attention: Stage,
+        topology: &Topology,
+        level: u8,
+        [stage, attention]: [Stage; 2],
         skip: Option<Activation<I::Data>>,
-        level: &Level,
         readers: Readers,
     ) -> Result<(), I::Error> {
+        let Some(level) = topology.levels.get(usize::from(level)) else {
+            return Ok(());
+        };
         if !level.attention {
             return self.res_block(stage, skip, channels(level), readers);
         }
