@@ -2,6 +2,7 @@
 //!
 //! - Every workspace has a lock file that is up to date.
 //! - Modules import each other in one direction ([`imports`]).
+//! - Links in documents, and the files that they name, exist ([`links`]).
 //! - `cargo deny`: licences, duplicates and sources by `deny.toml` and
 //!   `deny-embedded.toml`; known vulnerabilities by RustSec's database.
 //! - The Rust version that the manifests promise is the one that checks this.
@@ -11,10 +12,10 @@
 //! What cannot be checked here is said at once and again in the end, and is
 //! part of what [`run`] returns. Programs are built once, into `target/tools`.
 
-use crate::imports;
 use crate::root;
 use crate::setup::{CORTEX_M4, Toolchain};
 use crate::shell::{command, heading, output, quiet, run as run_command, run_within};
+use crate::{imports, links};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,9 @@ pub fn run() -> Result<Vec<String>> {
     for name in ONE_WAY {
         imports::check(&root().join(name).join("src/lib.rs"))?;
     }
+
+    heading("links in documents");
+    links::check(root())?;
 
     heading("licences, duplicates, sources");
     let deny = DENY.installed()?;

@@ -29,6 +29,7 @@ pub mod host;
 pub mod hostile;
 pub mod hygiene;
 pub mod imports;
+pub mod links;
 pub mod package;
 /// Models with random weights, of `core`'s tests.
 #[path = "../../core/tests/common/mod.rs"]
