@@ -83,7 +83,7 @@ pub enum BlobError {
     Param {
         /// The layer.
         layer: LayerId,
-        /// What about it.
+        /// The check that failed.
         what: ParamError,
     },
     /// Bytes are left after the last layer.
@@ -93,7 +93,7 @@ pub enum BlobError {
     },
 }
 
-/// What is wrong with a layer's numbers.
+/// A layer's numbers that were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -26,7 +26,7 @@ pub const HEADER_LEN: usize = 32;
 ///
 /// Version 1 had weights in rows.
 pub const VERSION: u16 = 2;
-/// What later versions may give a meaning: until then 0.
+/// Bytes that later versions may give a meaning; 0 until then.
 const RESERVED: [Range<usize>; 2] = [10..12, 24..28];
 const MAGIC: &[u8; 8] = b"tinyddpm";
 

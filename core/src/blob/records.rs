@@ -1,4 +1,4 @@
-//! What the body is made of: an [`Info`], then one record for each layer in
+//! The parts of the body: an [`Info`], then one record for each layer in
 //! the order in which [`walk`](crate::graph::walk) meets them.
 //!
 //! Arrays of numbers are little-endian bytes, borrowed from the blob.
@@ -18,7 +18,7 @@ pub const WEIGHT_ALIGN: usize = 16;
 /// to 0 than this.
 pub const MAX_ZERO: i16 = 256;
 
-/// What a device must be able to do to run a model's convolutions.
+/// Kernels that a device needs to run a model's convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "u8", into = "u8")]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -67,10 +67,10 @@ pub struct Recommended {
     pub eta: f32,
 }
 
-/// What a model is, apart from its numbers.
+/// Description of a model: everything but its numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Info<'b> {
-    /// What its makers call it.
+    /// The model's name.
     pub name: &'b str,
     /// The network's shape.
     pub topology: Topology,
@@ -78,7 +78,7 @@ pub struct Info<'b> {
     pub schedule: ScheduleKind,
     /// T of that schedule.
     pub timesteps: u16,
-    /// What the network predicts.
+    /// The quantity that the network predicts.
     pub prediction: Prediction,
     /// Layout of the weights.
     pub packing: Packing,
@@ -112,7 +112,7 @@ pub struct LinearRecord<'b> {
 pub struct TableRecord<'b> {
     /// `i16`, a row for each class and one more.
     pub values: &'b [u8],
-    /// What a value of 1 stands for.
+    /// Scale of the values.
     pub scale: f32,
 }
 
@@ -157,7 +157,7 @@ pub struct ConvRecord<'b> {
 }
 
 impl<'b> ConvRecord<'b> {
-    /// What the output's integers stand for.
+    /// Quantisation of the output.
     #[must_use]
     pub fn output(&self) -> Channels<'b> {
         Channels {
@@ -271,7 +271,7 @@ pub enum Record<'b> {
     Output(OutputRecord<'b>),
 }
 
-/// What is known of a layer from the blob and the topology together.
+/// A layer, as described by blob and topology together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerInfo<'b> {
     /// Its name.

@@ -1,6 +1,6 @@
 //! Checks every record of a model, in the order of the network.
 //!
-//! What is accepted here can be run: array lengths are those the kernels
+//! Accepted models can be run: array lengths are those the kernels
 //! index by, and numbers are within the limits from which each kernel derives
 //! that nothing overflows.
 

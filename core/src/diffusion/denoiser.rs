@@ -8,7 +8,7 @@ pub trait Denoiser {
     /// Why a prediction could not be made.
     type Error;
 
-    /// What [`predict`](Self::predict) writes.
+    /// The quantity that [`predict`](Self::predict) writes.
     fn prediction(&self) -> Prediction;
 
     /// Predicts for `x_t`, whose noise is that of `timestep` (1 to T).
@@ -17,7 +17,7 @@ pub trait Denoiser {
     /// has the length of `x_t` and is written whole.
     ///
     /// # Errors
-    /// Whatever keeps the implementation from predicting.
+    /// The implementation's own.
     fn predict(
         &mut self,
         x_t: &[f32],
@@ -36,7 +36,7 @@ pub trait InPlace: Denoiser {
     /// `each` may write x_s in its place.
     ///
     /// # Errors
-    /// Whatever keeps the implementation from predicting; `x` is then as it
+    /// The implementation's own; `x` is then as it
     /// was.
     fn update(
         &mut self,

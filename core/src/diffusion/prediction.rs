@@ -1,5 +1,5 @@
-//! What the network predicts, and the one place that converts between the
-//! three: ε, x_0 and v are linear in each other given x_t.
+//! The three quantities that a network may predict, and the conversion between
+//! them: given x_t, ε, x_0 and v are linear in each other.
 
 use serde::{Deserialize, Serialize};
 

@@ -48,7 +48,7 @@ impl ScheduleKind {
     };
 }
 
-/// What was wrong with a schedule.
+/// A schedule that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

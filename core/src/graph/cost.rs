@@ -15,7 +15,7 @@ use core::convert::Infallible;
 /// no count of work overflows a chip's `usize`.
 pub const MAX_MACS: u32 = 1 << 31;
 
-/// What one run of a network computes, its weights counted as if they were
+/// Work of one run of a network, its weights counted as if they were
 /// stored [directly](crate::kernels::packing::WeightLayout::Direct): other layouts only
 /// do less.
 ///
@@ -45,7 +45,7 @@ pub struct Cost {
     /// Integers made of them: those of all activations, and the logits of
     /// attentions.
     pub values: u32,
-    /// What is computed in floating point: the embedding, its projections, and
+    /// Values computed in floating point: the embedding, its projections, and
     /// what is done for each pixel or value of x_t.
     pub floats: u32,
 }

@@ -80,11 +80,11 @@ pub enum Part {
     Norm,
     /// First normalisation of a residual block.
     Norm1,
-    /// What a residual block adds where its channels change.
+    /// The 1x1 convolution around a residual block whose channels change.
     Shortcut,
     /// First convolution of a residual block.
     Conv1,
-    /// What the time and class embedding adds to the first convolution.
+    /// Projection of the time and class embedding, added to the first convolution.
     Embedding,
     /// Second normalisation of a residual block.
     Norm2,

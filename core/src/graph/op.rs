@@ -95,7 +95,7 @@ pub struct Table {
     pub width: usize,
 }
 
-/// What joins a convolution's sum before it is rounded.
+/// Term that is added to a convolution's sum before it is rounded.
 #[derive(Clone, Copy, Debug)]
 pub enum Extra<D> {
     /// Nothing.
@@ -120,15 +120,15 @@ pub struct Readers {
 pub struct Conv<D> {
     /// Its name.
     pub id: LayerId,
-    /// What it reads.
+    /// Its input.
     pub x: Activation<D>,
     /// Further channels, concatenated behind those of `x`.
     pub skip: Option<Activation<D>>,
-    /// What it sees.
+    /// Its taps.
     pub geometry: Geometry,
     /// Output channels.
     pub channels: usize,
-    /// What is added.
+    /// The term that is added.
     pub extra: Extra<D>,
     /// Whether the output's zero points are 0 and its channels share one scale,
     /// as attention wants it of queries, keys and values.
@@ -172,7 +172,7 @@ impl<D> Conv<D> {
 pub struct Norm<D> {
     /// Its name.
     pub id: LayerId,
-    /// What it reads.
+    /// Its input.
     pub x: Activation<D>,
     /// Further channels, concatenated behind those of `x`.
     pub skip: Option<Activation<D>>,
@@ -216,7 +216,7 @@ impl<D> Attention<D> {
 
 /// A meaning for the operations of the network.
 pub trait Interpreter {
-    /// What is kept of an activation.
+    /// The interpreter's part of an activation.
     type Data: Copy;
     /// Why an operation could not be done.
     type Error;

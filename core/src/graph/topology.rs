@@ -51,7 +51,7 @@ pub struct Level {
     pub attention: bool,
 }
 
-/// What a network draws.
+/// Kind of data that a network generates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Data {
@@ -102,7 +102,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// What the network draws.
+    /// Kind of data that the network generates.
     #[must_use]
     pub fn data(&self) -> Data {
         match self.image_size {

@@ -63,7 +63,7 @@ fn channels(level: &Level) -> usize {
 struct Flow<'n, I: Interpreter> {
     net: &'n mut I,
     h: Activation<I::Data>,
-    /// What a convolution sees that keeps the resolution: a 3x3 neighbourhood,
+    /// Taps of convolutions that keep the resolution: a 3x3 neighbourhood,
     /// or of a point, which has none, itself.
     around: Geometry,
     /// Width of the embedding.

@@ -23,7 +23,7 @@ pub struct Factors {
     pub logit: i32,
     /// Value scale / output scale, times 2^16; at most 2^23.
     pub value: i32,
-    /// What stands for 0 in the output.
+    /// Zero point of the output.
     pub zero_point: i8,
 }
 

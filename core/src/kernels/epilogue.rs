@@ -1,4 +1,4 @@
-//! What becomes of a convolution's sums.
+//! Epilogues of convolutions: from sums to activations.
 
 use super::engine::{Engine, Native, Stride};
 use super::quant::Scale;
@@ -37,7 +37,7 @@ impl<F: FnMut(usize, usize, i32)> Epilogue for F {
     }
 }
 
-/// What a residual block adds to its last convolution.
+/// Residual that is added to the last convolution of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Residual<'a> {
     /// Values, in the shape of the output.
@@ -229,7 +229,7 @@ mod tests {
         })
     }
 
-    /// What `put` makes of an output.
+    /// The value that `put` writes for an output.
     fn made(
         residual: Option<Residual<'_>>,
         put: impl FnOnce(&mut Requantise<'_>),

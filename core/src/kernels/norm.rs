@@ -222,7 +222,7 @@ impl Statistics {
 pub struct Target {
     /// Output units in 1, divided by 2^12 and times 2^20; 0 to 32767.
     pub multiplier: i32,
-    /// What stands for 0.
+    /// Zero point.
     pub zero_point: i8,
     /// Whether SiLU is applied.
     pub silu: bool,

@@ -73,9 +73,9 @@ impl From<Quant> for Channels<'_> {
 pub struct Scale {
     /// Accumulator unit / the channel's scale, times 2^32.
     pub multiplier: i32,
-    /// What stands for 0 in the output.
+    /// Zero point of the output.
     pub zero_point: i32,
-    /// What stands for 0 in the residual.
+    /// Zero point of the residual.
     pub residual_zero: i32,
     /// Doublings that bring the residual's steps to those of the output, 8
     /// bits finer: below 2^24, so that the sum of both products does not

@@ -1,4 +1,4 @@
-//! What a run of the network reads and gives.
+//! Inputs and outputs of a run of the network.
 
 use crate::blob::records::Channels;
 use crate::graph::{LayerId, Shape};
@@ -10,7 +10,7 @@ pub struct Observation<'a> {
     pub layer: LayerId,
     /// Its output's size.
     pub shape: Shape,
-    /// What the integers stand for.
+    /// Quantisation of the values.
     pub quant: Channels<'a>,
     /// The integers.
     pub values: &'a [i8],
@@ -27,7 +27,7 @@ impl Observation<'_> {
     }
 }
 
-/// What a run reads, and what becomes of its prediction.
+/// Where a run reads x_t, and where its prediction goes.
 pub(super) enum Io<'r> {
     /// It is written next to x_t.
     Apart { x_t: &'r [f32], out: &'r mut [f32] },

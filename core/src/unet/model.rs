@@ -40,7 +40,7 @@ impl<'b> Model<'b> {
         })
     }
 
-    /// What the model is.
+    /// Description of the model.
     #[must_use]
     pub fn info(&self) -> &Info<'b> {
         &self.contents.info
@@ -78,7 +78,7 @@ impl<'b> Model<'b> {
         self.contents.blob_len
     }
 
-    /// What the network needs to run.
+    /// Memory that the network needs.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan

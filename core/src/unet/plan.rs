@@ -1,5 +1,5 @@
-//! What memory a network needs and how much it computes: from its topology,
-//! and from the layouts in which its weights are stored.
+//! Memory that a network needs, given its topology and the layouts of its
+//! weights.
 
 use super::arena::{Arena, End, Place};
 use crate::blob::records::{

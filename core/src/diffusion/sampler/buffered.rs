@@ -5,7 +5,7 @@ use super::trajectory::{Step, Trajectory};
 use crate::diffusion::Denoiser;
 use crate::diffusion::schedule::Schedule;
 
-/// What a sampler works in: slices of one length, the picture's pixels, and a
+/// Buffers of a sampler: slices of one length, the picture's pixels, and a
 /// history.
 ///
 /// Without guidance `unconditional` may be empty.
@@ -17,7 +17,7 @@ pub struct Buffers<'b> {
     pub x0_hat: &'b mut [f32],
     /// The network's output without the class.
     pub unconditional: &'b mut [f32],
-    /// What the method remembers from one run of the network to the next:
+    /// Values that the method keeps from one run of the network to the next:
     /// [`Method::history_len`](super::Method::history_len) values or more.
     pub history: &'b mut [f32],
 }

@@ -1,4 +1,4 @@
-//! What fixes a picture, and its limits.
+//! Settings of a sampler, and their limits.
 
 use super::method::Method;
 use super::spacing::Spacing;
@@ -34,11 +34,11 @@ pub struct Settings {
     pub seed: u64,
     /// Number of the picture under that seed.
     pub picture: u64,
-    /// What the picture should show.
+    /// The class that the picture should show; `None` for any.
     pub class: Option<u8>,
 }
 
-/// What [`Sampler::new`](super::Sampler::new) did not accept.
+/// Settings or buffers that [`Sampler::new`](super::Sampler::new) refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

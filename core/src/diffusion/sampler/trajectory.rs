@@ -1,8 +1,8 @@
-//! What every sampler does: which steps are made, what a step does to a
-//! pixel, and which noise comes in between.
+//! The part that all samplers share: the sequence of timesteps, the update of a
+//! pixel, and the noise between updates.
 //!
-//! Of the noise only its place is kept: the generator is made when it is
-//! needed, and takes no memory while a network runs.
+//! Only the number of normal values drawn so far is kept. The generator is made
+//! anew at each step, so it takes no memory while a network runs.
 
 use super::consistency::Consistency;
 use super::ddim::Ddim;
@@ -52,7 +52,7 @@ pub(super) struct Trajectory {
     behind: [Option<f64>; 2],
 }
 
-/// What becomes of one answer of the denoiser.
+/// The update of x that follows from one prediction.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
     /// The timestep that it is asked for.
@@ -109,7 +109,7 @@ impl Trajectory {
         if self.halfway { s } else { t }
     }
 
-    /// What to ask the denoiser, if there is something left.
+    /// The next update; `None` at the end.
     #[inline(never)]
     pub fn next_update(&self, prediction: Prediction) -> Option<Update> {
         let (timestep, transition) = (self.timestep(), self.transition);

@@ -26,7 +26,7 @@ pub struct Plane<'a> {
     pub values: &'a [i8],
     /// Channels at each position.
     pub channels: usize,
-    /// What stands for 0, where channels have no zero points of their own.
+    /// Zero point, where channels have none of their own.
     pub zero_point: i8,
     /// `i16` for each channel, little-endian, each within `i8`; or empty.
     pub zero_points: &'a [u8],
@@ -35,7 +35,7 @@ pub struct Plane<'a> {
 /// A convolution over square planes of `side` positions.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
-    /// What an output position sees.
+    /// Taps of an output position.
     pub geometry: Geometry,
     /// Positions along each axis of the input.
     pub side: usize,
@@ -47,7 +47,7 @@ pub struct Task<'a> {
     pub layout: WeightLayout,
     /// The weights, as [`WeightLayout::pack`] writes them.
     pub weights: &'a [u8],
-    /// What each output channel's sum starts from.
+    /// Initial sum of each output channel.
     pub initial: &'a [i32],
 }
 

@@ -1,4 +1,4 @@
-//! What an engine is, and the one that defines what all of them compute.
+//! The trait of engines, and the portable engine, which defines all results.
 
 use super::layout::{LANES, Stride, WIDE_LANES, WinogradSums};
 use super::portable;
@@ -104,9 +104,9 @@ pub struct Portable;
 
 impl Engine for Portable {}
 
-/// What any engine can do.
+/// Work that any engine can run.
 pub trait Work {
-    /// What comes of it.
+    /// Its result.
     type Output;
 
     /// Does it. Whoever implements this has it always inlined, so that all of

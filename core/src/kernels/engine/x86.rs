@@ -45,7 +45,7 @@ impl Vnni {
     /// The engine, if this processor has it.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        /// What was found: 0 for nothing yet, 1 for no, 2 for yes. A virtual
+        /// Result of the detection: 0 for none yet, 1 for no, 2 for yes. A virtual
         /// machine takes long to answer CPUID.
         static FOUND: AtomicU8 = AtomicU8::new(0);
         let found = match FOUND.load(Ordering::Relaxed) {

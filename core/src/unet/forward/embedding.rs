@@ -66,7 +66,7 @@ impl<F: FnMut(&Observation<'_>)> Forward<'_, '_, '_, '_, F> {
         self.silu_embedding(width)
     }
 
-    /// What the embedding adds to each output channel's sum.
+    /// Writes the projected embedding as the initial sum of each output channel.
     pub(super) fn project_embedding(
         &mut self,
         layer: &Linear,

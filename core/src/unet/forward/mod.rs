@@ -24,7 +24,7 @@ use crate::kernels::norm::{FINE_BITS, Fine, Statistics, Sums, Target};
 use crate::kernels::rounding::saturate;
 use crate::kernels::{attention, norm};
 
-/// What a normalisation adds to the variance.
+/// Added to the variance by a normalisation.
 const NORM_EPSILON: f32 = 1e-5;
 
 impl<'b, F: FnMut(&Observation<'_>)> Interpreter for Forward<'_, '_, 'b, '_, F> {

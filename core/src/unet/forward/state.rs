@@ -1,4 +1,4 @@
-//! What a run of the network keeps, and where.
+//! State of a run of the network, and its memory.
 
 use crate::blob::records::{Channels, ConvRecord, InputRecord, MixRecord, NormRecord, Records};
 use crate::graph::{Activation, Conv, Data, Extra, LayerId, Shape, Topology};
@@ -65,7 +65,7 @@ pub(crate) struct Forward<'r, 'e, 'b, 'w, F> {
     pub class: u16,
     pub io: Io<'e>,
     pub memory: Memory<'w>,
-    /// What 1 stands for in `memory.quantised`.
+    /// Scale of `memory.quantised`.
     pub embedding_scale: f32,
     pub arena: Arena,
     pub observe: F,
@@ -89,7 +89,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
         })
     }
 
-    /// What an activation's integers stand for.
+    /// Quantisation of an activation.
     #[inline(never)]
     pub(super) fn quant(&self, data: &Stored) -> Result<Channels<'b>, UnetError> {
         let mut records = self.all.with_remaining(data.remaining);
@@ -147,7 +147,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
         Ok(data)
     }
 
-    /// What a convolution's sums start from and what they become, at the start
+    /// Writes initial sums and scales of a convolution to the start
     /// of its scratch.
     #[inline(never)]
     pub(super) fn prepare(
@@ -182,7 +182,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
         Ok(())
     }
 
-    /// What stands for 0 in an operand.
+    /// Zero points of an operand.
     #[inline(never)]
     pub(super) fn zeros(
         &self,
@@ -200,7 +200,7 @@ impl<'b, F: FnMut(&Observation<'_>)> Forward<'_, '_, 'b, '_, F> {
     }
 }
 
-/// What a [`Plane`] is, but for its values; of no plane the default.
+/// A [`Plane`] without its values; the default stands for no plane.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Zeros<'b> {
     channels: usize,
@@ -232,7 +232,7 @@ pub(super) fn words_mut<W: bytemuck::Pod>(scratch: &mut [i8]) -> Result<&mut [W]
     bytemuck::try_cast_slice_mut(scratch).map_err(|_| UnetError::Corrupt)
 }
 
-/// What a convolution's sums start from, four words for each channel, and its
+/// Initial sums of a convolution, four words of scales for each channel, and its
 /// kernel's scratch.
 #[expect(clippy::type_complexity, reason = "three slices need no name")]
 pub(super) fn split_scratch(

@@ -10,7 +10,7 @@ pub(super) fn lanes<T>(columns: &[T]) -> [&[T]; LANES] {
     [a, b, c, d]
 }
 
-/// What there is, then zeros.
+/// `values`, padded with zeros.
 #[inline(always)]
 pub(super) fn filled<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
     let mut array = [T::default(); N];
