@@ -55,7 +55,7 @@ enum Event<'a> {
         offset: u32,
         data: &'a [u8],
     },
-    Epilogue {
+    Finish {
         session: u8,
     },
     /// A blob is sent as `tiny-ddpm send` does, over a line that changes each
@@ -218,7 +218,7 @@ impl Device<'_> {
                 offset,
                 data,
             }),
-            Event::Epilogue { session } => self.ask(&Request::Epilogue {
+            Event::Finish { session } => self.ask(&Request::Finish {
                 session: session.into(),
             }),
             Event::Transfer {

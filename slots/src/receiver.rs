@@ -157,7 +157,7 @@ impl<F: NorFlash> Conversation<'_, F> {
                 offset,
                 data,
             } => self.chunk(session, offset, data),
-            Request::Epilogue { session } => self.finish(session, check),
+            Request::Finish { session } => self.finish(session, check),
         }
     }
 

@@ -149,7 +149,7 @@ impl<'b> Sender<'b> {
                 offset,
                 data: self.data(offset),
             }),
-            Stage::Finishing => Some(Request::Epilogue { session }),
+            Stage::Finishing => Some(Request::Finish { session }),
             Stage::Done { .. } => None,
         }
     }

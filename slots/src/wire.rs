@@ -89,7 +89,7 @@ pub enum Request<'a> {
         data: &'a [u8],
     },
     /// All bytes came: check them, and make them active.
-    Epilogue {
+    Finish {
         /// Which update.
         session: u32,
     },

@@ -230,7 +230,7 @@ fn every_request(blob: &[u8]) -> Vec<Request<'_>> {
         begin(Some(&[5; 64])),
         chunk(&blob[..0]),
         chunk(&blob[..100]),
-        Request::Epilogue { session },
+        Request::Finish { session },
     ]
 }
 

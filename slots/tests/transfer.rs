@@ -206,7 +206,7 @@ proptest! {
                     offset: board.receiver.slots().progress().map_or(0, |(received, _)| received),
                     data: bytes,
                 },
-                _ => Request::Epilogue { session },
+                _ => Request::Finish { session },
             };
             board.hear(&frame(&request));
             let (mut scratch, mut out) = ([0; 256], [0; frame_len(256)]);
@@ -245,7 +245,7 @@ fn requests_may_be_repeated() {
         sequence: 1,
     };
     for _ in 0..3 {
-        assert_eq!(board.ask(&Request::Epilogue { session }), done);
+        assert_eq!(board.ask(&Request::Finish { session }), done);
     }
     assert_eq!(board.ask(&chunk(60, &blob[60..])), done);
     assert_eq!(board.ask(&begin), done);
@@ -271,7 +271,7 @@ fn refusals_say_why() {
         if let Reply::Refused { refusal, .. } = board.ask(&chunk) {
             return refusal;
         }
-        match board.ask(&Request::Epilogue { session }) {
+        match board.ask(&Request::Finish { session }) {
             Reply::Refused { refusal, .. } => refusal,
             reply => panic!("{reply:?}"),
         }
@@ -292,7 +292,7 @@ fn refusals_say_why() {
     let unfit = Refusal::Unfit(Unfit::Invalid);
     assert_eq!(refusal(&mut board, &blob, &blob), unfit);
 
-    let nobody = Request::Epilogue { session: 1000 };
+    let nobody = Request::Finish { session: 1000 };
     let no_session = Reply::Refused {
         session: 1000,
         refusal: Refusal::NoSession,

@@ -226,7 +226,7 @@ fn impossible_requests_are_reported() {
 }
 
 #[test]
-fn a_sampler_that_needs_more_memory_than_there_is_is_reported() {
+fn a_sampler_whose_history_does_not_fit_is_reported() {
     let blob = nano();
     let request = Request {
         method: Method::Heun,
@@ -234,7 +234,7 @@ fn a_sampler_that_needs_more_memory_than_there_is_is_reported() {
         classes: vec![1],
         ..Request::recommended(&Model::load(&blob).unwrap())
     };
-    assert_fails(&run(&NANO_FIRMWARE, &request), "Memory");
+    assert_fails(&run(&NANO_FIRMWARE, &request), "History");
 }
 
 /// What a picture may take of a chip with 16 KiB of RAM: all buffers and the
