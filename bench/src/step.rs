@@ -6,7 +6,7 @@ use tiny_ddpm::diffusion::noise::Noise;
 use tiny_ddpm::graph::{Cost, LayerId, Part, Stage};
 use tiny_ddpm::{
     BlobError, Denoiser, InPlace, InPlaceSampler, Method, Model, Prediction, Settings,
-    SettingsError, Spacing, Unet, UnetError,
+    SettingsError, Unet, UnetError,
 };
 
 /// Kinds of layers.
