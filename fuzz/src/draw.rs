@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use arbitrary::Unstructured;
 use tiny_ddpm::blob::records::{
-    ConvRecord, WeightLayout, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord,
-    OutputRecord, Packing, Quant, Recommended, TableRecord,
+    ConvRecord, Info, InputRecord, LinearRecord, MAX_SHIFT, MixRecord, NormRecord, OutputRecord,
+    Packing, Quant, Recommended, TableRecord, WeightLayout,
 };
 use tiny_ddpm::blob::{HEADER_LEN, Writer};
 use tiny_ddpm::graph::{

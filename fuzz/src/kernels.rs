@@ -5,7 +5,7 @@ use arbitrary::Unstructured;
 use tiny_ddpm::graph::Geometry;
 use tiny_ddpm::kernels::conv::{Plane, Task, conv_on, least_scratch_words, scratch_words};
 use tiny_ddpm::kernels::engine::{Engine, Portable, Words};
-use tiny_ddpm::kernels::packing::{WeightLayout, MAX_PHASE, MAX_WINOGRAD};
+use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD, WeightLayout};
 
 /// What a fuzzer's bytes are repeated for.
 struct Tape<'u> {
