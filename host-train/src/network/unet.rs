@@ -3,7 +3,7 @@
 //!
 //! The structs here hold its parameters, as checkpoints name them; which layer
 //! follows which is `core`'s [`graph`](tiny_ddpm::graph), which
-//! [`interpreter`](super::interpreter) runs.
+//! the interpreter beside it runs.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
