@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m_rt::exception;
 use semihosting::println;
 use tiny_ddpm::graph::Cost;
-use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, Spacing, Unet};
+use tiny_ddpm::{InPlaceSampler, Method, Model, Settings, Unet};
 
 /// Nanoseconds of an instruction under `-icount shift=8`, and of a tick of the
 /// watchdog's clock of 25 MHz.
