@@ -11,9 +11,7 @@ use tiny_ddpm::blob::records::{
     Packing, Quant, Recommended, TableRecord, WeightLayout,
 };
 use tiny_ddpm::blob::{HEADER_LEN, Writer};
-use tiny_ddpm::graph::{
-    Attention, Conv, Extra, Interpreter, Linear, Norm, Part, Shape, Table, walk,
-};
+use tiny_ddpm::graph::{Attention, Conv, Extra, Interpreter, Linear, Norm, Shape, Table, walk};
 use tiny_ddpm::kernels::packing::{MAX_PHASE, MAX_WINOGRAD};
 use tiny_ddpm::{Level, Prediction, Schedule, ScheduleKind, Topology};
 
